@@ -1,0 +1,3 @@
+//! The strongroom command
+
+fn main() {}

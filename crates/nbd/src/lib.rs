@@ -1,0 +1,1 @@
+//! Network Block Device: wire codec, client and server

@@ -1,0 +1,1 @@
+//! Development only: real guests, fault injectors, conformance suites

@@ -1,0 +1,1 @@
+//! The storage engine: chunks, packs, block maps, points, keys

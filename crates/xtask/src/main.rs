@@ -1,0 +1,3 @@
+//! Development commands: demo, test, tidy, bench
+
+fn main() {}
