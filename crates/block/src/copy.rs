@@ -1,7 +1,7 @@
 //! The copy loop: what restore, export and conversion are.
 
 use crate::{BlockSink, BlockSource, Error, ErrorKind, Extent, ExtentKind, Result, pieces};
-use futures_util::stream::{StreamExt, TryStreamExt};
+use futures_util::stream::TryStreamExt;
 use std::sync::Mutex;
 
 /// How a copy moves data.

@@ -1,0 +1,275 @@
+//! A session: one run of writing into a vault.
+//!
+//! ```text
+//! store(offset, bytes) ─► zero? hash, known? ─► compress ─► seal into the open pack ─► upload
+//!                         └──────── a thread per core ────────┘                    2 at once
+//! ```
+//! Callers run many `store`s at once and record what they give in order of offsets ([`DiskWriter`]).
+//! Nothing a session writes can be seen before [`Session::commit`]; dropped without it, its packs are
+//! orphans that nothing refers to.
+
+use crate::chunk::{self, CHUNK_BYTES};
+use crate::index::{Known, Location};
+use crate::map::{Child, NODE_BYTES_MAX};
+use crate::pack::{FullPack, OpenPack};
+use crate::vault::Vault;
+use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, Result, SessionId};
+use bytes::Bytes;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
+
+/// Packs being uploaded at once. Each holds up to 48 MiB.
+const UPLOADS_MAX: usize = 2;
+
+/// What became of a batch.
+#[derive(Debug)]
+pub struct StoredBatch {
+    /// Where on the disk it begins, in bytes.
+    pub(crate) offset: u64,
+    /// Per 64 KiB block the chunk that stands there now; nothing where all is zero.
+    pub(crate) chunks: Vec<Option<Child>>,
+    /// The buffer that was handed in, for reuse.
+    pub buffer: Vec<u8>,
+}
+
+/// What a session has done so far, in bytes.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Written {
+    /// Bytes of sealed chunks and nodes put into packs.
+    pub sealed: u64,
+    /// Bytes of chunks that the vault had already.
+    pub known: u64,
+    /// Bytes of chunks that were new, before compression.
+    pub new: u64,
+}
+
+/// One run of writing into a vault.
+pub struct Session {
+    inner: Arc<Inner>,
+    /// As many batches are worked on at once as there are cores.
+    cores: Arc<Semaphore>,
+    uploads: tokio::sync::Mutex<JoinSet<Result<()>>>,
+    upload_slots: Arc<Semaphore>,
+}
+
+/// What the compressing threads share.
+pub(crate) struct Inner {
+    pub(crate) vault: Arc<Vault>,
+    pub(crate) id: SessionId,
+    pub(crate) known: Known,
+    packs: [Mutex<PackSlot>; 2],
+    spare_buffers: Mutex<Vec<Vec<u8>>>,
+    sealed: AtomicU64,
+    known_bytes: AtomicU64,
+    new_bytes: AtomicU64,
+}
+
+/// The open pack of one kind.
+#[derive(Default)]
+struct PackSlot {
+    open: Option<OpenPack>,
+    next_sequence: u32,
+}
+
+impl Session {
+    /// Begins to write. `id` must never have been used in this vault.
+    pub async fn begin(vault: &Arc<Vault>, id: SessionId) -> Result<Self> {
+        let known = Known::new(vault.read_index().await?);
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        Ok(Self {
+            inner: Arc::new(Inner {
+                vault: Arc::clone(vault),
+                id,
+                known,
+                packs: Default::default(),
+                spare_buffers: Mutex::default(),
+                sealed: AtomicU64::new(0),
+                known_bytes: AtomicU64::new(0),
+                new_bytes: AtomicU64::new(0),
+            }),
+            cores: Arc::new(Semaphore::new(cores)),
+            uploads: tokio::sync::Mutex::default(),
+            upload_slots: Arc::new(Semaphore::new(UPLOADS_MAX)),
+        })
+    }
+
+    /// The vault it writes to.
+    pub fn vault(&self) -> &Arc<Vault> {
+        &self.inner.vault
+    }
+
+    /// Begins the map of a disk; see [`DiskWriter`]. With `parent`, what is not recorded stays as there.
+    pub async fn disk(&self, size: u64, parent: Option<&DiskMap>) -> Result<DiskWriter> {
+        DiskWriter::begin(self, size, parent).await
+    }
+
+    /// Stores the bytes that stand at `offset` of a disk, block by block.
+    ///
+    /// # Errors
+    /// Whatever an upload under way failed with: the session cannot be committed then.
+    pub async fn store(&self, offset: u64, buffer: Vec<u8>) -> Result<StoredBatch> {
+        let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
+        let inner = Arc::clone(&self.inner);
+        let work = tokio::task::spawn_blocking(move || {
+            let worked = inner.store_batch(&buffer);
+            drop(permit);
+            (worked, buffer)
+        });
+        let ((chunks, full), buffer) = work.await.expect("storing a batch does not panic");
+        self.upload_all(full).await?;
+        Ok(StoredBatch { offset, chunks, buffer })
+    }
+
+    /// Stores a map node of the given id unless the vault has it.
+    pub(crate) async fn put_map_chunk(&self, id: ChunkId, plain: &[u8]) -> Result<Location> {
+        debug_assert!(plain.len() <= NODE_BYTES_MAX);
+        if let Some(at) = self.inner.known.get(&id) {
+            return Ok(at);
+        }
+        let mut encoded = Vec::new();
+        chunk::encode(plain, &mut encoded);
+        let (places, full) = self.inner.append(PackKind::Map, &encoded, &[(id, encoded.len())]);
+        self.upload_all(full).await?;
+        Ok(places[0])
+    }
+
+    /// What it has done so far.
+    pub fn written(&self) -> Written {
+        let get = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let Inner { sealed, known_bytes, new_bytes, .. } = &*self.inner;
+        Written { sealed: get(sealed), known: get(known_bytes), new: get(new_bytes) }
+    }
+
+    /// Starts the upload of full packs; waits while too many are under way.
+    async fn upload_all(&self, full: Vec<FullPack>) -> Result<()> {
+        for pack in full {
+            let permit = Arc::clone(&self.upload_slots).acquire_owned().await.expect("never closed");
+            let inner = Arc::clone(&self.inner);
+            let mut uploads = self.uploads.lock().await;
+            uploads.spawn(async move {
+                let _permit = permit;
+                inner.upload(pack).await
+            });
+            while let Some(done) = uploads.try_join_next() {
+                done.expect("an upload does not panic")?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Uploads what is still open, waits for all uploads, and gives up the parts that commit needs.
+    pub(crate) async fn close(self) -> Result<Inner> {
+        for kind in [PackKind::Data, PackKind::Map] {
+            let open = self.inner.slot(kind).lock().expect("no holder panics").open.take();
+            if let Some(open) = open.filter(|pack| !pack.is_empty()) {
+                self.upload_all(vec![open.finish()]).await?;
+            }
+        }
+        let mut uploads = self.uploads.into_inner();
+        while let Some(done) = uploads.join_next().await {
+            done.expect("an upload does not panic")?;
+        }
+        drop(uploads);
+        Arc::try_unwrap(self.inner).map_err(|_| {
+            Error::new(
+                ErrorKind::Invalid,
+                "a session cannot be committed while chunks are still being stored",
+            )
+        })
+    }
+}
+
+impl Inner {
+    fn slot(&self, kind: PackKind) -> &Mutex<PackSlot> {
+        &self.packs[kind as usize - 1]
+    }
+
+    /// Where the numbers of this session's packs of a kind end.
+    pub(crate) fn pack_count(&self, kind: PackKind) -> u32 {
+        self.slot(kind).lock().expect("no holder panics").next_sequence
+    }
+
+    /// Looks every block of a batch up, compresses what is new, and puts it into the open pack in one go,
+    /// so that it lies together.
+    fn store_batch(&self, buffer: &[u8]) -> (Vec<Option<Child>>, Vec<FullPack>) {
+        let keys = self.vault.keys();
+        let mut encoded = Vec::new();
+        let mut fresh: Vec<(ChunkId, usize)> = Vec::new();
+        // Per block: zero, known, or the row of `fresh` it became.
+        let found: Vec<Option<(ChunkId, Option<Location>)>> = buffer
+            .chunks(CHUNK_BYTES)
+            .map(|block| {
+                if chunk::is_zero(block) {
+                    return None;
+                }
+                let id = chunk::chunk_id(keys, block);
+                let known = self.known.get(&id);
+                if known.is_none() && !fresh.iter().any(|(other, _)| *other == id) {
+                    let start = encoded.len();
+                    chunk::encode(block, &mut encoded);
+                    fresh.push((id, encoded.len() - start));
+                    self.new_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
+                } else {
+                    self.known_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
+                }
+                Some((id, known))
+            })
+            .collect();
+        let (places, full) = self.append(PackKind::Data, &encoded, &fresh);
+        let place_of = |id| places[fresh.iter().position(|(other, _)| *other == id).expect("encoded above")];
+        let stored = found
+            .into_iter()
+            .map(|found| found.map(|(id, known)| Child { id, at: known.unwrap_or_else(|| place_of(id)) }));
+        (stored.collect(), full)
+    }
+
+    /// Seals encoded chunks, one behind the other in `encoded`, into the open pack of `kind`; gives their
+    /// places, and packs that became full.
+    ///
+    /// Two threads that meet the same new chunk at once may both store it: as many copies as there are
+    /// threads at worst, each as good as the other.
+    fn append(
+        &self,
+        kind: PackKind,
+        encoded: &[u8],
+        chunks: &[(ChunkId, usize)],
+    ) -> (Vec<Location>, Vec<FullPack>) {
+        let mut full = Vec::new();
+        let mut slot = self.slot(kind).lock().expect("no holder panics");
+        if slot.open.as_ref().is_some_and(|pack| pack.is_full_for(encoded.len())) {
+            full.extend(slot.open.take().map(OpenPack::finish));
+        }
+        let mut rest = encoded;
+        let mut places = Vec::with_capacity(chunks.len());
+        for (id, length) in chunks {
+            let (one, behind) = rest.split_at(*length);
+            rest = behind;
+            let PackSlot { open, next_sequence } = &mut *slot;
+            let pack = open.get_or_insert_with(|| self.open_pack(kind, next_sequence));
+            let at = pack.append(*id, one);
+            self.sealed.fetch_add(u64::from(at.length), Ordering::Relaxed);
+            self.known.insert(*id, at);
+            places.push(at);
+        }
+        (places, full)
+    }
+
+    fn open_pack(&self, kind: PackKind, next_sequence: &mut u32) -> OpenPack {
+        let id = PackId { kind, session: self.id, sequence: *next_sequence };
+        *next_sequence += 1;
+        let buffer = self.spare_buffers.lock().expect("no holder panics").pop().unwrap_or_default();
+        OpenPack::new(self.vault.keys(), self.vault.id(), id, buffer)
+    }
+
+    /// Puts a pack into the store; its memory serves the next one.
+    async fn upload(&self, pack: FullPack) -> Result<()> {
+        let bytes = Bytes::from(pack.bytes);
+        self.vault.store().create(&pack.id.object(), bytes.clone()).await?;
+        if let Ok(buffer) = bytes.try_into_mut() {
+            self.spare_buffers.lock().expect("no holder panics").push(buffer.into());
+        }
+        Ok(())
+    }
+}

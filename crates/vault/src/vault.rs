@@ -1,0 +1,290 @@
+//! A vault: created, opened, listed.
+
+use crate::index::{Location, RUN_BODY_BYTES_MAX, Run};
+use crate::keys::{Keyring, KeyringObject};
+use crate::map::{Child, NODE_BYTES_MAX, Node};
+use crate::pack::{self, SEALED_BYTES_MAX};
+use crate::point::{POINT_BYTES_MAX, Point};
+use crate::record::open_record;
+use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
+use crate::{
+    CHUNK_BYTES, Error, ErrorKind, KeyFile, MachineKey, PackId, PointId, Result, SessionId, Store, VaultId,
+    chunk,
+};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use moka::future::Cache;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The version of the format that this program writes, and the newest it reads.
+const FORMAT_VERSION: u32 = 1;
+/// Features of the format that this program knows; a vault that needs others is refused.
+const FEATURES: &[&str] = &[];
+/// Map nodes kept unpacked: 8 KiB each, 16 MiB in all; a path of four and 2,000 leaves (8 GiB of disk).
+const NODES_CACHED: u64 = 2048;
+/// Keys of packs kept derived: deriving one costs a read of the pack's head.
+const PACK_KEYS_CACHED: u64 = 4096;
+/// Small objects read at once when listing.
+const READS_MAX: usize = 16;
+
+/// The object `vault.json`: what a vault is, readable without a key. Put once, never changed.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct VaultInfo {
+    /// The word `strongroom-vault`.
+    pub kind: String,
+    /// Version of the format.
+    pub format: u32,
+    /// Features a reader must understand.
+    pub must_understand: Vec<String>,
+    /// The vault's id.
+    pub id: VaultId,
+    /// When it was created.
+    pub created: Timestamp,
+    /// Bytes of a chunk.
+    pub chunk_bytes: u64,
+}
+
+/// An open vault.
+pub struct Vault {
+    store: Store,
+    info: VaultInfo,
+    keys: Keyring,
+    nodes: Cache<Child, Arc<Node>>,
+    pack_keys: Cache<PackId, Arc<ObjectKey>>,
+}
+
+impl Vault {
+    /// Creates a vault in an empty store and opens it.
+    ///
+    /// The keyring is put first: `vault.json` is what makes a vault, and it must never stand there
+    /// without its keys. CRASH: leaves a keyring without a vault; creating again is refused until the
+    /// folder is emptied.
+    pub async fn create(store: Store, id: VaultId, created: Timestamp, holder: &KeyFile) -> Result<Self> {
+        if let Some((name, _)) = store.list("").await?.first() {
+            let context =
+                format!("{} is not empty (it holds {name}): a vault needs an empty place", store.shown());
+            return Err(Error::new(ErrorKind::AlreadyExists, context));
+        }
+        let info = VaultInfo {
+            kind: "strongroom-vault".into(),
+            format: FORMAT_VERSION,
+            must_understand: Vec::new(),
+            id,
+            created,
+            chunk_bytes: CHUNK_BYTES as u64,
+        };
+        let keys = Keyring::generate();
+        let keyring = KeyringObject::wrap(&keys, id, holder);
+        store.create("keys/00000001", json(&keyring)).await?;
+        store.create("vault.json", json(&info)).await?;
+        Ok(Self::assemble(store, info, keys))
+    }
+
+    /// Opens the vault in `store`.
+    ///
+    /// # Errors
+    /// `NotFound` if there is none, `Unsupported` if it is newer than this program, `Key` if this is not
+    /// its key.
+    pub async fn open(store: Store, holder: &KeyFile) -> Result<Self> {
+        let info = Self::info_of(&store).await?;
+        let keyrings = store.list("keys").await?;
+        let Some(newest) = keyrings.iter().map(|(name, _)| name).max() else {
+            return Err(Error::new(
+                ErrorKind::Corrupt,
+                format!("the vault in {} has no keyring", store.shown()),
+            ));
+        };
+        let keyring: KeyringObject = serde_json::from_slice(&store.get(newest).await?)
+            .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read the keyring {newest}"), e))?;
+        let keys = keyring.unwrap(info.id, holder)?;
+        Ok(Self::assemble(store, info, keys))
+    }
+
+    /// What the vault in `store` is; needs no key.
+    pub async fn info_of(store: &Store) -> Result<VaultInfo> {
+        let bytes = store.get("vault.json").await.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                Error::caused(ErrorKind::NotFound, format!("there is no vault in {}", store.shown()), error)
+            }
+            _ => error,
+        })?;
+        check_version(store.shown(), &bytes)?;
+        serde_json::from_slice(&bytes).map_err(|e| {
+            Error::caused(ErrorKind::Corrupt, format!("read vault.json in {}", store.shown()), e)
+        })
+    }
+
+    fn assemble(store: Store, info: VaultInfo, keys: Keyring) -> Self {
+        Self { store, info, keys, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
+    }
+
+    /// What it is.
+    pub fn info(&self) -> &VaultInfo {
+        &self.info
+    }
+
+    /// Its id.
+    pub fn id(&self) -> VaultId {
+        self.info.id
+    }
+
+    /// Where it lies.
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub(crate) fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// All points, by machine and then by instant.
+    pub async fn points(&self) -> Result<Vec<Point>> {
+        let objects = self.store.list("points").await?;
+        let points = objects.iter().map(|(name, _)| async move {
+            let mut parts = name.split('/').skip(1);
+            let (Some(machine), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {
+                return Err(Error::corrupt(name, 0, "no point has such a name"));
+            };
+            self.point(&MachineKey::new(machine)?, id.parse()?).await
+        });
+        let mut points: Vec<Point> = stream::iter(points).buffer_unordered(READS_MAX).try_collect().await?;
+        points.sort_by(|a, b| (&a.machine, a.instant, a.id).cmp(&(&b.machine, b.instant, b.id)));
+        Ok(points)
+    }
+
+    /// One point.
+    pub async fn point(&self, machine: &MachineKey, id: PointId) -> Result<Point> {
+        let object = Point::object(machine, id);
+        let bytes = self.store.get(&object).await?;
+        let name = ObjectName { kind: ObjectKind::Point, id: id.0, sequence: 0 };
+        let body = open_record(&self.keys, self.id(), name, &bytes, POINT_BYTES_MAX)?;
+        let point: Point = serde_json::from_slice(&body)
+            .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read point {object}"), e))?;
+        if point.id != id || &point.machine != machine {
+            return Err(Error::corrupt(object, 0, "it is another point than its name says"));
+        }
+        Ok(point)
+    }
+
+    /// The number of objects and their bytes.
+    pub async fn usage(&self) -> Result<(u64, u64)> {
+        let objects = self.store.list("").await?;
+        Ok((objects.len() as u64, objects.iter().map(|(_, size)| size).sum()))
+    }
+
+    /// Every run of the index.
+    pub(crate) async fn read_index(&self) -> Result<Vec<Run>> {
+        let objects = self.store.list("index").await?;
+        let runs = objects.iter().map(|(name, _)| self.read_run(name));
+        stream::iter(runs).buffer_unordered(READS_MAX).try_collect().await
+    }
+
+    async fn read_run(&self, object: &str) -> Result<Run> {
+        let parsed = object
+            .strip_prefix("index/")
+            .and_then(|rest| rest.split_once('/'))
+            .and_then(|(id, seq)| Some((id.parse::<SessionId>().ok()?, u32::from_str_radix(seq, 16).ok()?)));
+        let (id, sequence) =
+            parsed.ok_or_else(|| Error::corrupt(object, 0, "no index run has such a name"))?;
+        let name = ObjectName { kind: ObjectKind::IndexRun, id: id.0, sequence };
+        let bytes = self.store.get(object).await?;
+        let body = open_record(&self.keys, self.id(), name, &bytes, RUN_BODY_BYTES_MAX)?;
+        Run::decode(&body).map_err(|found| Error::corrupt(object, HEAD_BYTES as u64, found))
+    }
+
+    /// A node of a map, which must be at `level`.
+    pub(crate) async fn read_node(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        let node = self.nodes.try_get_with(*child, self.fetch_node(child));
+        let node =
+            node.await.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))?;
+        if node.level != level {
+            return Err(Error::corrupt(
+                child.at.pack,
+                child.at.offset.into(),
+                "a map node is at another level",
+            ));
+        }
+        Ok(node)
+    }
+
+    async fn fetch_node(&self, child: &Child) -> Result<Arc<Node>> {
+        let Child { id, at } = *child;
+        check_length(at)?;
+        let mut sealed = self.read_sealed(at.pack, at.offset.into(), at.length.into()).await?;
+        let key = self.pack_key(at.pack).await?;
+        let encoded = pack::open_chunk(&key, id, at, &mut sealed)?;
+        let found = |found| Error::corrupt(at.pack, at.offset.into(), found);
+        let plain = chunk::decode(encoded, NODE_BYTES_MAX).map_err(found)?;
+        Ok(Arc::new(Node::decode(&self.keys, id, &plain).map_err(found)?))
+    }
+
+    /// Bytes of a pack, as they lie there.
+    pub(crate) async fn read_sealed(&self, pack: PackId, offset: u64, length: u64) -> Result<Vec<u8>> {
+        let bytes = self.store.get_range(&pack.object(), offset..offset + length).await.map_err(missing)?;
+        Ok(bytes.into())
+    }
+
+    /// The key of a pack, from its head.
+    pub(crate) async fn pack_key(&self, pack: PackId) -> Result<Arc<ObjectKey>> {
+        let fetch = async {
+            let head = self.read_sealed(pack, 0, HEAD_BYTES as u64).await?;
+            ObjectKey::open(&self.keys, self.id(), pack::object_name(pack), &head).map(Arc::new)
+        };
+        let key = self.pack_keys.try_get_with(pack, fetch).await;
+        key.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+    }
+}
+
+/// Refuses a length that no sealed chunk has, before memory is given to it.
+pub(crate) fn check_length(at: Location) -> Result<()> {
+    if at.length as usize > SEALED_BYTES_MAX || (at.offset as usize) < HEAD_BYTES {
+        return Err(Error::corrupt(
+            at.pack,
+            at.offset.into(),
+            format!("no chunk has {} bytes there", at.length),
+        ));
+    }
+    Ok(())
+}
+
+/// A pack that a point refers to and the store has not is damage, not absence.
+fn missing(error: Error) -> Error {
+    match error.kind() {
+        ErrorKind::NotFound => Error::caused(ErrorKind::Corrupt, format!("{error}: it is missing"), error),
+        _ => error,
+    }
+}
+
+/// Looks at nothing but the version, so that a newer `vault.json` may otherwise look quite different.
+fn check_version(store: &str, bytes: &[u8]) -> Result<()> {
+    #[derive(Deserialize)]
+    struct Version {
+        kind: String,
+        format: u32,
+        must_understand: Vec<String>,
+    }
+    let version: Version = serde_json::from_slice(bytes)
+        .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read vault.json in {store}"), e))?;
+    if version.kind != "strongroom-vault" {
+        return Err(Error::new(ErrorKind::NotFound, format!("{store} is not a vault")));
+    }
+    if version.format != FORMAT_VERSION {
+        let context = format!(
+            "the vault in {store} has format {}, this program reads format {FORMAT_VERSION}: use a newer strongroom",
+            version.format
+        );
+        return Err(Error::new(ErrorKind::Unsupported, context));
+    }
+    if let Some(unknown) = version.must_understand.iter().find(|name| !FEATURES.contains(&name.as_str())) {
+        let context = format!(
+            "the vault in {store} needs '{unknown}', which this program does not know: use a newer strongroom"
+        );
+        return Err(Error::new(ErrorKind::Unsupported, context));
+    }
+    Ok(())
+}
+
+fn json(value: &impl Serialize) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).expect("plain data")
+}

@@ -1,0 +1,114 @@
+//! A store that stops taking writes after the n-th, for every n: what was acknowledged is there, what was
+//! not is not listed, and the next backup goes through.
+
+use crate::backup::{back_up, blocks, noise, now, restore};
+use block::{BlockSink, MemoryDisk};
+use futures_util::stream::BoxStream;
+use object_store::memory::InMemory;
+use object_store::path::Path;
+use object_store::{
+    CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
+    PutMultipartOptions, PutOptions, PutPayload, PutResult, Result,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+use uuid::Uuid;
+use vault::{CHUNK_BYTES, KeyFile, Store, Vault, VaultId};
+
+/// Fails every write once its budget is used up; odd budgets let the last write land and still fail it,
+/// as a lost answer does.
+#[derive(Debug)]
+struct CutStore {
+    inner: Arc<InMemory>,
+    writes_left: AtomicI64,
+}
+
+impl std::fmt::Display for CutStore {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a store that is cut off")
+    }
+}
+
+#[async_trait::async_trait]
+impl ObjectStore for CutStore {
+    async fn put_opts(&self, location: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+        let left = self.writes_left.fetch_sub(1, Ordering::SeqCst);
+        let cut = || object_store::Error::Generic { store: "cut", source: "power cut".into() };
+        if left <= 0 {
+            if left == 0 && location.as_ref().len() % 2 == 1 {
+                self.inner.put_opts(location, payload, opts).await?;
+            }
+            return Err(cut());
+        }
+        self.inner.put_opts(location, payload, opts).await
+    }
+
+    async fn put_multipart_opts(&self, _: &Path, _: PutMultipartOptions) -> Result<Box<dyn MultipartUpload>> {
+        unreachable!("the vault puts objects whole")
+    }
+
+    async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        self.inner.get_opts(location, options).await
+    }
+
+    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        unreachable!("the vault deletes nothing yet")
+    }
+
+    fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
+        self.inner.list(prefix)
+    }
+
+    async fn list_with_delimiter(&self, prefix: Option<&Path>) -> Result<ListResult> {
+        self.inner.list_with_delimiter(prefix).await
+    }
+
+    async fn copy_opts(&self, _: &Path, _: &Path, _: CopyOptions) -> Result<()> {
+        unreachable!("the vault copies nothing")
+    }
+}
+
+#[tokio::test]
+async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
+    let holder = KeyFile::generate();
+    let mut finished_once = false;
+    for budget in 0.. {
+        let inner = Arc::new(InMemory::new());
+        let cut = CutStore { inner: Arc::clone(&inner), writes_left: AtomicI64::new(budget) };
+        let id = VaultId(Uuid::new_v4());
+        let (disk, mut acknowledged) = (MemoryDisk::from(noise(1, 5 * CHUNK_BYTES)), Vec::new());
+        let finished = async {
+            let vault = Arc::new(Vault::create(Store::new(Arc::new(cut), "cut"), id, now(), &holder).await?);
+            let first = back_up(&vault, &disk, None).await?;
+            acknowledged.push((first.clone(), disk.bytes()));
+            disk.write(0, noise(2, CHUNK_BYTES)).await.expect("in range");
+            let second = back_up(&vault, &disk, Some((&first, &blocks(0..1)))).await?;
+            acknowledged.push((second, disk.bytes()));
+            vault::Result::Ok(())
+        };
+        let finished = finished.await.is_ok();
+        let after = Vault::open(Store::new(inner, "after"), &holder).await;
+        let Ok(after) = after.map(Arc::new) else {
+            assert!(acknowledged.is_empty(), "budget {budget}: the vault is gone");
+            continue;
+        };
+        let listed = after.points().await.expect("list");
+        for (point, bytes) in &acknowledged {
+            assert!(
+                listed.iter().any(|p| p.id == point.id),
+                "budget {budget}: an acknowledged point is gone"
+            );
+            assert!(restore(&after, point).await.expect("restore") == *bytes, "budget {budget}");
+        }
+        for point in &listed {
+            restore(&after, point).await.expect("whatever is listed restores");
+        }
+        let next = back_up(&after, &disk, None).await.expect("the next backup goes through");
+        assert!(restore(&after, &next).await.expect("restore") == disk.bytes());
+        if finished {
+            finished_once = true;
+            break;
+        }
+    }
+    assert!(finished_once);
+}

@@ -1,0 +1,7 @@
+//! The vault against an oracle, against crashes and against damage.
+
+mod backup;
+mod crash;
+mod damage;
+mod open;
+mod round_trip;
