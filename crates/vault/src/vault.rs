@@ -140,7 +140,16 @@ impl Vault {
 
     /// All points, by machine and then by instant.
     pub async fn points(&self) -> Result<Vec<Point>> {
-        let objects = self.store.list("points").await?;
+        self.points_under("points").await
+    }
+
+    /// The points of one machine, by instant.
+    pub async fn points_of(&self, machine: &MachineKey) -> Result<Vec<Point>> {
+        self.points_under(&format!("points/{machine}")).await
+    }
+
+    async fn points_under(&self, folder: &str) -> Result<Vec<Point>> {
+        let objects = self.store.list(folder).await?;
         let points = objects.iter().map(|(name, _)| async move {
             let mut parts = name.split('/').skip(1);
             let (Some(machine), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {

@@ -1,0 +1,61 @@
+//! What is asked of a freeze.
+
+use crate::{Error, ErrorKind, Result};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Rungs of the ladder, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// As after a power cut, at one instant for all disks.
+    Crash,
+    /// The guest's file systems were flushed and held.
+    FileSystem,
+    /// Its applications were too, each by its own script.
+    Application,
+}
+
+/// One freeze.
+#[derive(Clone, Debug)]
+pub struct FreezeRequest {
+    /// The recovery point to be made, a uuid. It names bitmaps, and is the token that proves the hook ran.
+    pub point: String,
+    /// The vault it goes to, a uuid. Each vault has its own chain of bitmaps.
+    pub vault: String,
+    /// The point to compare with; `None` reads everything.
+    pub parent: Option<String>,
+    /// The disks in that point and their sizes then.
+    pub parent_disks: BTreeMap<String, u64>,
+    /// An existing folder on this host with room for what the guest overwrites meanwhile.
+    pub scratch: PathBuf,
+    /// How consistent the point should be.
+    pub wish: Level,
+    /// Whether less will do.
+    pub may_fall: bool,
+    /// How long the guest may take to come to a stand.
+    pub freeze_timeout: Duration,
+}
+
+impl FreezeRequest {
+    /// How long a guest may take by default: a database's checkpoint, and no longer than Windows holds writes.
+    pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
+
+    pub(super) fn check(&self) -> Result<()> {
+        let ids = [Some(&self.point), Some(&self.vault), self.parent.as_ref()];
+        if let Some(id) = ids.into_iter().flatten().find(|id| !is_id(id)) {
+            return Err(Error::new(ErrorKind::Invalid, format!("freeze a machine: {id:?} is not an id")));
+        }
+        if self.parent.as_ref() == Some(&self.point) {
+            return Err(Error::new(ErrorKind::Invalid, "freeze a machine: a point cannot be its own parent"));
+        }
+        Ok(())
+    }
+}
+
+/// Ids stand in names of bitmaps and folders.
+fn is_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}

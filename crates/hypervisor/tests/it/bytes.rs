@@ -1,0 +1,92 @@
+//! That what is read is what was there, byte for byte.
+
+use crate::guest::{Guest, as_parent, compare, pull};
+use anyhow::Result;
+use block::{BlockSource, ExtentKind};
+use hypervisor::{FrozenDisk, FrozenMachine, Outcome, Tracking};
+use nbd::{Address, NbdDisk, Options};
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Freezes the paused machine, lets it run and write, and returns the frozen machine with what it should show.
+async fn freeze_paused(
+    guest: &Guest,
+    machine: &hypervisor::Machine,
+    request: hypervisor::FreezeRequest,
+) -> Result<(FrozenMachine, Vec<PathBuf>)> {
+    tokio::task::block_in_place(|| guest.machine.pause())?;
+    let frozen = machine.freeze(request).await?;
+    let expected = guest.copy_paused()?;
+    tokio::task::block_in_place(|| guest.machine.resume())?;
+    Ok((frozen, expected))
+}
+
+/// Brings a copy of the parent to this point. Returns the bytes it took.
+async fn apply_changes(disk: &FrozenDisk, copy: &Path) -> Result<u64> {
+    let options = Options {
+        export: disk.export.clone(),
+        dirty_bitmap: disk.bitmap.clone(),
+        allocation: disk.allocation,
+        connections: 2,
+    };
+    let source = NbdDisk::connect(&Address::Unix(disk.socket.clone()), &options).await?;
+    let target = std::fs::OpenOptions::new().write(true).open(copy)?;
+    let mut read = 0;
+    for extent in source.extents(0, source.size()).await? {
+        if extent.kind == ExtentKind::Data {
+            let bytes = source.read(extent.offset, vec![0; usize::try_from(extent.length)?]).await?;
+            target.write_all_at(&bytes, extent.offset)?;
+            read += extent.length;
+        }
+    }
+    source.close().await;
+    Ok(read)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn full_and_incremental_points_equal_the_paused_disks() -> Result<()> {
+    let guest = tokio::task::block_in_place(|| Guest::start("bytes", |_, _| ()))?;
+    let machine = guest.connect().await?;
+    let copies = [guest.path("copy0.raw"), guest.path("copy1.raw")];
+    guest.write(1)?;
+
+    // Everything.
+    let (full, expected) = freeze_paused(&guest, &machine, guest.request("point-1", None)).await?;
+    guest.write(2)?;
+    for ((disk, copy), expected) in full.disks().iter().zip(&copies).zip(&expected) {
+        assert!(matches!(disk.tracking, Tracking::Full { .. }) && disk.allocation && disk.bitmap.is_none());
+        pull(disk, copy)?;
+        compare(copy, expected)?;
+    }
+    full.check().await?;
+    let first = as_parent(&full);
+    full.release(Outcome::Committed).await?;
+    guest.assert_untouched()?;
+    let chain = |point: &str| format!("strongroom:{}:{point}", crate::guest::VAULT);
+    assert_eq!(guest.bitmaps("disk0")?.into_iter().collect::<Vec<_>>(), [(chain("point-1"), true)]);
+
+    // An incremental that nobody commits.
+    let (abandoned, _) = freeze_paused(&guest, &machine, guest.request_after("point-2", Some(first.clone()))).await?;
+    assert_eq!(abandoned.disks()[1].bitmap.as_deref(), Some(chain("point-1").as_str()));
+    guest.write(3)?;
+    abandoned.check().await?;
+    abandoned.release(Outcome::Abandoned).await?;
+    guest.assert_untouched()?;
+    assert_eq!(guest.bitmaps("disk1")?.into_iter().collect::<Vec<_>>(), [(chain("point-1"), true)]);
+
+    // The next holds what both missed, and little else.
+    guest.write(4)?;
+    let (next, expected) = freeze_paused(&guest, &machine, guest.request_after("point-3", Some(first))).await?;
+    guest.write(5)?;
+    for ((disk, copy), expected) in next.disks().iter().zip(&copies).zip(&expected) {
+        assert!(!disk.allocation);
+        let read = apply_changes(disk, copy).await?;
+        assert!((1..100 << 20).contains(&read), "{} bytes of {} were read", read, disk.size);
+        compare(copy, expected)?;
+    }
+    next.check().await?;
+    next.release(Outcome::Committed).await?;
+    guest.assert_untouched()?;
+    assert_eq!(guest.bitmaps("disk0")?.into_iter().collect::<Vec<_>>(), [(chain("point-3"), true)]);
+    Ok(())
+}

@@ -1,0 +1,9 @@
+//! Real guests under a real QEMU: needs root, QEMU and what `testkit` asks for.
+
+mod agent;
+mod bytes;
+mod describe;
+mod guest;
+mod recover;
+mod scratch;
+mod window;
