@@ -1,3 +1,31 @@
-//! The strongroom command
+//! The `strongroom` command: reads arguments, calls the loops, shows what came of it.
+//!
+//! No logic lives here. `args.rs` is the command line, `commands/` has a file a noun, `output.rs` prints
+//! tables or JSON on standard output, `watch.rs` shows progress on standard error, and `failure.rs` turns
+//! an error into words, a hint and an exit code. The clock and randomness are read here and passed on.
 
-fn main() {}
+mod args;
+mod commands;
+mod failure;
+mod open;
+mod output;
+mod watch;
+
+use clap::Parser;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let args = args::Args::parse();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let runtime = match runtime {
+        Ok(runtime) => runtime,
+        Err(error) => return failure::report(&anyhow::Error::new(error).context("start the program")),
+    };
+    let result = runtime.block_on(commands::run(args));
+    // Blocking reads of a store that hangs must not keep the program from ending.
+    runtime.shutdown_background();
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => failure::report(&error),
+    }
+}

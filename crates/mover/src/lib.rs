@@ -1,1 +1,31 @@
-//! The loops that move blocks between machines and vaults
+//! The loops that move blocks: backup (a frozen machine → vault), restore (a point → images), serve
+//! (a point → NBD).
+//!
+//! **Called by** the command line, later by the job runner. **Calls** `hypervisor` (freeze, expose,
+//! release), `nbd` (pull, present), `vault` (store, commit, read) and `block` (copy). It knows no
+//! catalog, no policy and no schedule: what to do and when is decided elsewhere.
+//!
+//! Reading order: [`backup()`] (`backup.rs`, the loop of the product) → [`restore()`] (`restore.rs`) →
+//! `image.rs`, the files restored into → [`serve`] (`serve.rs`).
+//!
+//! Invariants:
+//! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
+//! - a bitmap moves forward only after the point is committed; until then the old one is kept or merged
+//!   back, so the next backup reads a superset of what changed;
+//! - a restored image stands under its name only when it is whole and durable.
+//!
+//! Errors: [`Error`] says which side failed, and carries that side's own error and kind.
+
+mod backup;
+mod error;
+mod image;
+mod progress;
+mod restore;
+mod serve;
+
+pub use backup::{BackupRequest, backup};
+pub use error::{Error, Result};
+pub use image::ImageFormat;
+pub use progress::Progress;
+pub use restore::{RestoreRequest, Restored, RestoredDisk, restore};
+pub use serve::serve;

@@ -1,0 +1,214 @@
+//! The command line.
+
+use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+const EXIT_CODES: &str = "\
+Exit codes:
+  0  done                          5  the machine or store cannot be reached; try again later
+  1  failed for another reason     6  the key is missing or wrong
+  2  the command line is wrong     7  stored data is damaged
+  3  no such vault, point, disk    8  made by a newer version, or QEMU is too old
+     or machine                    9  no room left
+  4  it exists already             130  interrupted";
+
+/// Protects virtual machines: backs them up while they run, and brings them back.
+#[derive(Debug, Parser)]
+#[command(name = "strongroom", version, after_help = EXIT_CODES, max_term_width = 100)]
+pub(crate) struct Args {
+    /// How to print what was found or done.
+    #[arg(long, short, global = true, value_enum, default_value_t = OutputFormat::Table)]
+    pub(crate) output: OutputFormat,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum OutputFormat {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create and look at vaults, which keep recovery points.
+    #[command(subcommand)]
+    Vault(VaultCommand),
+    /// Find the machines that run on this host.
+    #[command(subcommand)]
+    Machine(MachineCommand),
+    /// Back a running machine up: all its disks at one instant, only what changed since its last point.
+    Backup(BackupArgs),
+    /// List and look at recovery points.
+    #[command(subcommand)]
+    Point(PointCommand),
+    /// Bring the disks of a recovery point back as image files.
+    Restore(RestoreArgs),
+    /// Read a recovery point without restoring it.
+    #[command(subcommand)]
+    Nbd(NbdCommand),
+}
+
+/// Which vault, and the key that opens it.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct VaultArgs {
+    /// The vault's directory.
+    #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
+    pub(crate) vault: PathBuf,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct KeyArgs {
+    /// The vault's key file [default: ~/.config/strongroom/keys/<vault id>.key].
+    #[arg(long, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
+    pub(crate) key_file: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Create a vault in an empty or new directory, and its key outside of it.
+    Create {
+        /// Where; made if it does not exist.
+        #[arg(value_name = "DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+    /// Show a vault: its format, size, and points per machine.
+    Show {
+        /// The vault's directory.
+        #[arg(env = "STRONGROOM_VAULT", value_name = "DIR")]
+        directory: PathBuf,
+        #[command(flatten)]
+        key: KeyArgs,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MachineCommand {
+    /// List the QEMU machines that run on this host and how they can be reached.
+    List,
+}
+
+/// Which machine, and how it is reached.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct MachineArgs {
+    /// Its name or id, as `strongroom machine list` shows it. May be left out with --qmp.
+    #[arg(value_name = "MACHINE", required_unless_present = "qmp")]
+    pub(crate) machine: Option<String>,
+    /// Its QMP socket, for a machine that is not found by name.
+    #[arg(long, value_name = "SOCKET")]
+    pub(crate) qmp: Option<PathBuf>,
+    /// The socket of its guest agent, for a machine that is not found by name.
+    #[arg(long, value_name = "SOCKET", requires = "qmp")]
+    pub(crate) agent: Option<PathBuf>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct BackupArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// How consistent the point should be.
+    #[arg(long, value_enum, default_value_t = Consistency::Application)]
+    pub(crate) consistency: Consistency,
+    /// Fail rather than make a point that is less consistent than asked for.
+    #[arg(long)]
+    pub(crate) strict: bool,
+    /// Read everything, even where it is known what changed.
+    #[arg(long)]
+    pub(crate) full: bool,
+    /// Where the frozen disks' overwritten blocks are kept during the backup; the host must reach it.
+    #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
+    pub(crate) scratch: PathBuf,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Consistency {
+    /// Programs in the guest brought to rest by its hooks, file systems frozen.
+    Application,
+    /// File systems frozen.
+    FileSystem,
+    /// As after a power cut; the guest agent is not asked.
+    Crash,
+}
+
+/// Which point.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PointArgs {
+    /// Its id, the end of its id, or `latest`.
+    #[arg(value_name = "POINT")]
+    pub(crate) point: String,
+    /// Of which machine; needed for `latest` where the vault holds several.
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum PointCommand {
+    /// List recovery points, oldest first.
+    List {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Only those of this machine.
+        #[arg(long, value_name = "MACHINE")]
+        machine: Option<String>,
+    },
+    /// Show all about one recovery point.
+    Show {
+        #[command(flatten)]
+        point: PointArgs,
+        #[command(flatten)]
+        vault: VaultArgs,
+    },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RestoreArgs {
+    #[command(flatten)]
+    pub(crate) point: PointArgs,
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// The folder to restore into; made if it does not exist. Nothing in it is replaced.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// What the images are to be.
+    #[arg(long, value_enum, default_value_t = ImageFormat::Qcow2)]
+    pub(crate) format: ImageFormat,
+    /// Only this disk; may be repeated.
+    #[arg(long = "disk", value_name = "DISK")]
+    pub(crate) disks: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ImageFormat {
+    /// The bytes themselves, sparse.
+    Raw,
+    /// QEMU's own format.
+    Qcow2,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum NbdCommand {
+    /// Serve a recovery point, read-only, until interrupted.
+    ///
+    /// Each disk is an export of its own name: qemu-img, nbdinfo and QEMU itself can read it, as in
+    /// nbd+unix:///disk0?socket=/run/point.sock
+    Serve {
+        #[command(flatten)]
+        point: PointArgs,
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// The Unix socket to serve on; removed when done.
+        #[arg(long, value_name = "SOCKET")]
+        socket: PathBuf,
+        /// Only this disk; may be repeated. A single one is also the default export.
+        #[arg(long = "disk", value_name = "DISK")]
+        disks: Vec<String>,
+    },
+}

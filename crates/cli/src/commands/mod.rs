@@ -1,0 +1,42 @@
+//! One file a noun.
+
+mod backup;
+mod machine;
+mod nbd;
+mod point;
+mod restore;
+mod vault;
+
+use crate::args::{Args, Command};
+use crate::failure::Told;
+use anyhow::Result;
+use jiff::Timestamp;
+
+/// Runs the command that was asked for.
+pub(crate) async fn run(args: Args) -> Result<()> {
+    let output = args.output;
+    match args.command {
+        Command::Vault(command) => vault::run(output, command).await,
+        Command::Machine(command) => machine::run(output, &command).await,
+        Command::Backup(args) => backup::run(output, args).await,
+        Command::Point(command) => point::run(output, command).await,
+        Command::Restore(args) => restore::run(output, args).await,
+        Command::Nbd(command) => nbd::run(output, command).await,
+    }
+}
+
+/// The one place where the clock is read.
+#[allow(clippy::disallowed_methods)]
+fn now() -> Timestamp {
+    Timestamp::now()
+}
+
+/// Ends with `work`, or when somebody interrupts the program; `work` is dropped then and undoes itself.
+async fn unless_interrupted<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    tokio::select! {
+        done = work => done,
+        _ = tokio::signal::ctrl_c() => Err(Told::interrupted(format!("{doing} was interrupted"))),
+        _ = terminate.recv() => Err(Told::interrupted(format!("{doing} was told to end"))),
+    }
+}

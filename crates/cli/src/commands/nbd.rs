@@ -1,0 +1,33 @@
+//! `strongroom nbd`.
+
+use crate::args::{NbdCommand, OutputFormat};
+use crate::{open, output};
+use anyhow::Result;
+
+pub(crate) async fn run(format: OutputFormat, command: NbdCommand) -> Result<()> {
+    let NbdCommand::Serve { point, vault, socket, disks } = command;
+    let vault = open::vault(&vault).await?;
+    let point = open::point(&vault, &point).await?;
+    let chosen = if disks.is_empty() {
+        point.disks.clone()
+    } else {
+        disks.iter().map(|name| point.disk(name).cloned()).collect::<vault::Result<Vec<_>>>()?
+    };
+    let server = mover::serve(&vault, &chosen, &socket).await?;
+    let uri = |name: &str| format!("nbd+unix:///{name}?socket={}", socket.display());
+    let exports: Vec<_> = chosen
+        .iter()
+        .map(|disk| serde_json::json!({ "name": disk.name, "size": disk.map.size, "uri": uri(&disk.name) }))
+        .collect();
+    output::print(format, &serde_json::json!({ "point": point.id, "exports": exports }), || {
+        let rows =
+            chosen.iter().map(|disk| vec![disk.name.clone(), output::size(disk.map.size), uri(&disk.name)]);
+        output::table(&["EXPORT", "SIZE", "URI"], &["SIZE"], rows)
+    })?;
+    eprintln!("Serving point {} read-only; interrupt to end.", point.id);
+    let never = std::future::pending::<Result<()>>();
+    let ended = super::unless_interrupted("serving", never).await;
+    server.stop().await;
+    // Being interrupted is how serving ends, not a failure.
+    ended.or(Ok(()))
+}

@@ -1,0 +1,94 @@
+//! `strongroom point`.
+
+use crate::args::{OutputFormat, PointCommand};
+use crate::{open, output};
+use anyhow::{Context, Result};
+use vault::Point;
+
+pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<()> {
+    match command {
+        PointCommand::List { vault, machine } => {
+            let vault = open::vault(&vault).await?;
+            let points = vault.points().await.context("list the vault's points")?;
+            let points = open::points_of(points, machine.as_deref());
+            let values: Vec<_> = points.iter().map(value).collect();
+            output::print(format, &values, || list(&points))
+        }
+        PointCommand::Show { point, vault } => {
+            let vault = open::vault(&vault).await?;
+            let point = open::point(&vault, &point).await?;
+            output::print(format, &value(&point), || show(&point))
+        }
+    }
+}
+
+/// A point as programs see it: without where its maps lie.
+pub(crate) fn value(point: &Point) -> serde_json::Value {
+    let disks = point.disks.iter().map(|disk| {
+        serde_json::json!({
+            "name": disk.name, "size": disk.map.size, "tracking": disk.tracking, "read_bytes": disk.read_bytes,
+        })
+    });
+    serde_json::json!({
+        "id": point.id,
+        "machine": { "id": point.machine, "name": point.machine_name },
+        "instant": point.instant,
+        "parent": point.parent,
+        "consistency": point.consistency,
+        "disks": disks.collect::<Vec<_>>(),
+        "stats": point.stats,
+        "description": point.description,
+    })
+}
+
+fn level(point: &Point) -> &str {
+    point.consistency["level"].as_str().unwrap_or("unknown")
+}
+
+fn list(points: &[Point]) -> String {
+    if points.is_empty() {
+        return "No recovery points yet. `strongroom backup MACHINE` makes one.\n".into();
+    }
+    let rows = points.iter().map(|point| {
+        vec![
+            point.id.to_string(),
+            point.machine_name.clone(),
+            output::instant(point.instant),
+            level(point).to_owned(),
+            point.disks.len().to_string(),
+            output::size(point.disks.iter().map(|disk| disk.map.size).sum()),
+            output::size(point.stats.read_bytes),
+            output::size(point.stats.stored_bytes),
+        ]
+    });
+    output::table(
+        &["POINT", "MACHINE", "INSTANT", "CONSISTENCY", "DISKS", "SIZE", "READ", "STORED"],
+        &["DISKS", "SIZE", "READ", "STORED"],
+        rows,
+    )
+}
+
+fn show(point: &Point) -> String {
+    let parent = point.parent.map_or_else(|| "none".into(), |parent| parent.to_string());
+    let facts = output::facts(&[
+        ("Point", point.id.to_string()),
+        ("Machine", format!("{} ({})", point.machine_name, point.machine)),
+        ("Instant", output::instant(point.instant)),
+        ("Consistency", level(point).to_owned()),
+        ("Parent", parent),
+        ("Read", output::size(point.stats.read_bytes)),
+        ("New", format!("{} before compression", output::size(point.stats.new_bytes))),
+        ("Stored", output::size(point.stats.stored_bytes)),
+    ]);
+    let rows = point.disks.iter().map(|disk| {
+        vec![
+            disk.name.clone(),
+            output::size(disk.map.size),
+            output::size(disk.read_bytes),
+            disk.tracking.clone(),
+        ]
+    });
+    let disks = output::table(&["DISK", "SIZE", "READ", "HOW"], &["SIZE", "READ"], rows);
+    let evidence = serde_json::to_string_pretty(&point.consistency).unwrap_or_default();
+    format!("{facts}\n{disks}\nConsistency, as proved:\n{evidence}\n")
+}

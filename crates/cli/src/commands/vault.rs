@@ -1,0 +1,90 @@
+//! `strongroom vault`.
+
+use crate::args::{OutputFormat, VaultCommand};
+use crate::{open, output};
+use anyhow::{Context, Result};
+use std::collections::BTreeMap;
+use std::path::Path;
+use uuid::Uuid;
+use vault::{KeyFile, Store, Vault, VaultId};
+
+pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<()> {
+    match command {
+        VaultCommand::Create { directory, key } => create(format, &directory, &key).await,
+        VaultCommand::Show { directory, key } => show(format, &directory, &key).await,
+    }
+}
+
+async fn create(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs) -> Result<()> {
+    let context = || format!("create a vault in {}", directory.display());
+    if !directory.is_dir() {
+        std::fs::create_dir(directory).with_context(context)?;
+    }
+    let store = Store::local(directory).with_context(context)?;
+    let id = VaultId(Uuid::new_v4());
+    let key_path = open::key_path(key, id)?;
+    if let Some(folder) = key_path.parent() {
+        std::fs::create_dir_all(folder)
+            .with_context(|| format!("make the folder {} for the key", folder.display()))?;
+    }
+    // The key first: a vault whose key was lost in a crash would be of no use.
+    let holder = KeyFile::generate();
+    holder.write(&key_path, id).with_context(context)?;
+    let created = Vault::create(store, id, super::now(), &holder).await;
+    if created.is_err() {
+        let _ = std::fs::remove_file(&key_path); // it opens nothing
+    }
+    let vault = created.with_context(context)?;
+    let value = serde_json::json!({ "id": vault.id(), "directory": directory, "key_file": key_path });
+    output::print(format, &value, || {
+        output::facts(&[
+            ("Vault", vault.id().to_string()),
+            ("Directory", directory.display().to_string()),
+            ("Key file", key_path.display().to_string()),
+        ])
+    })?;
+    eprintln!("Keep a copy of the key file somewhere else: without it nothing in the vault can be read.");
+    Ok(())
+}
+
+async fn show(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs) -> Result<()> {
+    let vault = open::vault_at(directory, key).await?;
+    let points = vault.points().await.context("list the vault's points")?;
+    let (objects, bytes) = vault.usage().await.context("measure the vault")?;
+    let mut machines: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
+    for point in &points {
+        let machine = machines.entry(point.machine.as_str()).or_insert((&point.machine_name, 0));
+        machine.0 = &point.machine_name; // the newest name counts
+        machine.1 += 1;
+    }
+    let value = serde_json::json!({
+        "id": vault.id(),
+        "directory": directory,
+        "format": vault.info().format,
+        "created": vault.info().created,
+        "chunk_bytes": vault.info().chunk_bytes,
+        "objects": objects,
+        "stored_bytes": bytes,
+        "points": points.len(),
+        "machines": machines
+            .iter()
+            .map(|(id, (name, points))| serde_json::json!({ "id": id, "name": name, "points": points }))
+            .collect::<Vec<_>>(),
+    });
+    output::print(format, &value, || {
+        let facts = output::facts(&[
+            ("Vault", vault.id().to_string()),
+            ("Directory", directory.display().to_string()),
+            ("Format", vault.info().format.to_string()),
+            ("Created", output::instant(vault.info().created)),
+            ("Stored", format!("{} in {objects} objects", output::size(bytes))),
+            ("Points", points.len().to_string()),
+        ]);
+        if machines.is_empty() {
+            return facts;
+        }
+        let rows =
+            machines.iter().map(|(id, (name, n))| vec![(*name).to_owned(), n.to_string(), (*id).to_owned()]);
+        format!("{facts}\n{}", output::table(&["MACHINE", "POINTS", "ID"], &["POINTS"], rows))
+    })
+}

@@ -1,0 +1,146 @@
+//! An error in words: what failed, why, what to do; and the exit code that goes with it.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// What kind of failure it is to a person or a script.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Class {
+    Other = 1,
+    Usage = 2,
+    NotFound = 3,
+    Exists = 4,
+    Unreachable = 5,
+    Key = 6,
+    Corrupt = 7,
+    Unsupported = 8,
+    NoSpace = 9,
+    Interrupted = 130,
+}
+
+/// An error whose class and hint the command itself knows.
+#[derive(Debug)]
+pub(crate) struct Told {
+    class: Class,
+    what: String,
+    hint: String,
+}
+
+impl Told {
+    pub(crate) fn not_found(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::NotFound, what: what.into(), hint: hint.into() }.into()
+    }
+
+    pub(crate) fn usage(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Usage, what: what.into(), hint: hint.into() }.into()
+    }
+
+    pub(crate) fn key(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Key, what: what.into(), hint: hint.into() }.into()
+    }
+
+    pub(crate) fn interrupted(what: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Interrupted, what: what.into(), hint: String::new() }.into()
+    }
+}
+
+impl std::fmt::Display for Told {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.what)
+    }
+}
+
+impl std::error::Error for Told {}
+
+/// Prints the error on standard error; gives the exit code.
+pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
+    let (class, hint) = classify(error);
+    let mut text = format!("error: {error}\n");
+    let mut said = error.to_string();
+    for cause in error.chain().skip(1).map(ToString::to_string) {
+        // A cause that only repeats what stands above it helps nobody.
+        if !said.contains(&cause) {
+            text += &format!("  because: {cause}\n");
+            said = cause;
+        }
+    }
+    if !hint.is_empty() {
+        text += &format!("  try: {hint}\n");
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes()); // nobody is left to tell
+    ExitCode::from(class as u8)
+}
+
+fn classify(error: &anyhow::Error) -> (Class, String) {
+    for cause in error.chain() {
+        if let Some(told) = cause.downcast_ref::<Told>() {
+            return (told.class, told.hint.clone());
+        }
+        let (class, hint) = if let Some(error) = cause.downcast_ref::<vault::Error>() {
+            of_vault(error.kind())
+        } else if let Some(error) = cause.downcast_ref::<hypervisor::Error>() {
+            of_machine(error.kind())
+        } else if let Some(error) = cause.downcast_ref::<block::Error>() {
+            of_disk(error.kind())
+        } else {
+            continue;
+        };
+        return (class, hint.to_owned());
+    }
+    (Class::Other, String::new())
+}
+
+fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
+    use vault::ErrorKind as Kind;
+    match kind {
+        Kind::Invalid => (Class::Usage, ""),
+        Kind::NotFound => {
+            (Class::NotFound, "check the path; `strongroom vault create DIR` makes a new vault")
+        }
+        Kind::AlreadyExists => (Class::Exists, "choose another, empty place"),
+        Kind::Key => (Class::Key, "give the vault's own key with --key-file FILE"),
+        Kind::Unsupported => (Class::Unsupported, "use a newer strongroom"),
+        Kind::Corrupt => {
+            (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
+        }
+        Kind::NoSpace => (Class::NoSpace, "make room where the vault lies, then run the same command again"),
+        Kind::Store => {
+            (Class::Unreachable, "check that the vault's place can be read and written, then run it again")
+        }
+    }
+}
+
+fn of_machine(kind: hypervisor::ErrorKind) -> (Class, &'static str) {
+    use hypervisor::ErrorKind as Kind;
+    match kind {
+        Kind::NotFound => (Class::NotFound, "`strongroom machine list` shows what runs here"),
+        Kind::Invalid => (Class::Usage, ""),
+        Kind::Unsupported => (Class::Unsupported, "QEMU 7.2 or newer is needed"),
+        Kind::Busy => (Class::Unreachable, "end the other client, or give the machine a second QMP socket"),
+        Kind::Unreachable => {
+            (Class::Unreachable, "check that the machine runs, then run the same command again")
+        }
+        Kind::Guest => (Class::Unreachable, "check the guest agent, or leave out --strict to accept less"),
+        Kind::NoSpace => (Class::NoSpace, "give a larger folder with --scratch DIR"),
+        Kind::Broken => {
+            (Class::Unreachable, "give a larger or faster folder with --scratch DIR, then run it again")
+        }
+        Kind::Failed => (Class::Other, ""),
+    }
+}
+
+fn of_disk(kind: block::ErrorKind) -> (Class, &'static str) {
+    use block::ErrorKind as Kind;
+    match kind {
+        Kind::NotFound => (Class::NotFound, ""),
+        Kind::Invalid => (Class::Usage, ""),
+        Kind::Corrupt => {
+            (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
+        }
+        Kind::NoSpace => {
+            (Class::NoSpace, "make room or choose another folder, then run the same command again")
+        }
+        Kind::Unreachable => (Class::Unreachable, "run the same command again"),
+        Kind::Io => (Class::Other, ""),
+    }
+}

@@ -1,0 +1,108 @@
+//! Finding what the arguments name: keys, vaults, points, machines.
+
+use crate::args::{KeyArgs, MachineArgs, PointArgs, VaultArgs};
+use crate::failure::Told;
+use anyhow::{Context, Result};
+use hypervisor::MachineAddress;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vault::{KeyFile, Point, Store, Vault, VaultId};
+
+/// Where a vault's key is looked for unless an argument says otherwise.
+pub(crate) fn key_path(key: &KeyArgs, vault: VaultId) -> Result<PathBuf> {
+    if let Some(path) = &key.key_file {
+        return Ok(path.clone());
+    }
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
+    let config = config.ok_or_else(|| {
+        Told::usage("neither --key-file nor HOME says where the vault's key lies", "give --key-file FILE")
+    })?;
+    Ok(config.join("strongroom/keys").join(format!("{vault}.key")))
+}
+
+/// Opens a vault.
+pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
+    vault_at(&args.vault, &args.key).await
+}
+
+/// Opens the vault in a directory.
+pub(crate) async fn vault_at(directory: &Path, key: &KeyArgs) -> Result<Arc<Vault>> {
+    let context = || format!("open the vault {}", directory.display());
+    let store = Store::local(directory).with_context(context)?;
+    let info = Vault::info_of(&store).await.with_context(context)?;
+    let path = key_path(key, info.id)?;
+    if !path.exists() {
+        let what = format!("the key of the vault {} is not at {}", directory.display(), path.display());
+        return Err(Told::key(
+            what,
+            "copy the key there, or name it with --key-file FILE; without it nothing can be read",
+        ));
+    }
+    let holder = KeyFile::read(&path).with_context(context)?;
+    let vault = Vault::open(store, &holder).await;
+    Ok(Arc::new(vault.with_context(|| format!("{} with the key {}", context(), path.display()))?))
+}
+
+/// The points of a machine, or all.
+pub(crate) fn points_of(points: Vec<Point>, machine: Option<&str>) -> Vec<Point> {
+    let is_meant = |point: &Point| {
+        machine.is_none_or(|name| point.machine_name == name || point.machine.as_str() == name)
+    };
+    points.into_iter().filter(is_meant).collect()
+}
+
+/// The one point that is meant.
+pub(crate) async fn point(vault: &Vault, args: &PointArgs) -> Result<Point> {
+    let points = vault.points().await.context("list the vault's points")?;
+    let mut points = points_of(points, args.machine.as_deref());
+    let hint = "`strongroom point list` shows the points there are";
+    let of = args.machine.as_ref().map(|name| format!(" of machine {name}")).unwrap_or_default();
+    if args.point == "latest" {
+        points.sort_by_key(|point| (point.instant, point.id));
+        let several = points.iter().any(|point| point.machine != points[0].machine);
+        if several {
+            return Err(Told::usage(
+                "the vault holds points of several machines",
+                "say which with --machine NAME",
+            ));
+        }
+        let none = || Told::not_found(format!("the vault holds no points{of}"), hint);
+        return points.pop().ok_or_else(none);
+    }
+    let meant = |point: &Point| point.id.to_string().ends_with(&args.point.to_lowercase());
+    let mut matching: Vec<Point> =
+        points.into_iter().filter(|point| args.point.len() >= 4 && meant(point)).collect();
+    match matching.len() {
+        1 => Ok(matching.remove(0)),
+        0 => Err(Told::not_found(format!("there is no point {}{of}", args.point), hint)),
+        n => Err(Told::usage(format!("{n} points end in {}", args.point), "give more of the id")),
+    }
+}
+
+/// How the machine that is meant is reached: its QMP sockets, the likeliest first, and its agent's.
+pub(crate) fn machine(args: &MachineArgs) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
+    if let Some(qmp) = &args.qmp {
+        return Ok((vec![qmp.clone()], args.agent.clone()));
+    }
+    let name = args.machine.as_deref().unwrap_or_default();
+    let hint = "`strongroom machine list` shows what runs here; --qmp SOCKET reaches what is not found";
+    let running = hypervisor::discover().context("look for running machines")?;
+    let meant = |m: &MachineAddress| m.name.as_deref() == Some(name) || m.uuid.as_deref() == Some(name);
+    let mut found: Vec<MachineAddress> = running.into_iter().filter(meant).collect();
+    match found.len() {
+        1 => {
+            let MachineAddress { qmp, agent, .. } = found.remove(0);
+            if qmp.is_empty() {
+                let what = format!("machine {name} runs without a QMP socket, so nobody can talk to it");
+                return Err(Told::not_found(what, "start it with -qmp unix:PATH,server=on,wait=off"));
+            }
+            Ok((qmp, agent))
+        }
+        0 => Err(Told::not_found(format!("no machine {name} runs on this host"), hint)),
+        n => Err(Told::usage(
+            format!("{n} machines are called {name}"),
+            "name it by its id, or with --qmp SOCKET",
+        )),
+    }
+}

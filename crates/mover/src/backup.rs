@@ -1,0 +1,246 @@
+//! Backup: the disks of a running machine, at one instant, become a point.
+
+use crate::error::{Doing, Error, Result};
+use crate::progress::Progress;
+use block::{BlockSource, Extent, ExtentKind, pieces};
+use futures_util::stream::TryStreamExt;
+use hypervisor::{
+    FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, MachineDescription, Outcome, Tracking,
+};
+use jiff::Timestamp;
+use nbd::NbdDisk;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+use vault::{
+    CHUNK_BYTES, DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, StoredBatch, Vault,
+};
+
+/// Bytes of one read. QEMU serves up to 32 MiB; from 1 MiB on, more saves nothing.
+const PIECE_BYTES: u64 = 1 << 20;
+/// Pieces being read, compressed or waiting for their turn. Memory is this times [`PIECE_BYTES`], twice.
+const PIECES_IN_FLIGHT: usize = 16;
+/// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
+const CONNECTIONS: usize = 2;
+
+/// What to back up, and how.
+#[derive(Clone, Debug)]
+pub struct BackupRequest {
+    /// The point to be made: a fresh id.
+    pub point: PointId,
+    /// The session to write it in: a fresh id.
+    pub session: SessionId,
+    /// How consistent it should be.
+    pub wish: Level,
+    /// Whether less will do.
+    pub may_fall: bool,
+    /// Read everything, even where it is known what changed.
+    pub full: bool,
+    /// An existing folder with room for what the guest overwrites meanwhile.
+    pub scratch: PathBuf,
+    /// Tells the time.
+    pub clock: fn() -> Timestamp,
+}
+
+/// Backs a machine up.
+///
+/// Dropped in the middle, or on any error, the machine is released as if nothing had been, and there is no
+/// point. CRASH: the machine keeps our filters and bitmaps until the next backup takes them back.
+pub async fn backup(
+    machine: &Machine,
+    vault: &Arc<Vault>,
+    request: &BackupRequest,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Point> {
+    let description = machine.describe().await.doing(|| "ask the machine what it is".into())?;
+    let key = machine_key(&description)?;
+    let parent = parent(vault, &key, request.full).await?;
+    progress(Progress::Step("Take snapshot".into()));
+    let frozen = machine.freeze(freeze_request(vault, request, parent.as_ref())).await;
+    let frozen = frozen.doing(|| "fix one instant of all disks".into())?;
+    let instant = (request.clock)();
+    for done in frozen.recovered() {
+        progress(Progress::Step(format!("An earlier backup had died: {done}")));
+    }
+    progress(Progress::Frozen {
+        paused: frozen.window(),
+        consistency: level_name(frozen.consistency().level).into(),
+        fell_because: frozen.consistency().fell_because.clone(),
+    });
+    progress(Progress::Step("Transfer data to vault".into()));
+    let draft = draft(request, &frozen, key, instant, parent.as_ref());
+    let moved = async {
+        let session = Session::begin(vault, request.session).await.doing(|| "begin to write".into())?;
+        transfer(session, &frozen, draft, parent.as_ref(), progress).await
+    };
+    match moved.await {
+        Ok(point) => {
+            frozen.release(Outcome::Committed).await.doing(|| released_late(&point))?;
+            Ok(point)
+        }
+        Err(error) => {
+            if let Err(left) = frozen.release(Outcome::Abandoned).await {
+                progress(Progress::Step(format!("The machine could not be released wholly: {left}")));
+            }
+            Err(error)
+        }
+    }
+}
+
+/// Moves the disks and commits. The frozen machine is released by the caller, whatever comes of it.
+async fn transfer(
+    session: Session,
+    frozen: &FrozenMachine,
+    draft: PointDraft,
+    parent: Option<&Point>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Point> {
+    let mut records = Vec::new();
+    for disk in frozen.disks() {
+        let tracking = tracking_words(&disk.tracking);
+        progress(Progress::Disk { name: disk.id.clone(), size: disk.size, tracking });
+        records.push(transfer_disk(&session, disk, parent, progress).await?);
+        progress(Progress::DiskDone);
+    }
+    // INVARIANT: a snapshot that broke is never committed. Its reads have failed already; this asks again.
+    frozen.check().await.doing(|| "check that the instant held".into())?;
+    session.commit(draft, records).await.doing(|| "commit the point".into())
+}
+
+/// The loop of the product: each changed extent is read, stored, and recorded in the disk's new map.
+async fn transfer_disk(
+    session: &Session,
+    frozen: &FrozenDisk,
+    parent: Option<&Point>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<DiskRecord> {
+    let doing = || format!("back up disk {}", frozen.id);
+    let source = open(frozen).await.doing(doing)?;
+    let incremental = matches!(frozen.tracking, Tracking::Incremental { .. });
+    let old = parent.filter(|_| incremental).map(|point| point.disk(&frozen.id)).transpose().doing(doing)?;
+    let mut map = session.disk(frozen.size, old.map(|disk| &disk.map)).await.doing(doing)?;
+    let mut read_bytes = 0;
+    let spare = Mutex::default();
+    let mut stored = pieces(&source, CHUNK_BYTES as u64, PIECE_BYTES)
+        .map_err(|error| Error::Disk(doing(), error))
+        .map_ok(|piece| store(session, &source, piece, &spare, &frozen.id))
+        .try_buffered(PIECES_IN_FLIGHT);
+    while let Some((piece, batch)) = stored.try_next().await? {
+        match batch {
+            Some(batch) => {
+                map.record(session, &batch).await.doing(doing)?;
+                read_bytes += piece.length;
+                spare.lock().expect("no holder panics").push(batch.buffer);
+            }
+            None if piece.kind == ExtentKind::Zero => {
+                map.record_zeros(session, piece.offset, piece.length).await.doing(doing)?;
+            }
+            None => {} // as it was
+        }
+        progress(Progress::Advance(piece.length));
+    }
+    drop(stored);
+    source.close().await;
+    let (map, _) = map.finish(session).await.doing(doing)?;
+    let tracking = tracking_words(&frozen.tracking);
+    Ok(DiskRecord { name: frozen.id.clone(), map, tracking, read_bytes })
+}
+
+/// Reads and stores a piece that holds data; the others need neither.
+async fn store(
+    session: &Session,
+    source: &NbdDisk,
+    piece: Extent,
+    spare: &Mutex<Vec<Vec<u8>>>,
+    disk: &str,
+) -> Result<(Extent, Option<StoredBatch>)> {
+    if piece.kind != ExtentKind::Data {
+        return Ok((piece, None));
+    }
+    let mut buffer = spare.lock().expect("no holder panics").pop().unwrap_or_default();
+    buffer.resize(usize::try_from(piece.length).expect("pieces fit memory"), 0);
+    let buffer = source.read(piece.offset, buffer).await.doing(|| format!("read disk {disk}"))?;
+    let batch = session.store(piece.offset, buffer).await.doing(|| format!("store disk {disk}"))?;
+    Ok((piece, Some(batch)))
+}
+
+async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {
+    let options = nbd::Options {
+        dirty_bitmap: frozen.bitmap.clone(),
+        allocation: frozen.allocation,
+        connections: CONNECTIONS,
+        ..nbd::Options::new(&frozen.export)
+    };
+    NbdDisk::connect(&nbd::Address::Unix(frozen.socket.clone()), &options).await
+}
+
+/// The newest point of the machine: what changed since is all that needs to be read.
+async fn parent(vault: &Vault, key: &MachineKey, full: bool) -> Result<Option<Point>> {
+    if full {
+        return Ok(None);
+    }
+    let points = vault.points_of(key).await.doing(|| "look for the machine's last point".into())?;
+    Ok(points.into_iter().max_by_key(|point| (point.instant, point.id)))
+}
+
+fn freeze_request(vault: &Vault, request: &BackupRequest, parent: Option<&Point>) -> FreezeRequest {
+    let disks = parent.map(|point| &point.disks[..]).unwrap_or_default();
+    FreezeRequest {
+        point: request.point.to_string(),
+        vault: vault.id().to_string(),
+        parent: parent.map(|point| point.id.to_string()),
+        parent_disks: disks.iter().map(|disk| (disk.name.clone(), disk.map.size)).collect(),
+        scratch: request.scratch.clone(),
+        wish: request.wish,
+        may_fall: request.may_fall,
+        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+    }
+}
+
+fn draft(
+    request: &BackupRequest,
+    frozen: &FrozenMachine,
+    machine: MachineKey,
+    instant: Timestamp,
+    parent: Option<&Point>,
+) -> PointDraft {
+    let description = frozen.description();
+    PointDraft {
+        id: request.point,
+        machine_name: description.name.clone().unwrap_or_else(|| machine.to_string()),
+        machine,
+        instant,
+        parent: parent.map(|point| point.id),
+        consistency: serde_json::to_value(frozen.consistency()).expect("plain data"),
+        description: serde_json::to_value(description).expect("plain data"),
+    }
+}
+
+/// A machine is known by its uuid; one that has none, by its name.
+fn machine_key(description: &MachineDescription) -> Result<MachineKey> {
+    let name = description.uuid.as_ref().or(description.name.as_ref());
+    let name = name.cloned().unwrap_or_default();
+    MachineKey::new(name)
+        .doing(|| "name the machine (start it with -uuid, or -name without odd characters)".into())
+}
+
+fn tracking_words(tracking: &Tracking) -> String {
+    match tracking {
+        Tracking::Incremental { .. } => "only changes".into(),
+        Tracking::Full { reason } => format!("everything: {reason}"),
+    }
+}
+
+fn level_name(level: Level) -> &'static str {
+    match level {
+        Level::Application => "application-consistent",
+        Level::FileSystem => "file-system-consistent",
+        Level::Crash => "crash-consistent",
+    }
+}
+
+fn released_late(point: &Point) -> String {
+    format!(
+        "release the machine (point {} is safe in the vault; the next backup takes back what is left)",
+        point.id
+    )
+}

@@ -1,0 +1,165 @@
+//! Restore: the disks of a point become images in a folder.
+
+use crate::error::{Doing, Error, Result};
+use crate::image::{Image, ImageFormat};
+use crate::progress::Progress;
+use block::{BlockSource, CopyOptions};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vault::{DiskRecord, Point, PointDisk, Vault};
+
+/// What to restore, and whither.
+#[derive(Clone, Debug)]
+pub struct RestoreRequest {
+    /// The point.
+    pub point: Point,
+    /// Names of its disks; empty for all.
+    pub disks: Vec<String>,
+    /// An existing folder, or one to be made in an existing one.
+    pub folder: PathBuf,
+    /// What the images are to be.
+    pub format: ImageFormat,
+}
+
+/// What was restored.
+#[derive(Clone, Debug)]
+pub struct Restored {
+    /// The images.
+    pub disks: Vec<RestoredDisk>,
+    /// The machine's description beside them.
+    pub description: PathBuf,
+}
+
+/// One restored image.
+#[derive(Clone, Debug)]
+pub struct RestoredDisk {
+    /// The disk's name in the point.
+    pub name: String,
+    /// The image.
+    pub path: PathBuf,
+    /// Its format.
+    pub format: ImageFormat,
+    /// Bytes of the disk.
+    pub size: u64,
+    /// Bytes that had to be written; the rest is zero.
+    pub data_bytes: u64,
+}
+
+/// Restores a point's disks, one after the other, and puts the machine's description beside them.
+///
+/// Nothing existing is replaced: if a name is taken, nothing is restored. CRASH: leaves `*.partial`
+/// files and whole images, never a partial image under an image's name; the description comes last.
+pub async fn restore(
+    vault: &Arc<Vault>,
+    request: &RestoreRequest,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Restored> {
+    let disks = chosen(request)?;
+    let targets = targets(request, &disks)?;
+    let mut restored = Vec::new();
+    for (record, path) in disks.iter().zip(targets) {
+        let (name, size) = (record.name.clone(), record.map.size);
+        progress(Progress::Disk { name: name.clone(), size, tracking: String::new() });
+        let data_bytes = restore_disk(vault, record, &path, request.format, progress).await?;
+        progress(Progress::DiskDone);
+        restored.push(RestoredDisk { name, path, format: request.format, size, data_bytes });
+    }
+    let description = write_description(request, &restored)?;
+    Ok(Restored { disks: restored, description })
+}
+
+fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
+    let point = &request.point;
+    if request.disks.is_empty() {
+        return Ok(point.disks.iter().collect());
+    }
+    let found = request.disks.iter().map(|name| point.disk(name)).collect::<vault::Result<_>>();
+    found.doing(|| "choose the disks to restore".into())
+}
+
+/// The names of the images, all free.
+fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBuf>> {
+    let folder = &request.folder;
+    let doing = || format!("prepare the folder {}", folder.display());
+    if !folder.is_dir() {
+        std::fs::create_dir(folder).map_err(|e| block::Error::io("create it", e)).doing(doing)?;
+    }
+    let path =
+        |disk: &&DiskRecord| folder.join(format!("{}.{}", file_name(&disk.name), request.format.name()));
+    let paths: Vec<PathBuf> = disks.iter().map(path).collect();
+    for path in paths.iter().chain([&folder.join(DESCRIPTION)]) {
+        if path.exists() {
+            let context = format!(
+                "{} is there already, and nothing is replaced: choose an empty folder",
+                path.display()
+            );
+            return Err(Error::Disk(doing(), block::Error::new(block::ErrorKind::Invalid, context)));
+        }
+    }
+    Ok(paths)
+}
+
+async fn restore_disk(
+    vault: &Arc<Vault>,
+    record: &DiskRecord,
+    path: &Path,
+    format: ImageFormat,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<u64> {
+    let partial = PathBuf::from(format!("{}.partial", path.display()));
+    let source = PointDisk::new(Arc::clone(vault), record.map.clone());
+    let written = async {
+        let image = Image::create(&partial, source.size(), format).await?;
+        let options = CopyOptions { sink_is_zero: true, ..CopyOptions::default() };
+        let advance = |bytes| progress(Progress::Advance(bytes));
+        let copied = block::copy(&source, image.sink(), options, &advance);
+        let copied = copied.await.doing(|| format!("restore disk {} to {}", record.name, path.display()))?;
+        image.finish(&partial).await?;
+        publish(&partial, path)?;
+        Ok(copied.data)
+    };
+    let written = written.await;
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial); // ours and of no use; the error matters more
+    }
+    written
+}
+
+/// Gives a finished file its name and makes the name durable.
+fn publish(partial: &Path, path: &Path) -> Result<()> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::hard_link(partial, path) // unlike rename, fails if the name was taken meanwhile
+        .and_then(|()| std::fs::remove_file(partial))
+        .and_then(|()| std::fs::File::open(folder)?.sync_all())
+        .map_err(|e| block::Error::io("name it", e))
+        .doing(|| format!("finish the image {}", path.display()))
+}
+
+const DESCRIPTION: &str = "machine.json";
+
+/// What the machine was, and which image is which of its disks.
+fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]) -> Result<PathBuf> {
+    let path = request.folder.join(DESCRIPTION);
+    let images = disks.iter().map(|disk| {
+        serde_json::json!({ "disk": disk.name, "path": disk.path, "format": disk.format.name(), "size": disk.size })
+    });
+    let body = serde_json::json!({
+        "point": request.point.id,
+        "machine_name": request.point.machine_name,
+        "instant": request.point.instant,
+        "consistency": request.point.consistency,
+        "disks": images.collect::<Vec<_>>(),
+        "machine": request.point.description,
+    });
+    let text = serde_json::to_string_pretty(&body).expect("plain data");
+    std::fs::write(&path, text + "\n")
+        .map_err(|e| block::Error::io("write it", e))
+        .doing(|| format!("write the machine's description {}", path.display()))?;
+    Ok(path)
+}
+
+/// A disk's name as a file's: what is not safe in one becomes `_`.
+fn file_name(disk: &str) -> String {
+    let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
+    disk.chars().map(safe).collect::<String>().trim_start_matches('.').to_owned()
+}

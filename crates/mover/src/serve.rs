@@ -1,0 +1,21 @@
+//! Serve: a disk of a point, read-only, over NBD.
+
+use crate::error::{Doing, Result};
+use std::path::Path;
+use std::sync::Arc;
+use vault::{DiskRecord, PointDisk, Vault};
+
+/// Serves disks on a Unix socket, each as the export of its name; a single one also as the default
+/// export. Runs until stopped.
+pub async fn serve(vault: &Arc<Vault>, disks: &[DiskRecord], socket: &Path) -> Result<nbd::RunningServer> {
+    let doing = || format!("serve on {}", socket.display());
+    let mut server = nbd::Server::new();
+    let default = (disks.len() == 1).then_some("");
+    for disk in disks {
+        for name in [Some(disk.name.as_str()), default].into_iter().flatten() {
+            let source = Arc::new(PointDisk::new(Arc::clone(vault), disk.map.clone()));
+            server = server.export(name, nbd::Export::read_only(source)).doing(doing)?;
+        }
+    }
+    server.listen(&nbd::Address::Unix(socket.to_owned())).await.doing(doing)
+}
