@@ -1,0 +1,54 @@
+//! `cargo xtask test`: the whole truth about a change, here and in CI.
+
+use crate::run::{cargo, has_cargo_command};
+use crate::tidy;
+use anyhow::{Context, Result};
+use std::time::Instant;
+
+/// A step's name and what it does.
+type Step = (&'static str, fn() -> Result<()>);
+
+pub(crate) fn run(quick: bool) -> Result<()> {
+    let always: &[Step] = &[
+        ("formatting", || cargo(["fmt", "--all", "--check"])),
+        ("tidy", tidy::run),
+        ("lints", || cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
+    ];
+    let whole: &[Step] = &[
+        ("licences and sources", licences),
+        ("documentation", documentation),
+        ("system packages", || testkit::ensure_packages(&testkit::to_stderr)),
+        // Without lto and on the profile that the tests themselves use: the end-to-end tests run it.
+        ("the program", || cargo(["build", "--package", "cli", "--quiet"])),
+        // One crate after the other: guests under emulation want the cores for themselves.
+        ("tests", || cargo(["test", "--workspace", "--quiet", "--", "--test-threads=2"])),
+    ];
+    let small: &[Step] = &[("tests", || {
+        cargo(["test", "--quiet", "-p", "block", "-p", "vault", "-p", "nbd", "-p", "mover", "--lib"])
+    })];
+    let started = Instant::now();
+    for (name, step) in always.iter().chain(if quick { small } else { whole }) {
+        let begun = Instant::now();
+        println!("== {name}");
+        step().with_context(|| format!("{name} failed"))?;
+        println!("== {name}: {:.1} s", begun.elapsed().as_secs_f64());
+    }
+    println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// `deny.toml`, by cargo-deny. Its advisories need the network and are left to a scheduled run.
+fn licences() -> Result<()> {
+    if !has_cargo_command("deny") {
+        cargo(["install", "cargo-deny", "--locked", "--quiet"])?;
+    }
+    cargo(["deny", "--all-features", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
+}
+
+fn documentation() -> Result<()> {
+    let mut command = std::process::Command::new("cargo");
+    command.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
+    let status = command.env("RUSTDOCFLAGS", "-D warnings").current_dir(crate::workspace()).status();
+    anyhow::ensure!(status.context("run cargo doc")?.success(), "cargo doc failed");
+    Ok(())
+}
