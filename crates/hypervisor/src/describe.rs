@@ -127,7 +127,8 @@ fn disk(drive: &Value, inserted: &Value) -> Result<DiskDescription> {
     let image = &inserted["image"];
     let format = text(&inserted["drv"]);
     let size = image["virtual-size"].as_u64();
-    let size = size.ok_or_else(|| Error::new(ErrorKind::Failed, "read the size of a disk: QEMU does not tell"))?;
+    let size =
+        size.ok_or_else(|| Error::new(ErrorKind::Failed, "read the size of a disk: QEMU does not tell"))?;
     Ok(DiskDescription {
         id: drive_id(drive, inserted),
         device: device_path(drive),
@@ -172,7 +173,10 @@ mod tests {
         assert_eq!(id("scsi0", "#block101", "drive0"), "scsi0");
         assert_eq!(id("/machine/peripheral-anon/device[2]/virtio-backend", "disk0", ""), "disk0");
         assert_eq!(id("/machine/peripheral-anon/device[4]", "#block101", "virtio0"), "virtio0");
-        assert_eq!(id("/machine/peripheral-anon/device[4]", "#block101", ""), "/machine/peripheral-anon/device[4]");
+        assert_eq!(
+            id("/machine/peripheral-anon/device[4]", "#block101", ""),
+            "/machine/peripheral-anon/device[4]"
+        );
     }
 
     #[test]

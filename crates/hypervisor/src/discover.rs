@@ -77,7 +77,8 @@ pub fn parse(pid: u32, argv: Vec<String>) -> Option<MachineAddress> {
         let Some(value) = words.next_if(|value| !value.starts_with('-')) else { continue };
         found.option(option, value);
     }
-    let chardev_path = |id: &str| found.chardevs.iter().find(|(name, _)| name == id).map(|(_, path)| path.clone());
+    let chardev_path =
+        |id: &str| found.chardevs.iter().find(|(name, _)| name == id).map(|(_, path)| path.clone());
     let mut qmp = found.qmp;
     qmp.extend(found.monitors.iter().filter_map(|id| chardev_path(id)));
     let agent = found.agent_chardev.as_deref().and_then(chardev_path);
@@ -149,7 +150,9 @@ impl Options {
         for (index, part) in split_commas(text).into_iter().enumerate() {
             match part.split_once('=') {
                 // A path may hold `=`; only a word can be a key.
-                Some((key, value)) if !key.contains([':', '/']) => pairs.push((key.to_owned(), value.to_owned())),
+                Some((key, value)) if !key.contains([':', '/']) => {
+                    pairs.push((key.to_owned(), value.to_owned()))
+                }
                 _ if index == 0 => pairs.push((implied.to_owned(), part)),
                 _ => pairs.push((part, "on".to_owned())),
             }
@@ -197,11 +200,20 @@ mod tests {
     #[test]
     fn a_hand_started_machine() {
         let found = machine(&[
-            "-nodefaults", "-name", "web", "-uuid", "0F1E0000-0000-4000-8000-000000000001", "-S",
-            "-qmp", "unix:/run/web.qmp,server=on,wait=off",
-            "-chardev", "socket,path=/run/web.ga,server=on,wait=off,id=qga0",
-            "-device", "virtio-serial-pci",
-            "-device", "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0",
+            "-nodefaults",
+            "-name",
+            "web",
+            "-uuid",
+            "0F1E0000-0000-4000-8000-000000000001",
+            "-S",
+            "-qmp",
+            "unix:/run/web.qmp,server=on,wait=off",
+            "-chardev",
+            "socket,path=/run/web.ga,server=on,wait=off,id=qga0",
+            "-device",
+            "virtio-serial-pci",
+            "-device",
+            "virtserialport,chardev=qga0,name=org.qemu.guest_agent.0",
         ]);
         assert_eq!(found.name.as_deref(), Some("web"));
         assert_eq!(found.uuid.as_deref(), Some("0f1e0000-0000-4000-8000-000000000001"));
@@ -212,12 +224,24 @@ mod tests {
     #[test]
     fn monitors_on_chardevs_and_devices_as_json() {
         let found = machine(&[
-            "--name", "guest=a,,b,debug-threads=on",
-            "-chardev", "socket,id=m1,path=/run/m1,server,nowait", "-mon", "chardev=m1,mode=control,pretty=on",
-            "-chardev", "socket,id=m2,path=/run/m2,server,nowait", "-mon", "m2,mode=readline",
-            "-chardev", "socket,id=m3,path=/run/m3=x,server,nowait", "-qmp", "chardev:m3",
-            "-device", r#"{"driver":"virtserialport","chardev":"g","name":"org.qemu.guest_agent.0","nr":1}"#,
-            "-chardev", "socket,id=g,path=/run/g",
+            "--name",
+            "guest=a,,b,debug-threads=on",
+            "-chardev",
+            "socket,id=m1,path=/run/m1,server,nowait",
+            "-mon",
+            "chardev=m1,mode=control,pretty=on",
+            "-chardev",
+            "socket,id=m2,path=/run/m2,server,nowait",
+            "-mon",
+            "m2,mode=readline",
+            "-chardev",
+            "socket,id=m3,path=/run/m3=x,server,nowait",
+            "-qmp",
+            "chardev:m3",
+            "-device",
+            r#"{"driver":"virtserialport","chardev":"g","name":"org.qemu.guest_agent.0","nr":1}"#,
+            "-chardev",
+            "socket,id=g,path=/run/g",
         ]);
         assert_eq!(found.name.as_deref(), Some("a,b"));
         assert_eq!(found.qmp, paths(&["/run/m1", "/run/m3=x"]));
@@ -227,8 +251,12 @@ mod tests {
     #[test]
     fn sockets_handed_over_as_files_have_no_path() {
         let found = machine(&[
-            "-chardev", "socket,id=charmonitor,fd=28,server=on,wait=off",
-            "-mon", "chardev=charmonitor,id=monitor,mode=control", "-qmp", "tcp:localhost:4444,server=on",
+            "-chardev",
+            "socket,id=charmonitor,fd=28,server=on,wait=off",
+            "-mon",
+            "chardev=charmonitor,id=monitor,mode=control",
+            "-qmp",
+            "tcp:localhost:4444,server=on",
         ]);
         assert_eq!((found.qmp, found.agent, found.name), (vec![], None, None));
     }

@@ -48,7 +48,8 @@ impl Machine {
     /// taken back, or the context says what was not.
     pub async fn freeze(&self, request: FreezeRequest) -> Result<FrozenMachine> {
         let permit = self.freezing.clone().try_acquire_owned();
-        let permit = permit.map_err(|_| Error::new(ErrorKind::Busy, "freeze a machine that is being frozen"))?;
+        let permit =
+            permit.map_err(|_| Error::new(ErrorKind::Busy, "freeze a machine that is being frozen"))?;
         freeze::begin(self.qmp.clone(), self.agent.clone(), request, permit).await
     }
 
@@ -60,7 +61,8 @@ impl Machine {
     /// `Busy` while a living process holds a freeze of this machine.
     pub async fn reconcile(&self) -> Result<Vec<String>> {
         let permit = self.freezing.clone().try_acquire_owned();
-        let _permit = permit.map_err(|_| Error::new(ErrorKind::Busy, "reconcile a machine that is being frozen"))?;
+        let _permit =
+            permit.map_err(|_| Error::new(ErrorKind::Busy, "reconcile a machine that is being frozen"))?;
         freeze::reconcile(&self.qmp, self.agent.as_deref()).await
     }
 

@@ -1,24 +1,17 @@
 //! Backup: the disks of a running machine, at one instant, become a point.
 
-use crate::error::{Doing, Error, Result};
+use crate::error::{Doing, Result};
 use crate::progress::Progress;
-use block::{BlockSource, Extent, ExtentKind, pieces};
-use futures_util::stream::TryStreamExt;
+use crate::store_disk::store_disk;
 use hypervisor::{
     FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, MachineDescription, Outcome, Tracking,
 };
 use jiff::Timestamp;
 use nbd::NbdDisk;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
-use vault::{
-    CHUNK_BYTES, DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, StoredBatch, Vault,
-};
+use std::sync::Arc;
+use vault::{DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, Vault};
 
-/// Bytes of one read. QEMU serves up to 32 MiB; from 1 MiB on, more saves nothing.
-const PIECE_BYTES: u64 = 1 << 20;
-/// Pieces being read, compressed or waiting for their turn. Memory is this times [`PIECE_BYTES`], twice.
-const PIECES_IN_FLIGHT: usize = 16;
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
 
@@ -106,7 +99,7 @@ async fn transfer(
     session.commit(draft, records).await.doing(|| "commit the point".into())
 }
 
-/// The loop of the product: each changed extent is read, stored, and recorded in the disk's new map.
+/// Opens a frozen disk and stores what is to be read of it.
 async fn transfer_disk(
     session: &Session,
     frozen: &FrozenDisk,
@@ -117,50 +110,12 @@ async fn transfer_disk(
     let source = open(frozen).await.doing(doing)?;
     let incremental = matches!(frozen.tracking, Tracking::Incremental { .. });
     let old = parent.filter(|_| incremental).map(|point| point.disk(&frozen.id)).transpose().doing(doing)?;
-    let mut map = session.disk(frozen.size, old.map(|disk| &disk.map)).await.doing(doing)?;
-    let mut read_bytes = 0;
-    let spare = Mutex::default();
-    let mut stored = pieces(&source, CHUNK_BYTES as u64, PIECE_BYTES)
-        .map_err(|error| Error::Disk(doing(), error))
-        .map_ok(|piece| store(session, &source, piece, &spare, &frozen.id))
-        .try_buffered(PIECES_IN_FLIGHT);
-    while let Some((piece, batch)) = stored.try_next().await? {
-        match batch {
-            Some(batch) => {
-                map.record(session, &batch).await.doing(doing)?;
-                read_bytes += piece.length;
-                spare.lock().expect("no holder panics").push(batch.buffer);
-            }
-            None if piece.kind == ExtentKind::Zero => {
-                map.record_zeros(session, piece.offset, piece.length).await.doing(doing)?;
-            }
-            None => {} // as it was
-        }
-        progress(Progress::Advance(piece.length));
-    }
-    drop(stored);
+    let advance = |bytes| progress(Progress::Advance(bytes));
+    let (map, read_bytes) =
+        store_disk(session, &source, old.map(|disk| &disk.map), &advance).await.doing(doing)?;
     source.close().await;
-    let (map, _) = map.finish(session).await.doing(doing)?;
     let tracking = tracking_words(&frozen.tracking);
     Ok(DiskRecord { name: frozen.id.clone(), map, tracking, read_bytes })
-}
-
-/// Reads and stores a piece that holds data; the others need neither.
-async fn store(
-    session: &Session,
-    source: &NbdDisk,
-    piece: Extent,
-    spare: &Mutex<Vec<Vec<u8>>>,
-    disk: &str,
-) -> Result<(Extent, Option<StoredBatch>)> {
-    if piece.kind != ExtentKind::Data {
-        return Ok((piece, None));
-    }
-    let mut buffer = spare.lock().expect("no holder panics").pop().unwrap_or_default();
-    buffer.resize(usize::try_from(piece.length).expect("pieces fit memory"), 0);
-    let buffer = source.read(piece.offset, buffer).await.doing(|| format!("read disk {disk}"))?;
-    let batch = session.store(piece.offset, buffer).await.doing(|| format!("store disk {disk}"))?;
-    Ok((piece, Some(batch)))
 }
 
 async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {

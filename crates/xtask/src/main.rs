@@ -10,6 +10,7 @@ mod tidy;
 
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
+use std::process::ExitCode;
 
 /// Development commands of Strongroom.
 #[derive(Parser)]
@@ -29,15 +30,34 @@ enum Command {
         #[arg(long)]
         quick: bool,
     },
+    /// Measure the engine beside its limits and the peers that are installed; see `cargo xtask bench --help`.
+    Bench {
+        /// Passed on: `vault`, and its options.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
 
-fn main() -> anyhow::Result<()> {
-    match Args::parse().command {
+fn main() -> ExitCode {
+    let done = match Args::parse().command {
         Command::Demo => demo::run(),
         Command::Test { quick } => test::run(quick),
+        Command::Bench { arguments } => run::cargo(
+            ["run", "--release", "--quiet", "--package", "bench", "--"]
+                .map(String::from)
+                .into_iter()
+                .chain(arguments),
+        ),
         Command::Tidy => tidy::run(),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
     }
 }
 

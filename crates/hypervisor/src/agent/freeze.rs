@@ -23,7 +23,9 @@ impl Agent {
     /// unknown: [`thaw`](Self::thaw) it.
     pub async fn freeze(&mut self, limit: Duration) -> Result<u64> {
         let frozen = self.execute_within("guest-fsfreeze-freeze", Value::Null, limit).await?;
-        frozen.as_u64().ok_or_else(|| Error::new(ErrorKind::Guest, "guest-fsfreeze-freeze: no number returned"))
+        frozen
+            .as_u64()
+            .ok_or_else(|| Error::new(ErrorKind::Guest, "guest-fsfreeze-freeze: no number returned"))
     }
 
     /// Whether the guest is frozen, by the agent's own account.
@@ -58,7 +60,9 @@ impl Agent {
                 // QEMU is gone, and the guest with it.
                 Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
                 Ok(true) | Err(_) if Instant::now() < deadline => sleep(THAW_PAUSE).await,
-                Ok(true) => return Err(Error::new(ErrorKind::Guest, "the guest stays frozen: thaw it by hand")),
+                Ok(true) => {
+                    return Err(Error::new(ErrorKind::Guest, "the guest stays frozen: thaw it by hand"));
+                }
                 Err(error) => return Err(error.within("thaw the guest")),
             }
         }

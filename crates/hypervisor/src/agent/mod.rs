@@ -57,7 +57,8 @@ impl Agent {
         let (path, lines) = (path.to_owned(), Lines::new(reader));
         let mut agent = Self { path, lines, writer, next_sync, stale: true, version: String::new() };
         let info = agent.execute("guest-info", Value::Null).await;
-        let info = info.map_err(|e| e.within("the agent's port is open, but it hangs or another client holds it"))?;
+        let info =
+            info.map_err(|e| e.within("the agent's port is open, but it hangs or another client holds it"))?;
         info["version"].as_str().unwrap_or("?").clone_into(&mut agent.version);
         Ok(agent)
     }
@@ -81,7 +82,12 @@ impl Agent {
     }
 
     /// [`execute`](Self::execute) with its own limit. Giving up does not stop the command in the guest.
-    pub async fn execute_within(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value> {
+    pub async fn execute_within(
+        &mut self,
+        command: &str,
+        arguments: Value,
+        limit: Duration,
+    ) -> Result<Value> {
         if self.stale {
             self.sync().await?;
         }

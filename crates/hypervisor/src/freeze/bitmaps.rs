@@ -9,8 +9,8 @@
 //! incremental chain as it was.
 
 use super::names;
-use crate::qmp::{Qmp, Transaction};
 use crate::Result;
+use crate::qmp::{Qmp, Transaction};
 use serde_json::{Value, json};
 
 /// Bytes per bit, fixed so that bitmaps can be compared and merged; the cluster size of qcow2 and of the
@@ -98,7 +98,12 @@ pub(super) fn fold(transaction: &mut Transaction, node: &str, bitmap: &str, left
 }
 
 /// What to do once the point is committed: the new bitmap alone stays.
-pub(super) fn keep_only(transaction: &mut Transaction, node: &str, kept: (&str, &str), bitmaps: &[BitmapState]) {
+pub(super) fn keep_only(
+    transaction: &mut Transaction,
+    node: &str,
+    kept: (&str, &str),
+    bitmaps: &[BitmapState],
+) {
     let (vault, point) = kept;
     let (prefix, name) = (names::bitmap_prefix(vault), names::bitmap(vault, point));
     for bitmap in bitmaps.iter().filter(|bitmap| bitmap.name.starts_with(&prefix) && bitmap.name != name) {
@@ -170,21 +175,45 @@ mod tests {
         let fold = || Decision::FoldFirst { bitmap: P.to_owned(), leftover: X.to_owned() };
         let table = [
             ("recording", vec![bitmap(P, true)], Some(incremental())),
-            ("another vault's beside it", vec![bitmap(P, true), bitmap("strongroom:w:x", true)], Some(incremental())),
+            (
+                "another vault's beside it",
+                vec![bitmap(P, true), bitmap("strongroom:w:x", true)],
+                Some(incremental()),
+            ),
             ("a stale one beside it", vec![bitmap(P, true), bitmap(X, false)], Some(incremental())),
             ("a failed attempt", vec![bitmap(P, false), bitmap(X, true)], Some(fold())),
-            ("a failed attempt and a stale one", vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", false)], Some(fold())),
-            ("two failed attempts", vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", true)], None),
+            (
+                "a failed attempt and a stale one",
+                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", false)],
+                Some(fold()),
+            ),
+            (
+                "two failed attempts",
+                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", true)],
+                None,
+            ),
             ("stopped", vec![bitmap(P, false)], None),
-            ("stopped, another vault's records", vec![bitmap(P, false), bitmap("strongroom:w:x", true)], None),
+            (
+                "stopped, another vault's records",
+                vec![bitmap(P, false), bitmap("strongroom:w:x", true)],
+                None,
+            ),
             ("stopped, a stranger's records", vec![bitmap(P, false), bitmap("libvirt-1", true)], None),
             ("none", vec![], None),
             ("another point's", vec![bitmap(X, true)], None),
             ("inconsistent", vec![BitmapState { inconsistent: true, ..bitmap(P, false) }], None),
-            ("inconsistent with a leftover", vec![BitmapState { inconsistent: true, ..bitmap(P, false) }, bitmap(X, true)], None),
+            (
+                "inconsistent with a leftover",
+                vec![BitmapState { inconsistent: true, ..bitmap(P, false) }, bitmap(X, true)],
+                None,
+            ),
             ("granularity", vec![BitmapState { granularity: 4096, ..bitmap(P, true) }], None),
             ("busy", vec![BitmapState { busy: true, ..bitmap(P, false) }], None),
-            ("a leftover of another granularity", vec![bitmap(P, false), BitmapState { granularity: 4096, ..bitmap(X, true) }], None),
+            (
+                "a leftover of another granularity",
+                vec![bitmap(P, false), BitmapState { granularity: 4096, ..bitmap(X, true) }],
+                None,
+            ),
         ];
         for (case, bitmaps, expected) in table {
             let decision = decide(wanted(Some("p")), &bitmaps);

@@ -41,7 +41,9 @@ pub(super) fn parse(record: &[u8], token: &str) -> Result<Vec<HookResult>, Strin
         if line == "done" {
             return Ok(results);
         }
-        results.push(parse_script(line).ok_or_else(|| format!("the hook's record has a strange line: {line:.80}"))?);
+        results.push(
+            parse_script(line).ok_or_else(|| format!("the hook's record has a strange line: {line:.80}"))?,
+        );
     }
     Err("the hook's record breaks off".to_owned())
 }
@@ -76,7 +78,10 @@ mod tests {
     fn a_finished_record_of_this_freeze_is_read() {
         let results = parse(GOOD.as_bytes(), "t1").unwrap();
         assert_eq!(results.len(), 2);
-        assert_eq!((results[0].phase, results[0].name.as_str(), results[0].ms), (HookPhase::Freeze, "pg", 40));
+        assert_eq!(
+            (results[0].phase, results[0].name.as_str(), results[0].ms),
+            (HookPhase::Freeze, "pg", 40)
+        );
         assert_eq!(objection(&results), None);
     }
 

@@ -76,7 +76,8 @@ impl Owner {
                 let _ = reply.send(Err(match undone {
                     Ok(()) => error,
                     Err(more) => {
-                        let text = format!("freeze the machine; taking it back also failed: {}", more.chain());
+                        let text =
+                            format!("freeze the machine; taking it back also failed: {}", more.chain());
                         error.within(text)
                     }
                 }));
@@ -108,12 +109,14 @@ impl Owner {
 
     async fn take(&mut self, caller: &Reply) -> Result<Taken> {
         let state = prepare::check_machine(&self.qmp).await?;
-        let (mut recovered, not_thawed) = prepare::take_back_leftovers(&self.qmp, self.agent.as_deref()).await?;
+        let (mut recovered, not_thawed) =
+            prepare::take_back_leftovers(&self.qmp, self.agent.as_deref()).await?;
         // Leftovers may have been what stopped it.
         let running = state.running || prepare::is_running(&self.qmp).await?;
         self.begun = true;
         let description = crate::describe::describe(&self.qmp).await?;
-        self.disks = prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
+        self.disks =
+            prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
         // CRASH: from here a folder, then nodes that nothing uses; swept by name.
         let folder = prepare::scratch_space(&self.qmp, &self.request, &self.disks).await?;
         let socket = folder.socket();
@@ -218,7 +221,9 @@ impl Owner {
         }
         if let Some(folder) = self.folder.take() {
             let removed = tokio::task::spawn_blocking(|| folder.remove()).await;
-            errors.extend(removed.unwrap_or_else(|e| Err(Error::caused(ErrorKind::Failed, "remove scratch", e))).err());
+            errors.extend(
+                removed.unwrap_or_else(|e| Err(Error::caused(ErrorKind::Failed, "remove scratch", e))).err(),
+            );
         }
         Error::gather("release the frozen machine", errors)
     }
@@ -231,10 +236,21 @@ impl Owner {
             let there = nodes.of(node);
             match outcome {
                 Outcome::Committed => {
-                    bitmaps::keep_only(&mut transaction, node, (&self.request.vault, &self.request.point), &there);
+                    bitmaps::keep_only(
+                        &mut transaction,
+                        node,
+                        (&self.request.vault, &self.request.point),
+                        &there,
+                    );
                 }
                 Outcome::Abandoned => {
-                    bitmaps::give_up(&mut transaction, node, prepared.tracking.bitmap(), &prepared.bitmap, &there);
+                    bitmaps::give_up(
+                        &mut transaction,
+                        node,
+                        prepared.tracking.bitmap(),
+                        &prepared.bitmap,
+                        &there,
+                    );
                 }
             }
         }

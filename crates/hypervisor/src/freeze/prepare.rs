@@ -32,13 +32,15 @@ pub(super) async fn check_machine(qmp: &Qmp) -> Result<MachineState> {
     }
     let migration = qmp.execute("query-migrate", Value::Null).await?;
     let status = qmp.execute("query-status", Value::Null).await?;
-    let idle = matches!(migration["status"].as_str(), None | Some("none" | "completed" | "failed" | "cancelled"));
+    let idle =
+        matches!(migration["status"].as_str(), None | Some("none" | "completed" | "failed" | "cancelled"));
     let moving = matches!(
         status["status"].as_str(),
         Some("inmigrate" | "finish-migrate" | "postmigrate" | "restore-vm" | "save-vm" | "colo")
     );
     if moving || !idle {
-        let text = format!("freeze a machine that is migrating ({}, {})", status["status"], migration["status"]);
+        let text =
+            format!("freeze a machine that is migrating ({}, {})", status["status"], migration["status"]);
         return Err(Error::new(ErrorKind::Busy, text));
     }
     Ok(MachineState { running: status["running"] == true })
@@ -50,7 +52,10 @@ pub(super) async fn is_running(qmp: &Qmp) -> Result<bool> {
 
 /// Takes back what a dead process left; refuses if it lives. Returns what was done, and why the guest may
 /// still be frozen, if it may.
-pub(super) async fn take_back_leftovers(qmp: &Qmp, agent: Option<&Path>) -> Result<(Vec<String>, Option<String>)> {
+pub(super) async fn take_back_leftovers(
+    qmp: &Qmp,
+    agent: Option<&Path>,
+) -> Result<(Vec<String>, Option<String>)> {
     let found = Found::read(qmp).await?;
     if found.is_held() {
         let text = "freeze a machine that another Strongroom process is freezing";
@@ -153,7 +158,8 @@ pub(super) async fn start_server(qmp: &Qmp, socket: &Path) -> Result<()> {
         return Err(error);
     }
     // QEMU has no question for it, and its sentence is not for programs.
-    let text = "start QEMU's NBD server: most likely another tool runs one in this QEMU, which can have only one";
+    let text =
+        "start QEMU's NBD server: most likely another tool runs one in this QEMU, which can have only one";
     Err(Error::caused(ErrorKind::Busy, text, error))
 }
 

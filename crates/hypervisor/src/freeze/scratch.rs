@@ -31,7 +31,8 @@ impl RunFolder {
         let path = scratch.join(format!("{PREFIX}{point}"));
         let context = || format!("make the folder {}", path.display());
         if path.join("nbd.sock").as_os_str().len() > SOCKET_PATH_BYTES_MAX {
-            let text = format!("{}: too long a path for a socket; choose a shorter scratch folder", context());
+            let text =
+                format!("{}: too long a path for a socket; choose a shorter scratch folder", context());
             return Err(Error::new(ErrorKind::Invalid, text));
         }
         let hidden = scratch.join(format!(".{PREFIX}{point}"));
@@ -71,7 +72,8 @@ impl RunFolder {
 
     /// A QEMU of another user must be able to use what lies in the folder.
     fn give_to_qemu(&self, path: &Path) -> Result<()> {
-        let ours = fs::metadata(path).is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == self.peer.uid);
+        let ours = fs::metadata(path)
+            .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == self.peer.uid);
         if ours {
             return Ok(());
         }

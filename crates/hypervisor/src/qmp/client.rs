@@ -111,7 +111,8 @@ impl Qmp {
 
     /// [`execute`](Self::execute) with its own limit.
     pub async fn execute_within(&self, command: &str, arguments: Value, limit: Duration) -> Result<Value> {
-        let gone = || Error::new(ErrorKind::Unreachable, format!("{command}: QEMU closed {}", self.path.display()));
+        let gone =
+            || Error::new(ErrorKind::Unreachable, format!("{command}: QEMU closed {}", self.path.display()));
         let (reply, answer) = oneshot::channel();
         let exchange = async {
             let order = Order { command: command.to_owned(), arguments, reply };

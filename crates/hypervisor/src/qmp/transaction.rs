@@ -23,7 +23,8 @@ impl Transaction {
 
     /// A new bitmap that records from the instant of the transaction.
     pub fn add_bitmap(&mut self, node: &str, name: &str, granularity: u64, persistent: bool) {
-        let data = json!({ "node": node, "name": name, "granularity": granularity, "persistent": persistent });
+        let data =
+            json!({ "node": node, "name": name, "granularity": granularity, "persistent": persistent });
         self.action("block-dirty-bitmap-add", data);
     }
 
@@ -44,7 +45,10 @@ impl Transaction {
 
     /// `target` holds what either held.
     pub fn merge_bitmap(&mut self, node: &str, target: &str, source: &str) {
-        self.action("block-dirty-bitmap-merge", json!({ "node": node, "target": target, "bitmaps": [source] }));
+        self.action(
+            "block-dirty-bitmap-merge",
+            json!({ "node": node, "target": target, "bitmaps": [source] }),
+        );
     }
 
     /// Whether there is nothing to do.

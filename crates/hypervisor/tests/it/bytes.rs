@@ -66,7 +66,8 @@ async fn full_and_incremental_points_equal_the_paused_disks() -> Result<()> {
     assert_eq!(guest.bitmaps("disk0")?.into_iter().collect::<Vec<_>>(), [(chain("point-1"), true)]);
 
     // An incremental that nobody commits.
-    let (abandoned, _) = freeze_paused(&guest, &machine, guest.request_after("point-2", Some(first.clone()))).await?;
+    let (abandoned, _) =
+        freeze_paused(&guest, &machine, guest.request_after("point-2", Some(first.clone()))).await?;
     assert_eq!(abandoned.disks()[1].bitmap.as_deref(), Some(chain("point-1").as_str()));
     guest.write(3)?;
     abandoned.check().await?;
@@ -76,7 +77,8 @@ async fn full_and_incremental_points_equal_the_paused_disks() -> Result<()> {
 
     // The next holds what both missed, and little else.
     guest.write(4)?;
-    let (next, expected) = freeze_paused(&guest, &machine, guest.request_after("point-3", Some(first))).await?;
+    let (next, expected) =
+        freeze_paused(&guest, &machine, guest.request_after("point-3", Some(first))).await?;
     guest.write(5)?;
     for ((disk, copy), expected) in next.disks().iter().zip(&copies).zip(&expected) {
         assert!(!disk.allocation);

@@ -17,12 +17,22 @@ async fn a_machine_is_found_described_and_frozen_whatever_its_drives_are() -> Re
             };
             let (old, bus, fixed) = (text("old.raw"), text("bus.raw"), text("fixed.raw"));
             for argument in [
-                "-drive", &format!("if=virtio,format=raw,file={old}"),
-                "-object", "iothread,id=io0", "-device", "virtio-scsi-pci,id=scsi0,iothread=io0",
-                "-drive", &format!("if=none,id=d1,format=raw,file={bus}"),
-                "-device", "scsi-hd,drive=d1,id=bus-disk,bus=scsi0.0", "-device", "scsi-cd,bus=scsi0.0",
-                "-drive", &format!("if=none,id=d2,format=raw,readonly=on,file={fixed}"),
-                "-device", "virtio-blk-pci,drive=d2,id=fixed-disk",
+                "-drive",
+                &format!("if=virtio,format=raw,file={old}"),
+                "-object",
+                "iothread,id=io0",
+                "-device",
+                "virtio-scsi-pci,id=scsi0,iothread=io0",
+                "-drive",
+                &format!("if=none,id=d1,format=raw,file={bus}"),
+                "-device",
+                "scsi-hd,drive=d1,id=bus-disk,bus=scsi0.0",
+                "-device",
+                "scsi-cd,bus=scsi0.0",
+                "-drive",
+                &format!("if=none,id=d2,format=raw,readonly=on,file={fixed}"),
+                "-device",
+                "virtio-blk-pci,drive=d2,id=fixed-disk",
             ] {
                 options.arguments.push(argument.to_owned());
             }
@@ -45,7 +55,8 @@ async fn a_machine_is_found_described_and_frozen_whatever_its_drives_are() -> Re
     let mut ids: Vec<&str> = told.disks.iter().map(|disk| disk.id.as_str()).collect();
     ids.sort_unstable();
     assert_eq!(ids, ["bus-disk", "d-disk0", "d-disk1", "virtio0"]);
-    let reasons: Vec<(&str, &str)> = told.skipped.iter().map(|s| (s.id.as_str(), s.reason.as_str())).collect();
+    let reasons: Vec<(&str, &str)> =
+        told.skipped.iter().map(|s| (s.id.as_str(), s.reason.as_str())).collect();
     assert!(reasons.contains(&("fixed-disk", "read-only")), "{reasons:?}");
     assert!(reasons.iter().any(|(_, reason)| *reason == "no medium"), "{reasons:?}");
     let stored = serde_json::to_string(&told)?;
@@ -75,7 +86,10 @@ async fn a_machine_is_found_described_and_frozen_whatever_its_drives_are() -> Re
     assert!(frozen.disks().iter().any(|disk| disk.tracking.bitmap().is_none()));
     frozen.release(Outcome::Abandoned).await?;
     guest.assert_untouched()?;
-    assert_eq!(machine.qmp().execute("no-such", Value::Null).await.unwrap_err().kind(), ErrorKind::Unsupported);
+    assert_eq!(
+        machine.qmp().execute("no-such", Value::Null).await.unwrap_err().kind(),
+        ErrorKind::Unsupported
+    );
     drop(machine);
     // The images are whole.
     let image = guest.path("data0.qcow2");

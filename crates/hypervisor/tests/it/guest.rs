@@ -43,7 +43,11 @@ impl Guest {
     }
 
     /// A request whose parent may be long released.
-    pub(crate) fn request_after(&self, point: &str, parent: Option<(String, BTreeMap<String, u64>)>) -> FreezeRequest {
+    pub(crate) fn request_after(
+        &self,
+        point: &str,
+        parent: Option<(String, BTreeMap<String, u64>)>,
+    ) -> FreezeRequest {
         let (parent, parent_disks) = parent.unzip();
         FreezeRequest {
             point: point.to_owned(),
@@ -95,13 +99,18 @@ impl Guest {
     /// That nothing of ours is left, the guest runs and is not frozen.
     pub(crate) fn assert_untouched(&self) -> Result<()> {
         let nodes = self.qmp("query-named-block-nodes", json!({ "flat": true }))?;
-        let left: Vec<&str> = strings(&nodes, "node-name").filter(|name| name.starts_with("strongroom")).collect();
+        let left: Vec<&str> =
+            strings(&nodes, "node-name").filter(|name| name.starts_with("strongroom")).collect();
         ensure!(left.is_empty(), "nodes are left: {left:?}");
         let exports = self.qmp("query-block-exports", Value::Null)?;
-        ensure!(strings(&exports, "id").all(|id| !id.starts_with("strongroom")), "exports are left: {exports}");
+        ensure!(
+            strings(&exports, "id").all(|id| !id.starts_with("strongroom")),
+            "exports are left: {exports}"
+        );
         let status = self.qmp("query-status", Value::Null)?;
         ensure!(status["running"] == true, "the machine is {status}");
-        let frozen = tokio::task::block_in_place(|| self.machine.agent().call("guest-fsfreeze-status", Value::Null))?;
+        let frozen =
+            tokio::task::block_in_place(|| self.machine.agent().call("guest-fsfreeze-status", Value::Null))?;
         ensure!(frozen == "thawed", "the guest is {frozen}");
         let drives = self.qmp("query-block", Value::Null)?;
         ensure!(!drives.to_string().contains("strongroom-"), "drives are left: {drives}");

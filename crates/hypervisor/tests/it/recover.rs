@@ -52,7 +52,8 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
     let (qmp, agent) = (guest.machine.qmp_socket(), guest.machine.agent_socket());
     tokio::task::block_in_place(|| {
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+            let runtime =
+                tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
             let whole = runtime.block_on(async {
                 let cut = Arc::new(Notify::new());
                 let listener = UnixListener::bind(&path)?;
@@ -78,7 +79,8 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
 async fn cut_after(listener: UnixListener, qmp: PathBuf, commands: usize, cut: Arc<Notify>) -> Result<()> {
     let (client, _) = listener.accept().await?;
     let qemu = UnixStream::connect(qmp).await?;
-    let ((client_reads, mut client_writes), (qemu_reads, mut qemu_writes)) = (client.into_split(), qemu.into_split());
+    let ((client_reads, mut client_writes), (qemu_reads, mut qemu_writes)) =
+        (client.into_split(), qemu.into_split());
     let (answers, sent) = (AtomicUsize::new(0), Arc::new(AtomicUsize::new(0)));
     let asking = {
         let sent = sent.clone();
@@ -182,13 +184,15 @@ async fn stays_paused(guest: &Guest, machine: &Machine) -> Result<()> {
     // The point of a vault nobody asks for again does not disturb another vault's.
     let other = FreezeRequest { vault: "other".to_owned(), ..guest.request("first", None) };
     machine.freeze(other).await?.release(Outcome::Committed).await?;
-    let sizes: BTreeMap<String, u64> = [("d-disk0", 1 << 30), ("d-disk1", 512 << 20)].map(|(id, size)| (id.to_owned(), size)).into();
+    let sizes: BTreeMap<String, u64> =
+        [("d-disk0", 1 << 30), ("d-disk1", 512 << 20)].map(|(id, size)| (id.to_owned(), size)).into();
     let next = machine.freeze(guest.request_after("later", Some(("paused".to_owned(), sizes)))).await?;
     assert!(next.disks().iter().all(|disk| disk.tracking.bitmap().is_some()), "{:?}", next.disks());
     next.release(Outcome::Committed).await?;
     let names: Vec<String> = guest.bitmaps("disk0")?.into_keys().collect();
     assert_eq!(names, [format!("strongroom:{VAULT}:later"), "strongroom:other:first".to_owned()]);
-    let missing = FreezeRequest { scratch: Path::new("/nonexistent").to_owned(), ..guest.request("lost", None) };
+    let missing =
+        FreezeRequest { scratch: Path::new("/nonexistent").to_owned(), ..guest.request("lost", None) };
     assert_eq!(machine.freeze(missing).await.unwrap_err().kind(), ErrorKind::NotFound);
     guest.assert_untouched()
 }

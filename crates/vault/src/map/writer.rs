@@ -17,8 +17,6 @@ pub struct DiskWriter {
     /// Open nodes from the root (first) down; `path[i]` is at level `top - i`.
     path: Vec<OpenNode>,
     top: u8,
-    /// Bytes settled as data, new or known.
-    data_bytes: u64,
 }
 
 struct OpenNode {
@@ -48,15 +46,12 @@ impl DiskWriter {
             }
             root.adopt(session, map, top).await?;
         }
-        Ok(Self { size, next: 0, path: vec![root], top, data_bytes: 0 })
+        Ok(Self { size, next: 0, path: vec![root], top })
     }
 
     /// Takes a batch of stored chunks. Batches come in order of their offsets and do not overlap.
     pub async fn record(&mut self, session: &Session, batch: &StoredBatch) -> Result<()> {
         for (block, child) in (self.block_at(batch.offset)..).zip(&batch.chunks) {
-            if child.is_some() {
-                self.data_bytes += super::block_bytes(self.size, block) as u64;
-            }
             self.set(session, block, *child, 0).await?;
             self.next = block + 1;
         }
@@ -79,11 +74,11 @@ impl DiskWriter {
     }
 
     /// Stores what is still open; gives the map.
-    pub async fn finish(mut self, session: &Session) -> Result<(DiskMap, u64)> {
+    pub async fn finish(mut self, session: &Session) -> Result<DiskMap> {
         self.close_below(session, 0).await?;
         let root = self.path.pop().expect("the root is always open");
         let root = root.close(session).await?.map(Into::into);
-        Ok((DiskMap { size: self.size, root }, self.data_bytes))
+        Ok(DiskMap { size: self.size, root })
     }
 
     fn block_at(&self, offset: u64) -> u64 {

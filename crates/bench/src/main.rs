@@ -1,0 +1,34 @@
+//! Measures the engine beside its limits and its peers, on data that it makes itself.
+//!
+//! `bench vault` runs the whole comparison and prints ratios of one run; `bench op` does one operation as a
+//! process of its own, so that its memory can be told. Run it as `cargo xtask bench vault`.
+
+mod data;
+mod op;
+mod timed;
+mod vault;
+
+use clap::{Parser, Subcommand};
+
+/// Benchmarks.
+#[derive(Parser)]
+struct Args {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// The engine: backup, restore, verification, beside peers and limits.
+    Vault(vault::Options),
+    /// One operation of the engine; what it did goes to standard output as JSON.
+    #[command(subcommand)]
+    Op(op::Op),
+}
+
+fn main() -> anyhow::Result<()> {
+    match Args::parse().command {
+        Command::Vault(options) => vault::run(&options),
+        Command::Op(op) => op::run(op),
+    }
+}

@@ -1,0 +1,84 @@
+//! The same works by the peers that are installed.
+
+use super::table::{Figures, Row, Table};
+use super::{Place, drop_caches};
+use crate::timed::{has, sh, timed};
+use anyhow::Result;
+use std::path::Path;
+use std::process::Command;
+
+/// A peer: how it makes a store, backs an image up, restores it to a folder. `REPO`, `IMAGE` and `OUT` stand
+/// for the paths.
+struct Peer {
+    program: &'static str,
+    create: &'static str,
+    backup: &'static str,
+    restore: &'static str,
+}
+
+const PEERS: &[Peer] = &[
+    Peer {
+        program: "restic",
+        create: "restic -q init -r REPO",
+        backup: "restic -q -r REPO backup IMAGE",
+        restore: "restic -q -r REPO restore latest --sparse --target OUT 2>/dev/null || restic -q -r REPO restore latest --target OUT",
+    },
+    Peer {
+        program: "borg",
+        create: "borg init -e repokey-blake2 REPO",
+        backup: "borg create -C zstd,1 --sparse --chunker-params=fixed,65536 REPO::$(date +%s%N) IMAGE",
+        restore: "mkdir -p OUT && cd OUT && borg extract --sparse REPO::$(borg list --short --last 1 REPO)",
+    },
+];
+
+pub(crate) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
+    for peer in PEERS.iter().filter(|peer| has(peer.program)) {
+        table.extend(peer.measure(place)?);
+    }
+    Ok(())
+}
+
+impl Peer {
+    /// One run of each: they take long, and nothing hangs on their third digit.
+    fn measure(&self, place: &Place<'_>) -> Result<Vec<Row>> {
+        let repo = place.folder.join(self.program);
+        let out = place.folder.join("peer-out");
+        let clean = format!("rm -rf {} {}", repo.display(), out.display());
+        sh(&clean)?;
+        let mut rows = Vec::new();
+        self.run(self.create, &repo, &repo, &out)?;
+        let data = place.data;
+        let works = [("full", &data.used), ("day, read all", &data.day), ("sibling", &data.sibling)];
+        for (work, image) in works {
+            let before = bytes_in(&repo)?;
+            drop_caches()?;
+            let seconds = self.run(self.backup, &repo, image, &out)?;
+            let stored = Some(bytes_in(&repo)? - before);
+            Row::add(&mut rows, self.program, work, Figures { seconds, stored, peak_mib: None });
+        }
+        drop_caches()?;
+        let seconds = self.run(self.restore, &repo, &data.sibling, &out)?;
+        Row::add(&mut rows, self.program, "restore", Figures { seconds, ..Figures::default() });
+        drop_caches()?;
+        let seconds = self.run(self.backup, &repo, &data.noise, &out)?;
+        Row::add(&mut rows, self.program, "noise", Figures { seconds, ..Figures::default() });
+        sh(&clean)?;
+        Ok(rows)
+    }
+
+    fn run(&self, line: &str, repo: &Path, image: &Path, out: &Path) -> Result<f64> {
+        let text = |path: &Path| path.display().to_string();
+        let line =
+            line.replace("REPO", &text(repo)).replace("IMAGE", &text(image)).replace("OUT", &text(out));
+        let mut command = Command::new("sh");
+        command.args(["-ec", &line]).env("RESTIC_PASSWORD", "bench").env("BORG_PASSPHRASE", "bench");
+        command.env("BORG_RELOCATED_REPO_ACCESS_IS_OK", "yes");
+        timed(&mut command).map(|(seconds, _)| seconds)
+    }
+}
+
+fn bytes_in(folder: &Path) -> Result<u64> {
+    let (_, printed) = timed(Command::new("du").args(["-sb"]).arg(folder))?;
+    let text = String::from_utf8_lossy(&printed).into_owned();
+    Ok(text.split_whitespace().next().unwrap_or("0").parse()?)
+}
