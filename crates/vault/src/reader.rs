@@ -2,6 +2,7 @@
 
 use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
+use crate::seal::ObjectKey;
 use crate::vault::{Vault, check_length};
 use crate::{CHUNK_BYTES, ChunkId, Error, PackId, Result, chunk, pack};
 use async_trait::async_trait;
@@ -42,6 +43,13 @@ struct Fetch {
     wanted: Vec<Wanted>,
 }
 
+/// What a request brought.
+struct Fetched {
+    fetch: Fetch,
+    key: Arc<ObjectKey>,
+    sealed: Vec<u8>,
+}
+
 impl PointDisk {
     /// Opens a disk. Nothing is read yet.
     pub fn new(vault: Arc<Vault>, map: DiskMap) -> Self {
@@ -66,60 +74,86 @@ impl PointDisk {
         Ok(wanted)
     }
 
-    /// Fetches and opens chunks; each arrives with the block it belongs to.
-    async fn chunks(&self, wanted: Vec<Wanted>) -> Result<Vec<(u64, Vec<u8>)>> {
-        let fetched = stream::iter(plan(wanted)).map(|fetch| self.fetch(fetch)).buffered(FETCHES_MAX);
-        Ok(fetched.try_collect::<Vec<_>>().await?.into_iter().flatten().collect())
-    }
-
-    async fn fetch(&self, fetch: Fetch) -> Result<Vec<(u64, Vec<u8>)>> {
-        let length = u64::from(fetch.end - fetch.start);
-        let mut sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
-        let key = self.vault.pack_key(fetch.pack).await?;
+    /// Fetches chunks and opens them into `buffer`, which stands at `offset`; the rest of it becomes zero.
+    async fn fill(&self, offset: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
+        let blocks = blocks_of(offset, buffer.len() as u64);
+        let wanted = self.wanted(blocks.start, blocks.end).await?;
+        if wanted.is_empty() {
+            buffer.fill(0);
+            return Ok(buffer);
+        }
+        let fetches = stream::iter(plan(wanted)).map(|fetch| self.fetch(fetch));
+        let fetched: Vec<Fetched> = fetches.buffered(FETCHES_MAX).try_collect().await?;
         let vault = Arc::clone(&self.vault);
         let work = tokio::task::spawn_blocking(move || {
-            let open = |wanted: &Wanted| {
-                let Child { id, at } = wanted.child;
-                let from = (at.offset - fetch.start) as usize;
-                // A chunk may be wanted twice by one read: opening is in place, so open a copy.
-                let mut sealed = sealed[from..from + at.length as usize].to_vec();
-                let encoded = pack::open_chunk(&key, id, at, &mut sealed)?;
-                let plain = inflate(&vault, id, at, encoded, wanted.plain_bytes)?;
-                Ok((wanted.block, plain))
-            };
-            let opened = fetch.wanted.iter().map(open).collect();
-            sealed.clear();
-            opened
+            let mut end = offset;
+            for mut fetched in fetched {
+                fetched.open_into(&vault, offset, &mut buffer, &mut end)?;
+            }
+            buffer[(end - offset) as usize..].fill(0);
+            Ok(buffer)
         });
         work.await.expect("opening chunks does not panic")
     }
 
-    /// A chunk for a read smaller than a chunk: likely to be asked for again.
-    async fn small_chunk(&self, wanted: Wanted) -> Result<Arc<Vec<u8>>> {
-        let fetch = async {
-            let mut chunks = self.chunks(vec![wanted]).await?;
-            Ok(Arc::new(chunks.pop().expect("one was wanted").1))
-        };
-        let chunk = self.small.try_get_with(wanted.child.id, fetch).await;
-        chunk.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+    async fn fetch(&self, fetch: Fetch) -> Result<Fetched> {
+        let length = u64::from(fetch.end - fetch.start);
+        let sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
+        Ok(Fetched { key: self.vault.pack_key(fetch.pack).await?, sealed, fetch })
     }
 
-    async fn fill(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
-        let end = offset + buffer.len() as u64;
-        let chunk_bytes = CHUNK_BYTES as u64;
-        let wanted = self.wanted(offset / chunk_bytes, end.div_ceil(chunk_bytes)).await?;
+    /// A read smaller than a chunk: its chunks are likely to be asked for again.
+    async fn fill_small(&self, offset: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
+        let blocks = blocks_of(offset, buffer.len() as u64);
+        let wanted = self.wanted(blocks.start, blocks.end).await?;
         buffer.fill(0);
-        if buffer.len() < CHUNK_BYTES {
-            for one in wanted {
-                copy_overlap(one.block, &self.small_chunk(one).await?, offset, buffer);
+        for one in wanted {
+            let start = one.block * CHUNK_BYTES as u64;
+            let whole = async { self.fill(start, vec![0; one.plain_bytes]).await.map(Arc::new) };
+            let plain = Box::pin(self.small.try_get_with(one.child.id, whole)).await;
+            let plain =
+                plain.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))?;
+            copy_overlap(start, &plain, offset, &mut buffer);
+        }
+        Ok(buffer)
+    }
+}
+
+impl Fetched {
+    /// Opens every chunk into its place; `end` is where `buffer` is filled up to.
+    fn open_into(&mut self, vault: &Vault, offset: u64, buffer: &mut [u8], end: &mut u64) -> Result<()> {
+        for index in 0..self.fetch.wanted.len() {
+            let Wanted { block, child: Child { id, at }, plain_bytes } = self.fetch.wanted[index];
+            let start = block * CHUNK_BYTES as u64;
+            let stop = start + plain_bytes as u64;
+            if start > *end {
+                buffer[(*end - offset) as usize..(start - offset) as usize].fill(0);
             }
-        } else {
-            for (block, plain) in self.chunks(wanted).await? {
-                copy_overlap(block, &plain, offset, buffer);
+            let from = (at.offset - self.fetch.start) as usize;
+            // Opening is in place, and the same chunk may stand at several blocks: open a copy of it then.
+            let again = self.fetch.wanted[index + 1..].iter().any(|later| later.child.at == at);
+            let mut copy =
+                if again { self.sealed[from..from + at.length as usize].to_vec() } else { Vec::new() };
+            let sealed =
+                if again { &mut copy[..] } else { &mut self.sealed[from..from + at.length as usize] };
+            let encoded = pack::open_chunk(&self.key, id, at, sealed)?;
+            if start >= offset && stop <= offset + buffer.len() as u64 {
+                let place = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
+                inflate(vault, id, at, encoded, place)?;
+            } else {
+                let mut plain = vec![0; plain_bytes];
+                inflate(vault, id, at, encoded, &mut plain)?;
+                copy_overlap(start, &plain, offset, buffer);
             }
+            *end = stop.min(offset + buffer.len() as u64);
         }
         Ok(())
     }
+}
+
+/// The blocks that a range touches.
+fn blocks_of(offset: u64, length: u64) -> std::ops::Range<u64> {
+    offset / CHUNK_BYTES as u64..(offset + length).div_ceil(CHUNK_BYTES as u64)
 }
 
 /// Groups chunks that lie near one another into requests.
@@ -145,19 +179,17 @@ fn plan(wanted: Vec<Wanted>) -> Vec<Fetch> {
 }
 
 /// Inflates a chunk and proves that it is the one asked for.
-fn inflate(vault: &Vault, id: ChunkId, at: Location, encoded: &[u8], plain_bytes: usize) -> Result<Vec<u8>> {
+fn inflate(vault: &Vault, id: ChunkId, at: Location, encoded: &[u8], plain: &mut [u8]) -> Result<()> {
     let corrupt = |found: &str| Error::corrupt(at.pack, at.offset.into(), format!("chunk {id}: {found}"));
-    let mut plain = vec![0; plain_bytes];
-    chunk::decode_into(encoded, &mut plain).map_err(corrupt)?;
-    if chunk::chunk_id(vault.keys(), &plain) != id {
+    chunk::decode_into(encoded, plain).map_err(corrupt)?;
+    if chunk::chunk_id(vault.keys(), plain) != id {
         return Err(corrupt("its bytes are other than its id says"));
     }
-    Ok(plain)
+    Ok(())
 }
 
-/// Copies the part of a block's bytes that lies in the buffer.
-fn copy_overlap(block: u64, plain: &[u8], offset: u64, buffer: &mut [u8]) {
-    let start = block * CHUNK_BYTES as u64;
+/// Copies the part of a block's bytes, which begins at `start`, that lies in the buffer.
+fn copy_overlap(start: u64, plain: &[u8], offset: u64, buffer: &mut [u8]) {
     let from = start.max(offset);
     let end = (start + plain.len() as u64).min(offset + buffer.len() as u64);
     if from < end {
@@ -177,7 +209,8 @@ impl BlockSource for PointDisk {
         check_range(self.map.size, offset, length)?;
         let end = offset + length;
         let chunk_bytes = CHUNK_BYTES as u64;
-        let wanted = self.wanted(offset / chunk_bytes, end.div_ceil(chunk_bytes)).await?;
+        let blocks = blocks_of(offset, length);
+        let wanted = self.wanted(blocks.start, blocks.end).await?;
         let mut extents = Vec::new();
         let mut at = offset;
         for one in wanted {
@@ -195,9 +228,11 @@ impl BlockSource for PointDisk {
         Ok(coalesce(extents))
     }
 
-    async fn read(&self, offset: u64, mut buffer: Vec<u8>) -> block::Result<Vec<u8>> {
+    async fn read(&self, offset: u64, buffer: Vec<u8>) -> block::Result<Vec<u8>> {
         check_range(self.map.size, offset, buffer.len() as u64)?;
-        self.fill(offset, &mut buffer).await?;
-        Ok(buffer)
+        let small = buffer.len() < CHUNK_BYTES;
+        let filled =
+            if small { self.fill_small(offset, buffer).await } else { self.fill(offset, buffer).await };
+        Ok(filled?)
     }
 }

@@ -236,11 +236,8 @@ impl Inner {
         encoded: &[u8],
         chunks: &[(ChunkId, usize)],
     ) -> (Vec<Location>, Vec<FullPack>) {
-        let mut full = Vec::new();
         let mut slot = self.slot(kind).lock().expect("no holder panics");
-        if slot.open.as_ref().is_some_and(|pack| pack.is_full_for(encoded.len())) {
-            full.extend(slot.open.take().map(OpenPack::finish));
-        }
+        let full = slot.open.take_if(|pack| pack.is_full_for(encoded.len()));
         let mut rest = encoded;
         let mut places = Vec::with_capacity(chunks.len());
         for (id, length) in chunks {
@@ -253,7 +250,9 @@ impl Inner {
             self.known.insert(*id, at);
             places.push(at);
         }
-        (places, full)
+        drop(slot);
+        // Hashing a whole pack takes milliseconds: not while the others wait.
+        (places, full.map(OpenPack::finish).into_iter().collect())
     }
 
     fn open_pack(&self, kind: PackKind, next_sequence: &mut u32) -> OpenPack {
