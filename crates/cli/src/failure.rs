@@ -76,12 +76,16 @@ fn classify(error: &anyhow::Error) -> (Class, String) {
         if let Some(told) = cause.downcast_ref::<Told>() {
             return (told.class, told.hint.clone());
         }
-        let (class, hint) = if let Some(error) = cause.downcast_ref::<vault::Error>() {
+        let (class, hint) = if let Some(mover::Error::Taken(..)) = cause.downcast_ref() {
+            (Class::Exists, "choose an empty folder")
+        } else if let Some(error) = cause.downcast_ref::<vault::Error>() {
             of_vault(error.kind())
         } else if let Some(error) = cause.downcast_ref::<hypervisor::Error>() {
             of_machine(error.kind())
         } else if let Some(error) = cause.downcast_ref::<block::Error>() {
             of_disk(error.kind())
+        } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
+            of_system(error.kind())
         } else {
             continue;
         };
@@ -132,7 +136,7 @@ fn of_machine(kind: hypervisor::ErrorKind) -> (Class, &'static str) {
 fn of_disk(kind: block::ErrorKind) -> (Class, &'static str) {
     use block::ErrorKind as Kind;
     match kind {
-        Kind::NotFound => (Class::NotFound, ""),
+        Kind::NotFound => (Class::NotFound, CHECK_PATH),
         Kind::Invalid => (Class::Usage, ""),
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
@@ -144,3 +148,17 @@ fn of_disk(kind: block::ErrorKind) -> (Class, &'static str) {
         Kind::Io => (Class::Other, ""),
     }
 }
+
+/// An error of the operating system that no crate of ours has looked at.
+fn of_system(kind: std::io::ErrorKind) -> (Class, &'static str) {
+    use std::io::ErrorKind as Kind;
+    match kind {
+        Kind::NotFound => (Class::NotFound, CHECK_PATH),
+        Kind::AlreadyExists => (Class::Exists, "choose another place"),
+        Kind::StorageFull | Kind::QuotaExceeded => (Class::NoSpace, "make room, then run the same command again"),
+        _ => (Class::Other, ""),
+    }
+}
+
+/// Folders are made one deep: a path that is mistaken must not become a tree of folders.
+const CHECK_PATH: &str = "check the path; the folder above it must exist";

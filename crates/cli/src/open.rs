@@ -6,7 +6,7 @@ use anyhow::{Context, Result};
 use hypervisor::MachineAddress;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::{KeyFile, Point, Store, Vault, VaultId};
+use vault::{DiskRecord, KeyFile, Point, Store, Vault, VaultId};
 
 /// Where a vault's key is looked for unless an argument says otherwise.
 pub(crate) fn key_path(key: &KeyArgs, vault: VaultId) -> Result<PathBuf> {
@@ -78,6 +78,16 @@ pub(crate) async fn point(vault: &Vault, args: &PointArgs) -> Result<Point> {
         0 => Err(Told::not_found(format!("there is no point {}{of}", args.point), hint)),
         n => Err(Told::usage(format!("{n} points end in {}", args.point), "give more of the id")),
     }
+}
+
+/// The disks of a point that are meant: all, unless some are named.
+pub(crate) fn disks(point: &Point, names: &[String]) -> Result<Vec<DiskRecord>> {
+    if names.is_empty() {
+        return Ok(point.disks.clone());
+    }
+    let hint = format!("`strongroom point show {}` shows its disks", point.id);
+    let found = names.iter().map(|name| point.disk(name).cloned());
+    found.collect::<vault::Result<_>>().map_err(|error| Told::not_found(error.to_string(), hint))
 }
 
 /// How the machine that is meant is reached: its QMP sockets, the likeliest first, and its agent's.

@@ -1,6 +1,7 @@
 //! Which side of a loop failed.
 
 use std::fmt;
+use std::path::PathBuf;
 
 /// Why a loop could not finish: what was being done, and the side that failed.
 #[derive(Debug)]
@@ -11,6 +12,8 @@ pub enum Error {
     Vault(String, vault::Error),
     /// Reading or writing blocks.
     Disk(String, block::Error),
+    /// Something is there already where something was to be made. Nothing was replaced.
+    Taken(String, PathBuf),
 }
 
 /// The result of a loop.
@@ -18,18 +21,23 @@ pub type Result<T> = std::result::Result<T, Error>;
 
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (Self::Machine(doing, _) | Self::Vault(doing, _) | Self::Disk(doing, _)) = self;
-        f.write_str(doing)
+        match self {
+            Self::Machine(doing, _) | Self::Vault(doing, _) | Self::Disk(doing, _) => f.write_str(doing),
+            Self::Taken(doing, path) => {
+                write!(f, "{doing}: {} is there already, and nothing is replaced", path.display())
+            }
+        }
     }
 }
 
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        Some(match self {
-            Self::Machine(_, error) => error,
-            Self::Vault(_, error) => error,
-            Self::Disk(_, error) => error,
-        })
+        match self {
+            Self::Machine(_, error) => Some(error),
+            Self::Vault(_, error) => Some(error),
+            Self::Disk(_, error) => Some(error),
+            Self::Taken(..) => None,
+        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::point;
 use crate::args::{BackupArgs, Consistency, OutputFormat};
+use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
@@ -16,6 +17,10 @@ const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     let vault = open::vault(&args.vault).await?;
+    if !args.scratch.is_dir() {
+        let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
+        return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
+    }
     let machine = connect(&args).await?;
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),

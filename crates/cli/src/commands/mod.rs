@@ -11,6 +11,7 @@ use crate::args::{Args, Command};
 use crate::failure::Told;
 use anyhow::Result;
 use jiff::Timestamp;
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args) -> Result<()> {
@@ -33,10 +34,12 @@ fn now() -> Timestamp {
 
 /// Ends with `work`, or when somebody interrupts the program; `work` is dropped then and undoes itself.
 async fn unless_interrupted<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
+    // Both are caught before `work` does anything: a signal that comes in its first moments must undo it too.
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut terminate = signal(SignalKind::terminate())?;
     tokio::select! {
         done = work => done,
-        _ = tokio::signal::ctrl_c() => Err(Told::interrupted(format!("{doing} was interrupted"))),
+        _ = interrupt.recv() => Err(Told::interrupted(format!("{doing} was interrupted"))),
         _ = terminate.recv() => Err(Told::interrupted(format!("{doing} was told to end"))),
     }
 }

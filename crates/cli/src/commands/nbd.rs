@@ -8,11 +8,7 @@ pub(crate) async fn run(format: OutputFormat, command: NbdCommand) -> Result<()>
     let NbdCommand::Serve { point, vault, socket, disks } = command;
     let vault = open::vault(&vault).await?;
     let point = open::point(&vault, &point).await?;
-    let chosen = if disks.is_empty() {
-        point.disks.clone()
-    } else {
-        disks.iter().map(|name| point.disk(name).cloned()).collect::<vault::Result<Vec<_>>>()?
-    };
+    let chosen = open::disks(&point, &disks)?;
     let server = mover::serve(&vault, &chosen, &socket).await?;
     let uri = |name: &str| format!("nbd+unix:///{name}?socket={}", socket.display());
     let exports: Vec<_> = chosen

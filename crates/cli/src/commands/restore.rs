@@ -9,6 +9,7 @@ use mover::{RestoreRequest, Restored};
 pub(crate) async fn run(format: OutputFormat, args: RestoreArgs) -> Result<()> {
     let vault = open::vault(&args.vault).await?;
     let point = open::point(&vault, &args.point).await?;
+    open::disks(&point, &args.disks)?;
     eprintln!("Restoring point {} of {} to {}", point.id, point.machine_name, args.to.display());
     let image = match args.format {
         ImageFormat::Raw => mover::ImageFormat::Raw,

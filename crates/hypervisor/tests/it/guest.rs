@@ -148,7 +148,8 @@ pub(crate) fn as_parent(frozen: &FrozenMachine) -> (String, BTreeMap<String, u64
 /// Copies a whole frozen disk with another NBD client.
 pub(crate) fn pull(disk: &FrozenDisk, target: &Path) -> Result<()> {
     let uri = format!("nbd+unix:///{}?socket={}", disk.export, disk.socket.display());
-    run(Command::new("nbdcopy").arg(uri).arg(target))
+    // One question at a time: QEMU before 9.2 dies of several for allocation.
+    run(Command::new("nbdcopy").args(["--connections=1", "--requests=1"]).arg(uri).arg(target))
 }
 
 pub(crate) fn compare(one: &Path, other: &Path) -> Result<()> {

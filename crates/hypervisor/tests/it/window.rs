@@ -48,7 +48,7 @@ async fn a_running_machine_is_frozen_at_one_instant_and_its_applications_with_it
     windows.sort();
     let (median, held) = windows[ROUNDS / 2];
     println!("window of two disks: median {median:?} (guest held {held} ms); all: {windows:?}");
-    guest.sh("pkill guest-probe")?;
+    guest.sh("kill $(pidof guest-probe)")?;
     guest.assert_untouched()
 }
 
@@ -72,6 +72,6 @@ async fn without_quiescing_the_disks_are_still_of_one_instant() -> Result<()> {
         frozen.release(Outcome::Abandoned).await?;
         tokio::task::block_in_place(|| testkit::oracle::check(&copies[0], &copies[1]))?;
     }
-    guest.sh("pkill guest-probe")?;
+    guest.sh("kill $(pidof guest-probe)")?;
     guest.assert_untouched()
 }

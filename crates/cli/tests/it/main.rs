@@ -1,0 +1,19 @@
+//! The product from end to end: its own program, real guests under a real QEMU, nothing mocked.
+//!
+//! What came back is judged by others: `cmp`, `qemu-img`, the kernel's file systems, PostgreSQL. Needs
+//! root, and a network the first time. `program.rs` runs the program, `scene.rs` is a test's folder with its
+//! vault, `guest.rs` a machine in it, `tmpfs.rs` a place with little room; each of the others is one subject.
+
+mod agentless;
+mod bad_input;
+mod bytes;
+mod guest;
+mod instant;
+mod interrupted;
+mod program;
+mod room;
+mod scene;
+mod serve;
+mod tmpfs;
+mod tmpdbg;
+mod whole_life;

@@ -1,0 +1,127 @@
+//! A test's own folder: a vault with its key, a scratch folder, and machines.
+
+use crate::program::{Ran, Running};
+use anyhow::{Context, Result, ensure};
+use serde_json::Value;
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use tempfile::TempDir;
+
+pub(crate) struct Scene {
+    folder: TempDir,
+    vault: PathBuf,
+    key: Option<PathBuf>,
+}
+
+impl Scene {
+    /// With a vault in it.
+    pub(crate) fn new() -> Result<Self> {
+        let mut scene = Self::without_vault()?;
+        scene.key = Some(scene.path("vault.key"));
+        scene.create_vault_in("vault")?;
+        Ok(scene)
+    }
+
+    /// Without a vault, and with nobody saying where keys lie.
+    pub(crate) fn without_vault() -> Result<Self> {
+        let folder = tempfile::tempdir()?;
+        std::fs::create_dir(folder.path().join("scratch"))?;
+        let vault = folder.path().join("vault");
+        Ok(Self { folder, vault, key: None })
+    }
+
+    /// With a vault in the folder `name` of the scene, which from now on is *the* vault.
+    pub(crate) fn create_vault_in(&mut self, name: &str) -> Result<()> {
+        self.vault = self.path(name);
+        let key = self.path("vault.key");
+        self.key = Some(key.clone());
+        let vault = self.vault.clone();
+        self.run([OsStr::new("vault"), OsStr::new("create"), vault.as_os_str()])?.succeeded()?;
+        ensure!(key.is_file(), "vault create makes the key");
+        Ok(())
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    pub(crate) fn vault(&self) -> &Path {
+        &self.vault
+    }
+
+    /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
+    pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
+        command.args(arguments).env_remove("XDG_CONFIG_HOME").env_remove("STRONGROOM_KEY_FILE");
+        command.env("HOME", self.folder.path()).env("STRONGROOM_VAULT", &self.vault);
+        if let Some(key) = &self.key {
+            command.env("STRONGROOM_KEY_FILE", key);
+        }
+        command
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Ran> {
+        Running::start(&mut self.command(arguments))?.finish()
+    }
+
+    /// What the program finds, as JSON.
+    pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Value> {
+        self.run([&["--output", "json"], arguments].concat())?.json()
+    }
+
+    /// The command that backs a machine up.
+    pub(crate) fn backup_command(&self, machine: &str, options: &[&str]) -> Command {
+        let mut command = self.command(["backup", machine, "--output", "json", "--scratch"]);
+        command.arg(self.path("scratch")).args(options);
+        command
+    }
+
+    /// Backs a machine up, however it ends.
+    pub(crate) fn try_backup(&self, machine: &str, options: &[&str]) -> Result<Ran> {
+        Running::start(&mut self.backup_command(machine, options))?.finish()
+    }
+
+    /// Backs a machine up and gives the point.
+    pub(crate) fn backup(&self, machine: &str) -> Result<Value> {
+        self.try_backup(machine, &[])?.json()
+    }
+
+    /// The points of the vault.
+    pub(crate) fn points(&self) -> Result<Vec<Value>> {
+        let points = self.ask(&["point", "list"])?;
+        points.as_array().cloned().context("points are a list")
+    }
+
+    /// Restores a point into the folder `name` of the scene, and gives both its images.
+    pub(crate) fn restore(&self, point: &Value, name: &str, format: &str) -> Result<[PathBuf; 2]> {
+        let folder = self.path(name);
+        let id = id(point)?;
+        let mut command = self.command(["restore", id, "--format", format, "--to"]);
+        Running::start(command.arg(&folder))?.finish()?.succeeded()?;
+        let images = ["d-disk0", "d-disk1"].map(|disk| folder.join(format!("{disk}.{format}")));
+        ensure!(images.iter().all(|image| image.is_file()), "{images:?} should be there");
+        Ok(images)
+    }
+}
+
+/// A point's id.
+pub(crate) fn id(point: &Value) -> Result<&str> {
+    point["id"].as_str().with_context(|| format!("{point} has an id"))
+}
+
+/// How each disk of a point was read.
+pub(crate) fn tracking(point: &Value) -> Vec<&str> {
+    let disks = point["disks"].as_array().into_iter().flatten();
+    disks.filter_map(|disk| disk["tracking"].as_str()).collect()
+}
+
+/// The names of what lies in a folder.
+pub(crate) fn names_in(folder: &Path) -> Result<Vec<String>> {
+    let entries = std::fs::read_dir(folder).with_context(|| format!("list {}", folder.display()))?;
+    let names = entries.map(|entry| Ok(entry?.file_name().to_string_lossy().into_owned()));
+    let mut names: Vec<String> = names.collect::<Result<_>>()?;
+    names.sort();
+    Ok(names)
+}
