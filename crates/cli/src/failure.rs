@@ -71,27 +71,30 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     ExitCode::from(class as u8)
 }
 
+/// The side that is nearest to the cause decides: a block error may have a vault's beneath it.
 fn classify(error: &anyhow::Error) -> (Class, String) {
-    for cause in error.chain() {
-        if let Some(told) = cause.downcast_ref::<Told>() {
-            return (told.class, told.hint.clone());
-        }
-        let (class, hint) = if let Some(mover::Error::Taken(..)) = cause.downcast_ref() {
-            (Class::Exists, "choose an empty folder")
-        } else if let Some(error) = cause.downcast_ref::<vault::Error>() {
-            of_vault(error.kind())
-        } else if let Some(error) = cause.downcast_ref::<hypervisor::Error>() {
-            of_machine(error.kind())
-        } else if let Some(error) = cause.downcast_ref::<block::Error>() {
-            of_disk(error.kind())
-        } else if let Some(error) = cause.downcast_ref::<std::io::Error>() {
-            of_system(error.kind())
-        } else {
-            continue;
-        };
-        return (class, hint.to_owned());
+    if let Some(told) = find::<Told>(error) {
+        return (told.class, told.hint.clone());
     }
-    (Class::Other, String::new())
+    let (class, hint) = if let Some(mover::Error::Taken(..)) = find(error) {
+        (Class::Exists, "choose an empty folder, or delete what a killed restore left (*.partial)")
+    } else if let Some(error) = find::<vault::Error>(error) {
+        of_vault(error.kind())
+    } else if let Some(error) = find::<hypervisor::Error>(error) {
+        of_machine(error.kind())
+    } else if let Some(error) = find::<block::Error>(error) {
+        of_disk(error.kind())
+    } else if let Some(error) = find::<std::io::Error>(error) {
+        of_system(error.kind())
+    } else {
+        (Class::Other, "")
+    };
+    (class, hint.to_owned())
+}
+
+/// The outermost error of a type.
+fn find<T: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&T> {
+    error.chain().find_map(<dyn std::error::Error>::downcast_ref)
 }
 
 fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
@@ -155,7 +158,9 @@ fn of_system(kind: std::io::ErrorKind) -> (Class, &'static str) {
     match kind {
         Kind::NotFound => (Class::NotFound, CHECK_PATH),
         Kind::AlreadyExists => (Class::Exists, "choose another place"),
-        Kind::StorageFull | Kind::QuotaExceeded => (Class::NoSpace, "make room, then run the same command again"),
+        Kind::StorageFull | Kind::QuotaExceeded => {
+            (Class::NoSpace, "make room, then run the same command again")
+        }
         _ => (Class::Other, ""),
     }
 }

@@ -82,12 +82,12 @@ pub(crate) async fn point(vault: &Vault, args: &PointArgs) -> Result<Point> {
 
 /// The disks of a point that are meant: all, unless some are named.
 pub(crate) fn disks(point: &Point, names: &[String]) -> Result<Vec<DiskRecord>> {
-    if names.is_empty() {
-        return Ok(point.disks.clone());
+    for name in names {
+        let hint = || format!("`strongroom point show {}` shows its disks", point.id);
+        point.disk(name).map_err(|error| Told::not_found(error.to_string(), hint()))?;
     }
-    let hint = format!("`strongroom point show {}` shows its disks", point.id);
-    let found = names.iter().map(|name| point.disk(name).cloned());
-    found.collect::<vault::Result<_>>().map_err(|error| Told::not_found(error.to_string(), hint))
+    let is_meant = |disk: &&DiskRecord| names.is_empty() || names.contains(&disk.name);
+    Ok(point.disks.iter().filter(is_meant).cloned().collect())
 }
 
 /// How the machine that is meant is reached: its QMP sockets, the likeliest first, and its agent's.

@@ -151,7 +151,7 @@ impl Options {
             match part.split_once('=') {
                 // A path may hold `=`; only a word can be a key.
                 Some((key, value)) if !key.contains([':', '/']) => {
-                    pairs.push((key.to_owned(), value.to_owned()))
+                    pairs.push((key.to_owned(), value.to_owned()));
                 }
                 _ if index == 0 => pairs.push((implied.to_owned(), part)),
                 _ => pairs.push((part, "on".to_owned())),

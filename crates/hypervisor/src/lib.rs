@@ -1,4 +1,57 @@
-//! placeholder
+//! Machines on QEMU and their disks: found, described, and frozen at one instant while the guest runs on.
+//!
+//! **Called by** `mover` and the commands that list machines. **Calls** `nbd`, to see that a frozen disk can
+//! still be read, and nothing else of ours. It is the only crate that speaks QMP and the guest agent's
+//! protocol; it knows no vault (vaults and points are names of bitmaps here) and moves no blocks.
+//!
+//! Reading order: [`discover`] (`discover.rs`) → [`Machine`] (`machine.rs`) → [`MachineDescription`]
+//! (`describe.rs`) → [`FreezeRequest`] → [`FrozenMachine`] → `freeze/owner.rs`, which is the whole course of a
+//! freeze. Below: [`Qmp`] (`qmp/`), [`Agent`] (`agent/`), `graph.rs`.
+//!
+//! Only machines whose monitor we may hold are served: libvirt's are not, as it keeps theirs and must not
+//! have its block graph changed underneath.
+//!
+//! Invariants:
+//! - the guest's writes go before our snapshot: a scratch disk that is full or slow costs the guest at most
+//!   4 s once, and the backup its instant;
+//! - a read through a [`FrozenDisk`] shows the instant or fails;
+//! - an incremental is offered only if the bitmap holds every change since the parent: every doubt reads all;
+//! - consistency is proved, not claimed: [`Consistency`] carries the evidence and the reasons for less;
+//! - whatever a caller drops, `cont` follows `stop` and `thaw` follows `freeze`;
+//! - what is ours in a QEMU is known by its name, and nothing else is touched.
+//!
+//! Errors are [`Error`]; its [`ErrorKind`] says whether trying again can help. **After a crash** of ours the
+//! machine may be paused or its guest frozen if it came within a window of milliseconds, and keeps filters,
+//! exports, bitmaps and a scratch folder: [`Machine::reconcile`] and the next freeze take all of it back, and
+//! the chain of incrementals goes on. After a crash of QEMU the next freeze reads everything.
+//!
+//! ```no_run
+//! use hypervisor::{FreezeRequest, Level, Machine, Outcome};
+//! # #[tokio::main(flavor = "current_thread")] async fn main() -> hypervisor::Result<()> {
+//! for found in hypervisor::discover()? {
+//!     let Some(monitor) = found.qmp.first() else { continue };
+//!     let machine = Machine::connect(monitor, found.agent.as_deref()).await?;
+//!     let frozen = machine
+//!         .freeze(FreezeRequest {
+//!             point: "018f6d0c-0000-7000-8000-000000000001".into(),
+//!             vault: "5f0c2a4e-0000-4000-8000-00000000000a".into(),
+//!             parent: None,
+//!             parent_disks: Default::default(),
+//!             scratch: "/var/lib/strongroom/scratch".into(),
+//!             wish: Level::Application,
+//!             may_fall: true,
+//!             freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+//!         })
+//!         .await?;
+//!     for disk in frozen.disks() {
+//!         println!("{}: export {} at {}", disk.id, disk.export, disk.socket.display());
+//!     }
+//!     frozen.check().await?;
+//!     frozen.release(Outcome::Committed).await?;
+//! }
+//! # Ok(()) }
+//! ```
+
 mod agent;
 mod describe;
 mod discover;

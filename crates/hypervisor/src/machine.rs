@@ -42,7 +42,7 @@ impl Machine {
     /// everything back ([`settled`](Self::settled) waits for that).
     ///
     /// # Errors
-    /// `Unsupported` before QEMU 7.1; `Busy` when another freeze, a migration or another tool's NBD server is
+    /// `Unsupported` before QEMU 7.1, and before 9.0 for disks with an iothread; `Busy` when another freeze, a migration or another tool's NBD server is
     /// in the way; `Guest` when the wished consistency cannot be had and may not fall; `NotFound` or `NoSpace`
     /// for the scratch folder; `Invalid` for a request that makes no sense. Whatever it is, everything was
     /// taken back, or the context says what was not.

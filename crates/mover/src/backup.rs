@@ -1,6 +1,6 @@
 //! Backup: the disks of a running machine, at one instant, become a point.
 
-use crate::error::{Doing, Result};
+use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use crate::store_disk::store_disk;
 use hypervisor::{
@@ -71,11 +71,22 @@ pub async fn backup(
             Ok(point)
         }
         Err(error) => {
+            let error = reason(error, &frozen).await;
             if let Err(left) = frozen.release(Outcome::Abandoned).await {
                 progress(Progress::Step(format!("The machine could not be released wholly: {left}")));
             }
             Err(error)
         }
+    }
+}
+
+/// What stands behind a read that failed. QEMU refuses reads of a broken snapshot as if they made no sense;
+/// what people can mend is that it broke.
+async fn reason(error: Error, frozen: &FrozenMachine) -> Error {
+    let Error::Disk(doing, refused) = error else { return error };
+    match frozen.check().await {
+        Err(broken) if broken.kind() == hypervisor::ErrorKind::Broken => Error::Machine(doing, broken),
+        _ => Error::Disk(doing, refused),
     }
 }
 

@@ -2,6 +2,8 @@
 
 use crate::error::{Doing, Result};
 use block::{BlockSink, Error, ErrorKind, FileDisk};
+use std::fs::DirBuilder;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,6 +13,8 @@ use tokio::process::{Child, Command};
 const START_LIMIT: Duration = Duration::from_secs(10);
 /// How often its socket is looked for until then.
 const START_POLL: Duration = Duration::from_millis(5);
+/// Names tried for the folder of its socket.
+const SOCKET_FOLDERS_MAX: u32 = 1000;
 /// Connections to it: qcow2 allocation is one lock, more do not help.
 const CONNECTIONS: usize = 2;
 
@@ -45,8 +49,12 @@ pub(crate) enum Image {
 pub(crate) struct Qcow2 {
     disk: nbd::NbdDisk,
     server: Child,
-    socket: PathBuf,
+    _socket: SocketFolder,
 }
+
+/// A folder for one socket, away from the image: there the path may be too long for a socket, and what a
+/// killed restore left must not be taken for a server that listens. CRASH: stays, nearly empty.
+struct SocketFolder(PathBuf);
 
 impl Image {
     pub(crate) async fn create(path: &Path, size: u64, format: ImageFormat) -> Result<Self> {
@@ -76,6 +84,7 @@ impl Image {
 
 impl Qcow2 {
     async fn create(path: &Path, size: u64) -> block::Result<Self> {
+        let folder = SocketFolder::create()?;
         // qemu-img would replace an existing file.
         drop(
             std::fs::File::create_new(path)
@@ -85,10 +94,11 @@ impl Qcow2 {
             .args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=64k,lazy_refcounts=off"])
             .arg(path)
             .arg(size.to_string())
+            .kill_on_drop(true)
             .output()
             .await;
         check_run("qemu-img", created)?;
-        let socket = path.with_extension("nbd.sock");
+        let socket = folder.0.join("nbd.sock");
         let server = Command::new("qemu-nbd")
             .args(["--format=qcow2", "--discard=unmap", "--detect-zeroes=off", "--cache=writeback"])
             .arg(format!("--shared={CONNECTIONS}"))
@@ -101,25 +111,45 @@ impl Qcow2 {
             .kill_on_drop(true)
             .spawn();
         let server = server.map_err(|e| missing_program("qemu-nbd", e))?;
-        let (server, socket) = wait_for_socket(server, socket).await?;
+        let server = wait_for_socket(server, &socket).await?;
         let options = nbd::Options { connections: CONNECTIONS, ..nbd::Options::new("") };
-        let disk = nbd::NbdDisk::connect(&nbd::Address::Unix(socket.clone()), &options).await?;
-        Ok(Self { disk, server, socket })
+        let disk = nbd::NbdDisk::connect(&nbd::Address::Unix(socket), &options).await?;
+        Ok(Self { disk, server, _socket: folder })
     }
 
     /// Ends the connection, upon which qemu-nbd closes the image cleanly and ends.
     async fn finish(self) -> block::Result<()> {
-        let Self { disk, server, socket } = self;
+        let Self { disk, server, _socket } = self;
         disk.flush().await?;
         disk.close().await;
-        let ended = server.wait_with_output().await;
-        let _ = std::fs::remove_file(&socket); // it removes the socket itself unless it failed
-        check_run("qemu-nbd", ended)
+        check_run("qemu-nbd", server.wait_with_output().await)
+    }
+}
+
+impl SocketFolder {
+    fn create() -> block::Result<Self> {
+        let temporary = std::env::temp_dir();
+        // One process restores one disk at a time; a killed one's number may come again.
+        let names = (0..SOCKET_FOLDERS_MAX).map(|n| format!("strongroom-restore-{}-{n}", std::process::id()));
+        for path in names.map(|name| temporary.join(name)) {
+            match DirBuilder::new().mode(0o700).create(&path) {
+                Ok(()) => return Ok(Self(path)),
+                Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+                Err(error) => return Err(Error::io(format!("make the folder {}", path.display()), error)),
+            }
+        }
+        Err(Error::new(ErrorKind::Io, format!("find a free name for a folder in {}", temporary.display())))
+    }
+}
+
+impl Drop for SocketFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0); // nearly empty, and in a folder that is cleaned
     }
 }
 
 /// Waits until qemu-nbd listens, or says why it ended instead.
-async fn wait_for_socket(mut server: Child, socket: PathBuf) -> block::Result<(Child, PathBuf)> {
+async fn wait_for_socket(mut server: Child, socket: &Path) -> block::Result<Child> {
     let listening = async {
         while !socket.exists() {
             if let Ok(Some(_)) = server.try_wait() {
@@ -130,7 +160,7 @@ async fn wait_for_socket(mut server: Child, socket: PathBuf) -> block::Result<(C
         true
     };
     match tokio::time::timeout(START_LIMIT, listening).await {
-        Ok(true) => Ok((server, socket)),
+        Ok(true) => Ok(server),
         Ok(false) => {
             check_run("qemu-nbd", server.wait_with_output().await)?;
             Err(Error::new(ErrorKind::Io, "qemu-nbd ended before anything was written"))
@@ -150,11 +180,12 @@ fn check_run(program: &str, run: std::io::Result<std::process::Output>) -> block
 }
 
 fn missing_program(program: &str, error: std::io::Error) -> Error {
-    let context = match error.kind() {
+    match error.kind() {
+        // Not `NotFound`: it is not the image that is missing.
         std::io::ErrorKind::NotFound => {
-            format!("{program} is not installed; on Debian: apt install qemu-utils")
+            let context = format!("{program} is not installed; on Debian: apt install qemu-utils");
+            Error::caused(ErrorKind::Io, context, error)
         }
-        _ => format!("run {program}"),
-    };
-    Error::io(context, error)
+        _ => Error::io(format!("run {program}"), error),
+    }
 }

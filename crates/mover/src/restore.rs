@@ -47,8 +47,9 @@ pub struct RestoredDisk {
 
 /// Restores a point's disks, one after the other, and puts the machine's description beside them.
 ///
-/// Nothing existing is replaced: if a name is taken, nothing is restored. CRASH: leaves `*.partial`
-/// files and whole images, never a partial image under an image's name; the description comes last.
+/// Nothing existing is replaced: if a name is taken, nothing is restored. Dropped in the middle it leaves
+/// whole images only. CRASH: leaves a `*.partial` file too, never a partial image under an image's name; the
+/// description comes last.
 pub async fn restore(
     vault: &Arc<Vault>,
     request: &RestoreRequest,
@@ -87,16 +88,29 @@ fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBu
     let path =
         |disk: &&DiskRecord| folder.join(format!("{}.{}", file_name(&disk.name), request.format.name()));
     let paths: Vec<PathBuf> = disks.iter().map(path).collect();
-    for path in paths.iter().chain([&folder.join(DESCRIPTION)]) {
+    // A partial image may be another restore's that is under way.
+    let partials: Vec<PathBuf> = paths.iter().map(|path| partial(path)).collect();
+    let description = folder.join(DESCRIPTION);
+    for path in paths.iter().chain(&partials).chain([&description]) {
         if path.exists() {
-            let context = format!(
-                "{} is there already, and nothing is replaced: choose an empty folder",
-                path.display()
-            );
-            return Err(Error::Disk(doing(), block::Error::new(block::ErrorKind::Invalid, context)));
+            return Err(Error::Taken(doing(), path.clone()));
         }
     }
     Ok(paths)
+}
+
+/// Where an image is written until it is whole.
+fn partial(path: &Path) -> PathBuf {
+    PathBuf::from(format!("{}.partial", path.display()))
+}
+
+/// A partial image; dropped, it is gone. CRASH: stays.
+struct Partial(PathBuf);
+
+impl Drop for Partial {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // it has its final name, or is of no use
+    }
 }
 
 async fn restore_disk(
@@ -106,23 +120,17 @@ async fn restore_disk(
     format: ImageFormat,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<u64> {
-    let partial = PathBuf::from(format!("{}.partial", path.display()));
+    // Before the image, so that it is dropped after it: on an error, and when the caller gives up.
+    let partial = Partial(partial(path));
     let source = PointDisk::new(Arc::clone(vault), record.map.clone());
-    let written = async {
-        let image = Image::create(&partial, source.size(), format).await?;
-        let options = CopyOptions { sink_is_zero: true, ..CopyOptions::default() };
-        let advance = |bytes| progress(Progress::Advance(bytes));
-        let copied = block::copy(&source, image.sink(), options, &advance);
-        let copied = copied.await.doing(|| format!("restore disk {} to {}", record.name, path.display()))?;
-        image.finish(&partial).await?;
-        publish(&partial, path)?;
-        Ok(copied.data)
-    };
-    let written = written.await;
-    if written.is_err() {
-        let _ = std::fs::remove_file(&partial); // ours and of no use; the error matters more
-    }
-    written
+    let image = Image::create(&partial.0, source.size(), format).await?;
+    let options = CopyOptions { sink_is_zero: true, ..CopyOptions::default() };
+    let advance = |bytes| progress(Progress::Advance(bytes));
+    let copied = block::copy(&source, image.sink(), options, &advance);
+    let copied = copied.await.doing(|| format!("restore disk {} to {}", record.name, path.display()))?;
+    image.finish(&partial.0).await?;
+    publish(&partial.0, path)?;
+    Ok(copied.data)
 }
 
 /// Gives a finished file its name and makes the name durable.

@@ -40,6 +40,8 @@ mod keys;
 mod map;
 mod pack;
 mod point;
+#[allow(dead_code)] // wired in next
+mod protocol;
 mod reader;
 mod record;
 mod seal;

@@ -9,13 +9,13 @@ use mover::{RestoreRequest, Restored};
 pub(crate) async fn run(format: OutputFormat, args: RestoreArgs) -> Result<()> {
     let vault = open::vault(&args.vault).await?;
     let point = open::point(&vault, &args.point).await?;
-    open::disks(&point, &args.disks)?;
+    let disks = open::disks(&point, &args.disks)?.into_iter().map(|disk| disk.name).collect();
     eprintln!("Restoring point {} of {} to {}", point.id, point.machine_name, args.to.display());
     let image = match args.format {
         ImageFormat::Raw => mover::ImageFormat::Raw,
         ImageFormat::Qcow2 => mover::ImageFormat::Qcow2,
     };
-    let request = RestoreRequest { point, disks: args.disks, folder: args.to, format: image };
+    let request = RestoreRequest { point, disks, folder: args.to, format: image };
     let watch = Watch::new();
     let show = |progress| watch.show(progress);
     let work = async { Ok(mover::restore(&vault, &request, &show).await?) };

@@ -1,6 +1,6 @@
 //! A guest whose agent is gone: less consistent and said so, or refused, but never hurt.
 
-use crate::guest::{BOOT, Guest};
+use crate::guest::{Guest, until};
 use crate::program::Running;
 use crate::scene::Scene;
 use anyhow::{Context, Result, ensure};
@@ -53,31 +53,28 @@ fn by_socket_alone(scene: &Scene, guest: &Guest) -> Result<()> {
 /// From inside, in the background: the agent cannot answer for its own end.
 fn kill_agent(guest: &Guest) -> Result<()> {
     let _ = guest.machine.agent().start("kill -9 $(pidof qemu-ga)");
-    loop {
-        let event = guest.machine.wait_event("VSERPORT_CHANGE", BOOT)?;
-        if event["data"]["open"] == false {
-            return Ok(());
-        }
-    }
+    until("the agent's port to close", || {
+        let devices = guest.machine.qmp("query-chardev", Value::Null)?;
+        let mut devices = devices.as_array().into_iter().flatten();
+        Ok(devices.any(|device| device["label"] == "qga0" && device["frontend-open"] == false))
+    })
 }
 
 /// That nothing of ours is left, and that both disks are written to after that.
 fn assert_writes_on(scene: &Scene, guest: &Guest, parent: Option<&Value>) -> Result<()> {
     guest.assert_left_alone(scene, true, parent)?;
     let before = writes(guest)?;
-    let started = std::time::Instant::now();
-    while writes(guest)?.iter().zip(&before).any(|(now, before)| now <= before) {
-        ensure!(started.elapsed() < BOOT, "the guest writes no more: {before:?}");
-        std::thread::yield_now(); // each question is a round trip to QEMU
-    }
-    Ok(())
+    until("the guest to write on", || {
+        Ok(writes(guest)?.iter().zip(&before).all(|(now, before)| now > before))
+    })
 }
 
 /// Writes that QEMU has done for each disk.
 fn writes(guest: &Guest) -> Result<Vec<u64>> {
     let devices = guest.machine.qmp("query-blockstats", Value::Null)?;
     let devices = devices.as_array().into_iter().flatten();
-    let writes = devices.map(|device| device["stats"]["wr_operations"].as_u64().context("a number of writes"));
+    let writes =
+        devices.map(|device| device["stats"]["wr_operations"].as_u64().context("a number of writes"));
     let writes = writes.collect::<Result<Vec<_>>>()?;
     ensure!(writes.len() == 2, "two disks: {writes:?}");
     Ok(writes)

@@ -11,7 +11,8 @@ fn restored_disks_equal_the_frozen_source_byte_by_byte() -> Result<()> {
     let options = Guest::options(&scene, "bytes")?;
     let again = options.clone();
     let guest = Guest::boot(options)?;
-    guest.sh("guest-probe fill /data0/noise 40000000 1 && guest-probe fill /data1/noise 30000001 2 && sync")?;
+    guest
+        .sh("guest-probe fill /data0/noise 40000000 1 && guest-probe fill /data1/noise 30000001 2 && sync")?;
     guest.machine.pause()?;
     let full = back_up_paused(&scene, &guest)?;
     assert_same(&scene, &guest, &full, "full")?;
@@ -31,7 +32,10 @@ fn restored_disks_equal_the_frozen_source_byte_by_byte() -> Result<()> {
     ensure!(tracking(&restarted) == ["only changes", "only changes"], "{restarted}");
     assert_same(&scene, &guest, &restarted, "restarted")?;
     // The points before are still what they were.
-    assert_equal(&scene.restore(&full, "full-late", "raw")?, &[0, 1].map(|n| scene.path(&format!("full{n}.raw"))))?;
+    assert_equal(
+        &scene.restore(&full, "full-late", "raw")?,
+        &[0, 1].map(|n| scene.path(&format!("full{n}.raw"))),
+    )?;
     guest.quit_and_check()
 }
 

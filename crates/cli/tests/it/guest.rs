@@ -1,6 +1,6 @@
 //! A machine of a scene, and what the tests ask of it from outside.
 
-use crate::scene::{Scene, id};
+use crate::scene::{Scene, id, names_in};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -67,14 +67,20 @@ impl Guest {
 
     /// That nothing of ours is left in QEMU but the records of changes since `parent`, that the processors run
     /// or not as they should, and that the scratch folder is empty. Asks QEMU only.
-    pub(crate) fn assert_left_alone(&self, scene: &Scene, running: bool, parent: Option<&Value>) -> Result<()> {
+    pub(crate) fn assert_left_alone(
+        &self,
+        scene: &Scene,
+        running: bool,
+        parent: Option<&Value>,
+    ) -> Result<()> {
         let nodes = self.machine.qmp("query-named-block-nodes", json!({ "flat": true }))?;
         let left: Vec<&str> = strings(&nodes, "node-name").filter(|name| is_ours(name)).collect();
         ensure!(left.is_empty(), "nodes are left: {left:?}");
         let exports = self.machine.qmp("query-block-exports", Value::Null)?;
         ensure!(!exports.to_string().contains("strongroom"), "exports are left: {exports}");
         let devices = self.machine.qmp("query-block", Value::Null)?;
-        let inserted = devices.as_array().into_iter().flatten().map(|device| &device["inserted"]["node-name"]);
+        let inserted =
+            devices.as_array().into_iter().flatten().map(|device| &device["inserted"]["node-name"]);
         let inserted: Vec<&str> = inserted.filter_map(Value::as_str).collect();
         ensure!(inserted == ["disk0", "disk1"], "devices are on {inserted:?}");
         for disk in ["disk0", "disk1"] {
@@ -88,7 +94,7 @@ impl Guest {
         }
         let status = self.machine.qmp("query-status", Value::Null)?;
         ensure!(status["running"] == running, "the machine is {status}");
-        let scratch = crate::scene::names_in(&scene.path("scratch"))?;
+        let scratch = names_in(&scene.path("scratch"))?;
         ensure!(scratch.is_empty(), "the scratch folder holds {scratch:?}");
         Ok(())
     }
@@ -138,10 +144,21 @@ pub(crate) fn assert_equal(ones: &[PathBuf; 2], others: &[PathBuf; 2]) -> Result
     pairs.into_iter().try_for_each(|(one, other)| run(Command::new("cmp").arg(one).arg(other)).map(drop))
 }
 
+/// Asks again and again what cannot call us. Each question should cost something.
+pub(crate) fn until(what: &str, ask: impl Fn() -> Result<bool>) -> Result<()> {
+    let started = std::time::Instant::now();
+    while !ask()? {
+        ensure!(started.elapsed() < BOOT, "waited in vain for {what}");
+        std::thread::yield_now();
+    }
+    Ok(())
+}
+
 /// Runs a program of the host that must succeed; gives what it printed.
 pub(crate) fn run(command: &mut Command) -> Result<String> {
     let output = command.output().with_context(|| format!("start {command:?}"))?;
-    let [said, errors] = [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
+    let [said, errors] =
+        [output.stdout, output.stderr].map(|bytes| String::from_utf8_lossy(&bytes).into_owned());
     ensure!(output.status.success(), "{command:?}: {}: {said} {errors}", output.status);
     Ok(said)
 }

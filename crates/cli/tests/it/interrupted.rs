@@ -1,10 +1,11 @@
 //! A backup or restore that is interrupted or killed: no point, no harm, and the next one is whole.
 
-use crate::guest::{Guest, assert_equal};
+use crate::guest::{Guest, assert_equal, run, until};
 use crate::program::{Ran, Running};
 use crate::scene::{Scene, id, names_in, tracking};
 use anyhow::{Result, ensure};
 use serde_json::Value;
+use std::process::Command;
 
 /// What the program says when it begins to read, and when it begins to freeze.
 const TRANSFER: &str = "Transfer data to vault";
@@ -18,7 +19,9 @@ fn an_interrupted_backup_leaves_no_trace_and_a_killed_one_is_taken_back() -> Res
     guest.sh("guest-probe fill /data0/noise 300000000 1 && sync")?;
     let full = interrupted_and_killed(&scene, &guest, None)?;
     guest.machine.resume()?;
-    guest.sh("guest-probe fill /data0/noise 250000000 2 && guest-probe fill /data1/noise 50000000 3 && sync")?;
+    guest.sh(
+        "guest-probe fill /data0/noise 250000000 2 && guest-probe fill /data1/noise 50000000 3 && sync",
+    )?;
     let next = interrupted_and_killed(&scene, &guest, Some(&full))?;
     ensure!(tracking(&next) == ["only changes", "only changes"], "{next}");
     ensure!(next["parent"] == full["id"], "{next}");
@@ -64,27 +67,50 @@ fn backup_ended_by(scene: &Scene, guest: &Guest, says: &str, signal: &str) -> Re
 }
 
 #[test]
-fn an_interrupted_restore_can_be_done_again() -> Result<()> {
+fn an_interrupted_restore_leaves_nothing_and_a_killed_one_nothing_that_looks_whole() -> Result<()> {
     let scene = Scene::new()?;
     let guest = Guest::still(&scene, "again")?;
     let point = scene.backup(guest.name())?;
-    for (format, signal, code) in
-        [("raw", "INT", Some(130)), ("qcow2", "TERM", Some(130)), ("raw", "KILL", None), ("qcow2", "KILL", None)]
-    {
-        let folder = scene.path(&format!("{format}-{signal}"));
-        let mut command = scene.command(["restore", id(&point)?, "--format", format, "--to"]);
-        let mut running = Running::start(command.arg(&folder))?;
-        running.wait_for("Disk d-disk0")?;
-        running.signal(signal)?;
-        let ran = running.finish()?;
-        ensure!(ran.code == code, "{ran:?}");
-        let names = names_in(&folder).unwrap_or_default();
-        ensure!(!names.iter().any(|name| name.ends_with(format)), "not whole, so not named: {names:?}");
-        ensure!(code.is_none() || names.is_empty(), "{format}: {names:?} is left");
-        let images = scene.restore(&point, &format!("{format}-{signal}"), format)?;
-        if format == "raw" {
-            assert_equal(&images, &guest.copy_disks(&scene, "again")?)?;
+    let source = guest.copy_disks(&scene, "again")?;
+    for format in ["raw", "qcow2"] {
+        // A path too long for a socket.
+        let name = format!("{}{format}", "deep-".repeat(20));
+        for (signal, code) in [("INT", Some(130)), ("TERM", Some(130)), ("KILL", None)] {
+            let ran = restore_ended_by(&scene, &point, &name, format, signal)?;
+            ensure!(ran.code == code, "{ran:?}");
+            let left = names_in(&scene.path(&name))?;
+            let partial = format!("d-disk0.{format}.partial");
+            ensure!(if code.is_some() { left.is_empty() } else { left == [&*partial] }, "{signal}: {left:?}");
+            let temporary = names_in(&scene.path("tmp"))?;
+            ensure!(code.is_none() || temporary.is_empty(), "{signal}: {temporary:?}");
         }
+        // It may be another restore's that is under way, so it is not ours to delete.
+        let partial = scene.path(&name).join(format!("d-disk0.{format}.partial"));
+        let again = Running::start(&mut restore_command(&scene, &point, &name, format)?)?.finish()?;
+        let said = format!("{} is there already", partial.display());
+        again.failed(4, &[&said, "try: choose an empty folder, or delete what a killed restore left"])?;
+        std::fs::remove_file(partial)?;
+        let images = scene.restore(&point, &name, format)?;
+        let raw = ["raw0", "raw1"].map(|disk| scene.path(disk));
+        for (image, raw) in images.iter().zip(&raw) {
+            run(Command::new("qemu-img").args(["convert", "-O", "raw", "-f", format]).arg(image).arg(raw))?;
+        }
+        assert_equal(&raw, &source)?;
     }
     guest.quit_and_check()
+}
+
+fn restore_command(scene: &Scene, point: &Value, name: &str, format: &str) -> Result<Command> {
+    let mut command = scene.command(["restore", id(point)?, "--format", format, "--to"]);
+    command.arg(scene.path(name));
+    Ok(command)
+}
+
+/// Ends a restore once it has begun to write.
+fn restore_ended_by(scene: &Scene, point: &Value, name: &str, format: &str, signal: &str) -> Result<Ran> {
+    let running = Running::start(&mut restore_command(scene, point, name, format)?)?;
+    let partial = scene.path(name).join(format!("d-disk0.{format}.partial"));
+    until("the image to be begun", || Ok(partial.exists()))?;
+    running.signal(signal)?;
+    running.finish()
 }

@@ -15,5 +15,4 @@ mod room;
 mod scene;
 mod serve;
 mod tmpfs;
-mod tmpdbg;
 mod whole_life;

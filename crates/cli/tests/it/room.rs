@@ -12,14 +12,15 @@ fn a_full_vault_fails_the_backup_and_nothing_else() -> Result<()> {
     let vault = Tmpfs::mount(&scene.path("small"), 8)?;
     scene.create_vault_in("small")?;
     let guest = Guest::boot(Guest::options(&scene, "room")?)?;
-    guest.sh("guest-probe fill /data1/noise 40000000 1 && sync")?;
+    guest.sh("guest-probe fill /data1/noise 120000000 1 && sync")?;
 
     let full = scene.try_backup(guest.name(), &[])?;
+    // Found while storing, or only when committing: packs are written when they are full.
     full.failed(9, &["No space left", "try: make room where the vault lies"])?;
     ensure!(scene.points()?.is_empty(), "no point");
     guest.assert_at_work(&scene, None)?;
 
-    vault.enlarge(256)?;
+    vault.enlarge(512)?;
     guest.machine.pause()?;
     let point = scene.backup(guest.name())?;
     let source = guest.copy_disks(&scene, "first")?;
@@ -49,6 +50,31 @@ fn fill(path: &std::path::Path) -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::StorageFull => Ok(()),
         other => anyhow::bail!("the place should have become full: {other:?}"),
     }
+}
+
+#[test]
+fn full_scratch_fails_the_backup_and_the_guest_writes_on() -> Result<()> {
+    let scene = Scene::new()?;
+    let guest = Guest::boot(Guest::options(&scene, "overwrites")?)?;
+    let scratch = Tmpfs::mount(&scene.path("little"), 1)?;
+    guest.sh("guest-probe fill /data0/noise 200000000 1 && sync")?;
+    guest
+        .machine
+        .agent()
+        .start("while guest-probe rndw /data0/noise 200000000 500 4096 $((n += 1)); do :; done")?;
+    let mut command = scene.command(["backup", guest.name(), "--scratch"]);
+    let ran = Running::start(command.arg(scratch.path()))?.finish()?;
+    ran.failed(5, &["snapshot is broken", "try: give a larger or faster folder with --scratch DIR"])?;
+    ensure!(scene.points()?.is_empty(), "no point");
+    ensure!(names_in(scratch.path())?.is_empty(), "the scratch folder is empty");
+    guest.assert_at_work(&scene, None)?;
+    ensure!(
+        guest.sh("dmesg | grep -ciE 'i/o error|remount' || true")?.trim() == "0",
+        "the guest saw nothing"
+    );
+    let point = scene.backup(guest.name())?; // with room for what it overwrites
+    guest.assert_at_work(&scene, Some(&point))?;
+    guest.quit_and_check()
 }
 
 #[test]

@@ -26,7 +26,9 @@ impl Scene {
     /// Without a vault, and with nobody saying where keys lie.
     pub(crate) fn without_vault() -> Result<Self> {
         let folder = tempfile::tempdir()?;
-        std::fs::create_dir(folder.path().join("scratch"))?;
+        for name in ["scratch", "tmp"] {
+            std::fs::create_dir(folder.path().join(name))?;
+        }
         let vault = folder.path().join("vault");
         Ok(Self { folder, vault, key: None })
     }
@@ -54,7 +56,8 @@ impl Scene {
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
         command.args(arguments).env_remove("XDG_CONFIG_HOME").env_remove("STRONGROOM_KEY_FILE");
-        command.env("HOME", self.folder.path()).env("STRONGROOM_VAULT", &self.vault);
+        command.env("HOME", self.folder.path()).env("TMPDIR", self.path("tmp"));
+        command.env("STRONGROOM_VAULT", &self.vault);
         if let Some(key) = &self.key {
             command.env("STRONGROOM_KEY_FILE", key);
         }

@@ -21,7 +21,8 @@ fn nbd_serve() -> Result<()> {
     let list: Value =
         serde_json::from_str(&run(Command::new("nbdinfo").args(["--json", "--list", &uri("", &socket)]))?)?;
     let exports = list["exports"].as_array().context("exports")?;
-    let found: Vec<_> = exports.iter().map(|e| (e["export-name"].as_str(), e["export-size"].as_u64())).collect();
+    let found: Vec<_> =
+        exports.iter().map(|e| (e["export-name"].as_str(), e["export-size"].as_u64())).collect();
     ensure!(found == [(Some("d-disk0"), Some(1 << 30)), (Some("d-disk1"), Some(512 << 20))], "{list}");
     ensure!(exports.iter().all(|export| export["is_read_only"] == true), "{list}");
     for (disk, raw) in ["d-disk0", "d-disk1"].into_iter().zip(&raw) {
@@ -57,7 +58,10 @@ fn end(server: Running, signal: &str, socket: &Path) -> Result<()> {
     server.signal(signal)?;
     let ran = server.finish()?;
     let uris = ran.json()?;
-    ensure!(uris["exports"][0]["uri"].as_str().is_some_and(|uri| uri.starts_with("nbd+unix:///d-disk")), "{uris}");
+    ensure!(
+        uris["exports"][0]["uri"].as_str().is_some_and(|uri| uri.starts_with("nbd+unix:///d-disk")),
+        "{uris}"
+    );
     ensure!(!socket.exists(), "the socket should be gone");
     Ok(())
 }

@@ -1,13 +1,14 @@
 //! A machine's whole life: backed up twice, lost, and brought back from either point.
 
-use crate::guest::{BOOT, Guest, as_disks, check_image, run};
+use crate::guest::{BOOT, Guest, as_disks, check_image, image, run};
+use crate::program::Running;
 use crate::scene::{Scene, id, names_in, tracking};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::process::Command;
-use testkit::{Format, GuestMachine, MachineOptions};
+use testkit::{Format, GuestDisk, GuestMachine, MachineOptions};
 
 const ROWS: &str = "select count(*) || ' ' || md5(string_agg(id || what, ',' order by id)) from orders";
 
@@ -81,7 +82,10 @@ fn insert(guest: &Guest, rows: u32) -> Result<()> {
 fn full_backup(scene: &Scene, guest: &Guest) -> Result<Value> {
     let ran = scene.try_backup(guest.name(), &["--strict"])?;
     ran.said(&["Take snapshot", "application-consistent, guest paused", "Transfer data to vault"])?;
-    ran.said(&["Disk d-disk0, 1.00 GiB, everything: no earlier point", "Disk d-disk1, 512.00 MiB, everything"])?;
+    ran.said(&[
+        "Disk d-disk0, 1.00 GiB, everything: no earlier point",
+        "Disk d-disk1, 512.00 MiB, everything",
+    ])?;
     let point = ran.json()?;
     ensure!(point["consistency"]["level"] == "application", "{point}");
     ensure!(point["consistency"]["frozen_filesystems"] == 2, "{point}");
@@ -129,7 +133,7 @@ fn assert_points_shown(scene: &Scene, first: &Value, last: &Value) -> Result<()>
 fn restore_latest(scene: &Scene, last: &Value) -> Result<[PathBuf; 2]> {
     let folder = scene.path("qcow2");
     let mut command = scene.command(["restore", "latest", "--output", "json", "--to"]);
-    let ran = crate::program::Running::start(command.arg(&folder))?.finish()?;
+    let ran = Running::start(command.arg(&folder))?.finish()?;
     let restored = ran.json()?;
     ensure!(names_in(&folder)? == ["d-disk0.qcow2", "d-disk1.qcow2", "machine.json"], "{restored}");
     let images = [0, 1].map(|disk| folder.join(format!("d-disk{disk}.qcow2")));
@@ -145,8 +149,8 @@ fn restore_latest(scene: &Scene, last: &Value) -> Result<[PathBuf; 2]> {
     Ok(images)
 }
 
-fn assert_boots(scene: &Scene, name: &str, disks: Vec<testkit::GuestDisk>, rows: &str) -> Result<()> {
-    let machine = GuestMachine::start(crate::guest::image(), MachineOptions::new(name, &scene.path(name), disks))?;
+fn assert_boots(scene: &Scene, name: &str, disks: Vec<GuestDisk>, rows: &str) -> Result<()> {
+    let machine = GuestMachine::start(image(), MachineOptions::new(name, &scene.path(name), disks))?;
     machine.wait_postgres(BOOT)?;
     ensure!(machine.psql(ROWS)? == rows, "the rows are those of the point");
     machine.psql("create extension amcheck")?;

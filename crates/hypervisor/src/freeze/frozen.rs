@@ -51,7 +51,8 @@ pub struct FrozenDisk {
     /// Whether changes alone suffice.
     pub tracking: Tracking,
     /// Whether `base:allocation` may be negotiated. If not, reads and block status outside the bitmap's dirty
-    /// ranges fail with `EINVAL`: the filter saves nothing there.
+    /// ranges fail with `EINVAL`: the filter saves nothing there. Where it may, ask one question at a time over
+    /// all connections: QEMU before 9.2 dies of two at once (`nbd::NbdDisk` sees to it).
     pub allocation: bool,
 }
 

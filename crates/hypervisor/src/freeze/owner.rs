@@ -115,6 +115,7 @@ impl Owner {
         let running = state.running || prepare::is_running(&self.qmp).await?;
         self.begun = true;
         let description = crate::describe::describe(&self.qmp).await?;
+        prepare::refuse_iothreads(&self.qmp, &description.disks).await?;
         self.disks =
             prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
         // CRASH: from here a folder, then nodes that nothing uses; swept by name.

@@ -46,6 +46,54 @@ pub(super) async fn check_machine(qmp: &Qmp) -> Result<MachineState> {
     Ok(MachineState { running: status["running"] == true })
 }
 
+/// Refuses disks whose export would kill QEMU.
+///
+/// An export runs in the thread of its disk. Before 9.0 QEMU ends a client's connection in that thread,
+/// although that is only safe in the main one; since the fix of CVE-2024-7409 was carried back (7.2.14, 8.2.7)
+/// it checks this and aborts, and the guest with it, whenever a reader disconnects. Seen with 7.2.22.
+pub(super) async fn refuse_iothreads(qmp: &Qmp, disks: &[DiskDescription]) -> Result<()> {
+    if qmp.version().at_least(9, 0) || qmp.execute("query-iothreads", Value::Null).await? == json!([]) {
+        return Ok(());
+    }
+    for disk in disks {
+        if has_iothread(qmp, &disk.device).await? {
+            let text = format!(
+                "freeze the disk {}: it has an iothread, and QEMU {} would crash when its export is closed; \
+                 9.0 or later is needed, or a disk without an iothread",
+                disk.id,
+                qmp.version()
+            );
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
+    }
+    Ok(())
+}
+
+/// Whether the device, or the controller it hangs on, has one. Devices that cannot have one lack the property.
+async fn has_iothread(qmp: &Qmp, device: &str) -> Result<bool> {
+    let bus = property(qmp, device, "parent_bus").await?.unwrap_or_default();
+    for path in [device, &bus] {
+        let mut place = path;
+        while let Some((parent, _)) =
+            place.rsplit_once('/').filter(|(parent, _)| parent.contains("/peripheral"))
+        {
+            if property(qmp, place, "iothread").await?.is_some_and(|thread| !thread.is_empty()) {
+                return Ok(true);
+            }
+            place = parent;
+        }
+    }
+    Ok(false)
+}
+
+async fn property(qmp: &Qmp, path: &str, name: &str) -> Result<Option<String>> {
+    match qmp.execute("qom-get", json!({ "path": path, "property": name })).await {
+        Ok(value) => Ok(value.as_str().map(str::to_owned)),
+        Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
+        Err(_) => Ok(None),
+    }
+}
+
 pub(super) async fn is_running(qmp: &Qmp) -> Result<bool> {
     Ok(qmp.execute("query-status", Value::Null).await?["running"] == true)
 }

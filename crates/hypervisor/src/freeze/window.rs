@@ -14,10 +14,11 @@ use super::bitmaps::GRANULARITY;
 use super::names::{self, MARK_STOPPED};
 use super::owner::Prepared;
 use super::reconcile::set_drive;
-use crate::Result;
-use crate::qmp::{Qmp, Transaction};
+use crate::qmp::{Event, Qmp, Transaction};
+use crate::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::time::Duration;
+use tokio::sync::broadcast::{Receiver, error::TryRecvError};
 use tokio::time::Instant;
 
 /// How long one write of the guest may wait for the scratch file. Longer is not asked for: an instant can be
@@ -31,15 +32,16 @@ const COPY_TIMEOUT_SECONDS: u32 = 4;
 /// lets the next process run the machine on; [`teardown`](super::reconcile::teardown) removes the filters and
 /// the next freeze folds the bitmaps.
 pub(super) async fn fix_instant(qmp: &Qmp, disks: &[Prepared], running: bool) -> Result<Duration> {
+    let mut events = qmp.events();
     if !running {
         // Somebody else's pause: ours to use, not to end.
         insert_all(qmp, disks).await?;
-        return Ok(Duration::ZERO);
+        return stood_still(&mut events).map(|()| Duration::ZERO);
     }
     names::mark(qmp, MARK_STOPPED).await?;
     let began = Instant::now();
     let fixed = match qmp.execute("stop", Value::Null).await {
-        Ok(_) => insert_all(qmp, disks).await,
+        Ok(_) => insert_all(qmp, disks).await.and_then(|()| stood_still(&mut events)),
         Err(error) => Err(error),
     };
     // Always: a `stop` that timed out may still have stopped it.
@@ -48,6 +50,22 @@ pub(super) async fn fix_instant(qmp: &Qmp, disks: &[Prepared], running: bool) ->
     resumed?;
     names::remove_node(qmp, MARK_STOPPED).await?;
     fixed.map(|()| stood)
+}
+
+/// Somebody else's `cont` in the middle would let the guest write between filter and bitmap, and the next
+/// incremental would miss it. QEMU tells of it before it answers our next command, so no `RESUME` by now
+/// means that there was none.
+fn stood_still(events: &mut Receiver<Event>) -> Result<()> {
+    loop {
+        match events.try_recv() {
+            Ok(event) if event.name != "RESUME" => {}
+            Err(TryRecvError::Empty | TryRecvError::Closed) => return Ok(()),
+            Ok(_) | Err(TryRecvError::Lagged(_)) => {
+                let text = "fix the instant: something else let the machine run on in the middle of it";
+                return Err(Error::new(ErrorKind::Busy, text));
+            }
+        }
+    }
 }
 
 async fn insert_all(qmp: &Qmp, disks: &[Prepared]) -> Result<()> {

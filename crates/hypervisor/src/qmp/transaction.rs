@@ -17,7 +17,7 @@ impl Transaction {
     }
 
     /// Adds any action.
-    pub fn action(&mut self, kind: &str, data: Value) {
+    pub fn action(&mut self, kind: &str, data: &Value) {
         self.actions.push(json!({ "type": kind, "data": data }));
     }
 
@@ -25,29 +25,29 @@ impl Transaction {
     pub fn add_bitmap(&mut self, node: &str, name: &str, granularity: u64, persistent: bool) {
         let data =
             json!({ "node": node, "name": name, "granularity": granularity, "persistent": persistent });
-        self.action("block-dirty-bitmap-add", data);
+        self.action("block-dirty-bitmap-add", &data);
     }
 
     /// The bitmap records no further.
     pub fn disable_bitmap(&mut self, node: &str, name: &str) {
-        self.action("block-dirty-bitmap-disable", json!({ "node": node, "name": name }));
+        self.action("block-dirty-bitmap-disable", &json!({ "node": node, "name": name }));
     }
 
     /// The bitmap records again.
     pub fn enable_bitmap(&mut self, node: &str, name: &str) {
-        self.action("block-dirty-bitmap-enable", json!({ "node": node, "name": name }));
+        self.action("block-dirty-bitmap-enable", &json!({ "node": node, "name": name }));
     }
 
     /// The bitmap is no more.
     pub fn remove_bitmap(&mut self, node: &str, name: &str) {
-        self.action("block-dirty-bitmap-remove", json!({ "node": node, "name": name }));
+        self.action("block-dirty-bitmap-remove", &json!({ "node": node, "name": name }));
     }
 
     /// `target` holds what either held.
     pub fn merge_bitmap(&mut self, node: &str, target: &str, source: &str) {
         self.action(
             "block-dirty-bitmap-merge",
-            json!({ "node": node, "target": target, "bitmaps": [source] }),
+            &json!({ "node": node, "target": target, "bitmaps": [source] }),
         );
     }
 

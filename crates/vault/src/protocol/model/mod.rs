@@ -1,0 +1,118 @@
+//! Every interleaving of two writers, two collectors, a janitor and a user, with the product's own step
+//! functions; and every rule broken in turn.
+//!
+//! Any of them may pause for ever at any step. Deletes arrive late and twice. Listings are not atomic: a
+//! point or intent at a time. What must never happen: a point that was acknowledged and not purged lacks a
+//! pack.
+//!
+//! By default one writer is searched, which already finds nearly every loss; `STRONGROOM_MODEL=full` (as
+//! `cargo xtask model` sets it) searches two.
+
+mod explore;
+mod world;
+
+use super::Rules;
+use explore::{Bounds, Verdict, explore};
+use world::Faults;
+
+/// The log alone.
+const LOG: Rules = Rules {
+    writer_reads_intents: false,
+    writer_checks_presence: false,
+    collector_looks_again: false,
+    intent_outlives_deletes: false,
+    ..Rules::ALL
+};
+/// The handshake alone.
+const HANDSHAKE: Rules = Rules {
+    commit_is_validated: false,
+    condemn_is_exact: false,
+    deleting_is_recorded: false,
+    orphans_are_fenced: false,
+    ..Rules::ALL
+};
+const SOUND: Faults = Faults {
+    stale_listing: false,
+    names_reused: false,
+    two_winners: false,
+    log_forgets: false,
+    intents_adopted: false,
+};
+
+fn bounds() -> Bounds {
+    match std::env::var("STRONGROOM_MODEL").as_deref() {
+        Ok("full") => Bounds { writers: 2, collectors: 2, states_max: 60_000_000 },
+        _ => Bounds { writers: 1, collectors: 2, states_max: 3_000_000 },
+    }
+}
+
+fn holds(name: &str, rules: Rules, faults: Faults) {
+    let found = explore(rules, faults, bounds());
+    println!("{name}: {found}");
+    assert!(!matches!(found, Verdict::Lost { .. }), "{name}: {found}");
+    if let Verdict::Holds { reached, .. } = found {
+        assert!(reached.deleted && reached.acknowledged && reached.refused, "{name} did too little: {found}");
+    }
+}
+
+fn loses(name: &str, rules: Rules, faults: Faults) {
+    // One writer cannot show every loss: the search grows until it is found.
+    let two = Bounds { writers: 2, collectors: 2, states_max: 60_000_000 };
+    let found = [bounds(), two].into_iter().map(|bounds| explore(rules, faults, bounds));
+    let found = found.into_iter().find(|found| matches!(found, Verdict::Lost { .. }));
+    println!("{name}: {}", found.as_ref().map_or_else(|| "NOT FOUND".into(), ToString::to_string));
+    assert!(found.is_some(), "{name}: the loss was not found");
+}
+
+#[test]
+fn both_together_lose_nothing() {
+    holds("both", Rules::ALL, SOUND);
+}
+
+#[test]
+fn the_log_alone_loses_nothing() {
+    holds("log", LOG, SOUND);
+}
+
+#[test]
+fn the_handshake_alone_loses_nothing() {
+    holds("handshake", HANDSHAKE, SOUND);
+}
+
+#[test]
+fn each_survives_what_breaks_the_other() {
+    holds("both, two winners", Rules::ALL, Faults { two_winners: true, ..SOUND });
+    holds("both, stale listing", Rules::ALL, Faults { stale_listing: true, ..SOUND });
+}
+
+#[test]
+fn the_log_loses_without_any_one_of_its_rules() {
+    loses("commit not validated", Rules { commit_is_validated: false, ..LOG }, SOUND);
+    loses("condemn not exact", Rules { condemn_is_exact: false, ..LOG }, SOUND);
+    loses("deleting not recorded", Rules { deleting_is_recorded: false, ..LOG }, SOUND);
+    loses("orphans not fenced", Rules { orphans_are_fenced: false, ..LOG }, SOUND);
+    loses("two winners of one name", LOG, Faults { two_winners: true, ..SOUND });
+    loses("a log that forgets", LOG, Faults { log_forgets: true, ..SOUND });
+    loses("names reused (log)", LOG, Faults { names_reused: true, ..SOUND });
+}
+
+#[test]
+fn the_handshake_loses_without_any_one_of_its_rules() {
+    loses("collector does not look again", Rules { collector_looks_again: false, ..HANDSHAKE }, SOUND);
+    loses(
+        "writer checks nothing",
+        Rules { writer_reads_intents: false, writer_checks_presence: false, ..HANDSHAKE },
+        SOUND,
+    );
+    loses("writer checks presence only", Rules { writer_reads_intents: false, ..HANDSHAKE }, SOUND);
+    loses("writer reads intents only", Rules { writer_checks_presence: false, ..HANDSHAKE }, SOUND);
+    loses("presence before intents", Rules { presence_comes_last: false, ..HANDSHAKE }, SOUND);
+    loses(
+        "intent dropped before deletes are confirmed",
+        Rules { intent_outlives_deletes: false, ..HANDSHAKE },
+        SOUND,
+    );
+    loses("intents adopted", HANDSHAKE, Faults { intents_adopted: true, ..SOUND });
+    loses("stale listing", HANDSHAKE, Faults { stale_listing: true, ..SOUND });
+    loses("names reused (handshake)", HANDSHAKE, Faults { names_reused: true, ..SOUND });
+}
