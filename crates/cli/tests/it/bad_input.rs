@@ -13,8 +13,7 @@ const UNREACHABLE: i32 = 5;
 const KEY: i32 = 6;
 const UNSUPPORTED: i32 = 8;
 
-/// A command line, in which `{}` is the scene's folder, `{machine}` its machine and `{point}` its point; how
-/// it ends, and what it says. Separated by spaces.
+/// A command line, in which `{}` is the scene's folder and `{machine}` its machine; how it ends; what it says.
 type Case = (&'static str, i32, &'static [&'static str]);
 
 const VAULTS: &[Case] = &[

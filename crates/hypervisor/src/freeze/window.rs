@@ -101,3 +101,24 @@ async fn insert_filter(qmp: &Qmp, disk: &Prepared) -> Result<()> {
     added.map_err(|error| error.within(format!("put a filter on the disk {}", disk.disk.id)))?;
     set_drive(qmp, &disk.disk.device, &filter).await
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::sync::broadcast;
+
+    #[test]
+    fn a_resume_in_the_middle_is_noticed() {
+        let heard = |names: &[&str]| {
+            let (sender, mut receiver) = broadcast::channel(4);
+            for name in names {
+                sender.send(Event { name: (*name).to_owned(), data: Value::Null }).unwrap();
+            }
+            stood_still(&mut receiver).map_err(|error| error.kind())
+        };
+        assert_eq!(heard(&[]), Ok(()));
+        assert_eq!(heard(&["STOP", "NIC_RX_FILTER_CHANGED"]), Ok(()));
+        assert_eq!(heard(&["STOP", "RESUME", "STOP"]), Err(ErrorKind::Busy));
+        assert_eq!(heard(&["STOP", "a", "b", "c", "d"]), Err(ErrorKind::Busy)); // some were missed
+    }
+}

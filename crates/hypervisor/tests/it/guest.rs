@@ -132,8 +132,8 @@ impl Guest {
 
 /// The point of a frozen machine, by the folder its sockets are in.
 fn point_of(frozen: &FrozenMachine) -> String {
-    let folder = frozen.disks()[0].socket.parent().unwrap().file_name().unwrap().to_str().unwrap();
-    folder.strip_prefix("strongroom-").unwrap().to_owned()
+    let mut ancestors = frozen.disks()[0].socket.ancestors().filter_map(|path| path.file_name()?.to_str());
+    ancestors.find_map(|name| name.strip_prefix("strongroom-")).expect("a folder of ours").to_owned()
 }
 
 pub(crate) fn sizes(frozen: &FrozenMachine) -> BTreeMap<String, u64> {

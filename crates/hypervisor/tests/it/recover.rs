@@ -71,7 +71,7 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
             whole
         })
         .join()
-        .unwrap()
+        .expect("the thread does not panic")
     })
 }
 
@@ -193,6 +193,7 @@ async fn stays_paused(guest: &Guest, machine: &Machine) -> Result<()> {
     assert_eq!(names, [format!("strongroom:{VAULT}:later"), "strongroom:other:first".to_owned()]);
     let missing =
         FreezeRequest { scratch: Path::new("/nonexistent").to_owned(), ..guest.request("lost", None) };
-    assert_eq!(machine.freeze(missing).await.unwrap_err().kind(), ErrorKind::NotFound);
+    let error = machine.freeze(missing).await.expect_err("there is no such folder");
+    assert_eq!(error.kind(), ErrorKind::NotFound);
     guest.assert_untouched()
 }
