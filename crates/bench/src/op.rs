@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 use vault::{
-    DiskRecord, KeyFile, MachineKey, PointDisk, PointDraft, PointId, Session, SessionId, Store, Vault,
+    Base, DiskRecord, KeyFile, MachineKey, PointDisk, PointDraft, PointId, Session, SessionId, Store, Vault,
     VaultId,
 };
 
@@ -99,8 +99,8 @@ async fn backup(vault: &Path, image: &Path, machine: &str, changes: Option<&Path
         Some(path) => Box::new(Changed::read(disk, path)?),
         None => Box::new(disk),
     };
-    let session = Session::begin(&vault, SessionId(Uuid::new_v4())).await?;
-    let old = parent.as_ref().map(|point| &point.disks[0].map);
+    let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await?;
+    let old = parent.as_ref().map(|point| Base { point: point.id, map: &point.disks[0].map });
     let (map, read_bytes) = mover::store_disk(&session, &*source, old, &|_| ()).await?;
     let draft = PointDraft {
         id: PointId(Uuid::now_v7()),

@@ -78,6 +78,25 @@ pub(crate) enum VaultCommand {
         #[command(flatten)]
         key: KeyArgs,
     },
+    /// Free the space of what nothing needs any more: purge points deleted long ago, delete their packs.
+    ///
+    /// Says what it would do and does nothing, unless --yes is given. Safe beside running backups.
+    Collect {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
+        /// Purge deleted points after this many days.
+        #[arg(long, value_name = "DAYS", default_value_t = 14)]
+        keep_deleted: u32,
+        /// Delete packs this many days after they were found to be garbage.
+        #[arg(long, value_name = "DAYS", default_value_t = 3)]
+        grace: u32,
+        /// Allow more than half of the vault to be deleted in one run.
+        #[arg(long)]
+        allow_large: bool,
+    },
     /// Show a vault: its format, size, and points per machine.
     Show {
         /// The vault's directory.
@@ -158,6 +177,23 @@ pub(crate) enum PointCommand {
         /// Only those of this machine.
         #[arg(long, value_name = "MACHINE")]
         machine: Option<String>,
+        /// Those that were deleted and can still be had back, instead.
+        #[arg(long)]
+        deleted: bool,
+    },
+    /// Delete a recovery point. It can be had back until a collection purges it, 14 days later.
+    Delete {
+        #[command(flatten)]
+        point: PointArgs,
+        #[command(flatten)]
+        vault: VaultArgs,
+    },
+    /// Bring a deleted recovery point back.
+    Undelete {
+        #[command(flatten)]
+        point: PointArgs,
+        #[command(flatten)]
+        vault: VaultArgs,
     },
     /// Show all about one recovery point.
     Show {

@@ -110,6 +110,7 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
         }
+        Kind::Conflict => (Class::Unreachable, "run the same command again"),
         Kind::NoSpace => (Class::NoSpace, "make room where the vault lies, then run the same command again"),
         Kind::Store => {
             (Class::Unreachable, "check that the vault's place can be read and written, then run it again")

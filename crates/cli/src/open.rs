@@ -54,7 +54,15 @@ pub(crate) fn points_of(points: Vec<Point>, machine: Option<&str>) -> Vec<Point>
 
 /// The one point that is meant.
 pub(crate) async fn point(vault: &Vault, args: &PointArgs) -> Result<Point> {
-    let points = vault.points().await.context("list the vault's points")?;
+    choose(vault.points().await.context("list the vault's points")?, args)
+}
+
+/// The one deleted point that is meant.
+pub(crate) async fn deleted_point(vault: &Vault, args: &PointArgs) -> Result<Point> {
+    choose(vault.deleted_points().await.context("list the vault's deleted points")?, args)
+}
+
+fn choose(points: Vec<Point>, args: &PointArgs) -> Result<Point> {
     let mut points = points_of(points, args.machine.as_deref());
     let hint = "`strongroom point list` shows the points there are";
     let of = args.machine.as_ref().map(|name| format!(" of machine {name}")).unwrap_or_default();

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use nbd::NbdDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
-use vault::{DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, Vault};
+use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, Vault};
 
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
@@ -20,7 +20,7 @@ const CONNECTIONS: usize = 2;
 pub struct BackupRequest {
     /// The point to be made: a fresh id.
     pub point: PointId,
-    /// The session to write it in: a fresh id.
+    /// The session to write it in: a fresh id of version 7.
     pub session: SessionId,
     /// How consistent it should be.
     pub wish: Level,
@@ -62,12 +62,18 @@ pub async fn backup(
     progress(Progress::Step("Transfer data to vault".into()));
     let draft = draft(request, &frozen, key, instant, parent.as_ref());
     let moved = async {
-        let session = Session::begin(vault, request.session).await.doing(|| "begin to write".into())?;
+        let session =
+            Session::begin(vault, request.session, instant).await.doing(|| "begin to write".into())?;
         transfer(session, &frozen, draft, parent.as_ref(), progress).await
     };
     match moved.await {
         Ok(point) => {
-            frozen.release(Outcome::Committed).await.doing(|| released_late(&point))?;
+            // The point stands, whatever comes of this: the next backup takes back what is left.
+            if let Err(left) = frozen.release(Outcome::Committed).await {
+                progress(Progress::Step(format!(
+                    "The point is safe, but the machine keeps something of ours: {left}"
+                )));
+            }
             Ok(point)
         }
         Err(error) => {
@@ -122,8 +128,8 @@ async fn transfer_disk(
     let incremental = matches!(frozen.tracking, Tracking::Incremental { .. });
     let old = parent.filter(|_| incremental).map(|point| point.disk(&frozen.id)).transpose().doing(doing)?;
     let advance = |bytes| progress(Progress::Advance(bytes));
-    let (map, read_bytes) =
-        store_disk(session, &source, old.map(|disk| &disk.map), &advance).await.doing(doing)?;
+    let base = parent.zip(old).map(|(point, disk)| Base { point: point.id, map: &disk.map });
+    let (map, read_bytes) = store_disk(session, &source, base, &advance).await.doing(doing)?;
     source.close().await;
     let tracking = tracking_words(&frozen.tracking);
     Ok(DiskRecord { name: frozen.id.clone(), map, tracking, read_bytes })
@@ -202,11 +208,4 @@ fn level_name(level: Level) -> &'static str {
         Level::FileSystem => "file-system-consistent",
         Level::Crash => "crash-consistent",
     }
-}
-
-fn released_late(point: &Point) -> String {
-    format!(
-        "release the machine (point {} is safe in the vault; the next backup takes back what is left)",
-        point.id
-    )
 }

@@ -3,24 +3,24 @@
 use block::{BlockSource, Extent, ExtentKind, Result, pieces};
 use futures_util::stream::TryStreamExt;
 use std::sync::Mutex;
-use vault::{CHUNK_BYTES, DiskMap, Session, StoredBatch};
+use vault::{Base, CHUNK_BYTES, DiskMap, Session, StoredBatch};
 
 /// Bytes of one read. QEMU serves up to 32 MiB; from 1 MiB on, more saves nothing.
 const PIECE_BYTES: u64 = 1 << 20;
 /// Pieces being read, compressed or waiting for their turn. Memory is this times [`PIECE_BYTES`], twice.
 const PIECES_IN_FLIGHT: usize = 16;
-/// Stores what `source` holds on top of `parent`, or of nothing; gives the new map and the bytes read.
+/// Stores what `source` holds on top of `base`, or of nothing; gives the new map and the bytes read.
 ///
-/// Ranges that the source calls unchanged stay as they are in `parent`. Pieces are read and stored in any
+/// Ranges that the source calls unchanged stay as they are in `base`. Pieces are read and stored in any
 /// order but recorded by offset, so that the map is built along one path. `advance` is told the bytes of
 /// disk dealt with.
 pub async fn store_disk(
     session: &Session,
     source: &dyn BlockSource,
-    parent: Option<&DiskMap>,
+    base: Option<Base<'_>>,
     advance: &(dyn Fn(u64) + Sync),
 ) -> Result<(DiskMap, u64)> {
-    let mut map = session.disk(source.size(), parent).await?;
+    let mut map = session.disk(source.size(), base).await?;
     let mut read_bytes = 0;
     let spare = Mutex::default();
     let mut stored = pieces(source, CHUNK_BYTES as u64, PIECE_BYTES)

@@ -3,20 +3,24 @@
 //! 1. every pack is durable in the store;
 //! 2. a sample of them is read back and found whole;
 //! 3. the index runs are durable;
-//! 4. the point is put: it exists now, and only now is it acknowledged.
+//! 4. the point's object is put: a reference that collectors respect, not yet a point;
+//! 5. nobody means to delete what it uses, and all of it is there (`protocol/writer.rs`);
+//! 6. the commit stands in the log: the point exists now, and only now is it acknowledged.
 //!
-//! CRASH: before 4, packs and runs that no point refers to. They cost space and can serve later sessions:
-//! a run is only written once the packs it names are durable, so what it says is true.
+//! CRASH: before 6, packs, runs and perhaps a point's object that the log knows nothing of. They are not
+//! listed and not used, and go when collection aborts the session.
 
 use crate::index::{RUN_ENTRIES_MAX, encode_run};
 use crate::pack::read_toc;
 use crate::point::{Point, PointStats};
+use crate::protocol::{Intention, Rules, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
 use crate::session::Inner;
-use crate::{DiskRecord, MachineKey, PackId, PackKind, PointId, Result, Session};
+use crate::{DiskRecord, Error, ErrorKind, MachineKey, PackId, PackKind, PointId, Result, Session};
 use jiff::Timestamp;
 use serde_json::Value;
+use std::collections::BTreeSet;
 
 /// What a point says besides its disks.
 #[derive(Clone, Debug)]
@@ -41,11 +45,13 @@ impl Session {
     /// Makes the session a point. Once this returns, the point survives a power cut.
     ///
     /// # Errors
-    /// On any error there is no such point; what was written is orphaned.
+    /// On any error there is no such point, unless the store failed to answer the very last write: then it
+    /// may exist, whole. `Conflict` if what it builds on was collected meanwhile: do it again.
     pub async fn commit(self, draft: PointDraft, disks: Vec<DiskRecord>) -> Result<Point> {
         let written = self.written();
         let session = self.close().await?;
         read_back(&session).await?;
+        put_index(&session).await?;
         let point = Point {
             format: 1,
             id: draft.id,
@@ -63,22 +69,83 @@ impl Session {
             },
             disks,
         };
-        let vault = std::sync::Arc::clone(&session.vault);
-        put_index(session).await?;
-        let body = serde_json::to_vec(&point).expect("a point is plain data");
-        let name = ObjectName { kind: ObjectKind::Point, id: point.id.0, sequence: 0 };
-        let object = seal_record(vault.keys(), vault.id(), name, &body);
-        vault.store().create(&Point::object(&point.machine, point.id), object).await?;
+        publish(&session, &point).await?;
         Ok(point)
     }
 }
 
-/// Reads the last pack of each kind back from the store: its hash, seal and table must hold. A small backup is proved whole by this; of a
-/// large one it is a sample.
+/// Lets the protocol lead from reference to commit.
+async fn publish(session: &Inner, point: &Point) -> Result<()> {
+    let own = [PackKind::Data, PackKind::Map].into_iter().flat_map(|kind| session.own_packs(kind));
+    let mut writer = Writer::new(Intention {
+        session: session.id,
+        point: point.id,
+        own: own.collect(),
+        bases: session.bases.lock().expect("no holder panics").clone(),
+        uses: session.known.used(),
+    });
+    let vault = &session.vault;
+    let mut told = session.told.clone();
+    loop {
+        let seen = match writer.does() {
+            WriterDoes::PublishReference => {
+                put_point(session, point).await?;
+                WriterSees::Published
+            }
+            WriterDoes::ReadIntents => WriterSees::Intents(vault.read_intents().await?),
+            WriterDoes::CheckPresence => {
+                WriterSees::Present(is_all_there(session, point, &writer.wants).await?)
+            }
+            WriterDoes::ReadLog => {
+                told = vault.read_log(told).await?;
+                WriterSees::Log(told.state.clone())
+            }
+            WriterDoes::Append(record) => {
+                WriterSees::Appended(vault.append(&told, &record, session.begun).await?)
+            }
+            WriterDoes::Acknowledge => return Ok(()),
+            WriterDoes::GiveUp(refusal) => {
+                vault.store().delete(&Point::object(&point.machine, point.id)).await?;
+                let context = format!("the vault was cleaned while this was written ({refusal:?})");
+                return Err(Error::new(ErrorKind::Conflict, context));
+            }
+        };
+        writer.sees(&seen, Rules::ALL);
+    }
+}
+
+async fn put_point(session: &Inner, point: &Point) -> Result<()> {
+    let vault = &session.vault;
+    let body = serde_json::to_vec(point).expect("a point is plain data");
+    let name = ObjectName { kind: ObjectKind::Point, id: point.id.0, sequence: 0 };
+    let object = seal_record(vault.keys(), vault.id(), name, &body);
+    vault.store().create(&Point::object(&point.machine, point.id), object).await
+}
+
+/// Whether every pack and the object of every base is there. One listing a session that is used, not one
+/// request a pack.
+async fn is_all_there(session: &Inner, point: &Point, wants: &Intention) -> Result<bool> {
+    let store = session.vault.store();
+    let wanted: BTreeSet<PackId> = wants.own.union(&wants.uses).copied().collect();
+    let folders: BTreeSet<String> =
+        wanted.iter().map(|pack| format!("{}/{}", pack.kind.folder(), pack.session)).collect();
+    let mut there = BTreeSet::new();
+    for folder in folders {
+        there.extend(store.list(&folder).await?.iter().filter_map(|(name, _)| PackId::from_object(name)));
+    }
+    if wants.bases.is_empty() {
+        return Ok(wanted.is_subset(&there));
+    }
+    let objects = store.list(&format!("points/{}", point.machine)).await?;
+    let has = |base: &PointId| objects.iter().any(|(name, _)| *name == Point::object(&point.machine, *base));
+    Ok(wanted.is_subset(&there) && wants.bases.iter().all(has))
+}
+
+/// Reads the last pack of each kind back from the store: its hash, seal and table must hold. A small backup is
+/// proved whole by this; of a large one it is a sample.
 async fn read_back(session: &Inner) -> Result<()> {
     for kind in [PackKind::Data, PackKind::Map] {
-        if let Some(sequence) = session.pack_count(kind).checked_sub(1) {
-            let pack = PackId { kind, session: session.id, sequence };
+        if let Some(pack) = session.own_packs(kind).next_back() {
             let bytes = session.vault.store().get(&pack.object()).await?;
             read_toc(session.vault.keys(), session.vault.id(), pack, &bytes)?;
         }
@@ -87,10 +154,9 @@ async fn read_back(session: &Inner) -> Result<()> {
 }
 
 /// Publishes what the session added.
-async fn put_index(session: Inner) -> Result<()> {
+async fn put_index(session: &Inner) -> Result<()> {
     let Inner { vault, id, known, .. } = session;
-    let fresh = known.into_fresh();
-    for (part, sequence) in fresh.chunks(RUN_ENTRIES_MAX).zip(0..) {
+    for (part, sequence) in known.fresh().chunks(RUN_ENTRIES_MAX).zip(0..) {
         let name = ObjectName { kind: ObjectKind::IndexRun, id: id.0, sequence };
         let object = seal_record(vault.keys(), vault.id(), name, &encode_run(part));
         vault.store().create(&format!("index/{id}/{sequence:08x}"), object).await?;

@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Unsupported,
     /// An object is not what was once written. Retrying never helps; another copy may.
     Corrupt,
+    /// Somebody else's work got in the way. Retrying at once helps.
+    Conflict,
     /// The store has no room. Retrying helps once there is.
     NoSpace,
     /// The store failed the request. Retrying later may help.
@@ -79,7 +81,7 @@ impl From<Error> for block::Error {
             ErrorKind::NotFound => block::ErrorKind::NotFound,
             ErrorKind::Corrupt => block::ErrorKind::Corrupt,
             ErrorKind::NoSpace => block::ErrorKind::NoSpace,
-            ErrorKind::Store => block::ErrorKind::Unreachable,
+            ErrorKind::Store | ErrorKind::Conflict => block::ErrorKind::Unreachable,
             ErrorKind::AlreadyExists | ErrorKind::Key | ErrorKind::Unsupported => block::ErrorKind::Io,
         };
         block::Error::caused(kind, error.to_string(), error)

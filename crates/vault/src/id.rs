@@ -76,7 +76,8 @@ impl PackKind {
 }
 
 /// A pack: the session that wrote it and its number there.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct PackId {
     /// Whether it holds data or maps.
     pub kind: PackKind,
@@ -86,14 +87,47 @@ pub struct PackId {
     pub sequence: u32,
 }
 
+impl PackKind {
+    /// The folder of packs of this kind.
+    pub(crate) fn folder(self) -> &'static str {
+        match self {
+            Self::Data => "packs",
+            Self::Map => "maps",
+        }
+    }
+}
+
 impl PackId {
+    /// The pack of that object's name.
+    pub(crate) fn from_object(object: &str) -> Option<Self> {
+        let mut parts = object.split('/');
+        let folder = parts.next()?;
+        let kind = [PackKind::Data, PackKind::Map].into_iter().find(|kind| kind.folder() == folder)?;
+        let session = parts.next()?.parse().ok()?;
+        let sequence = u32::from_str_radix(parts.next()?, 16).ok()?;
+        let pack = Self { kind, session, sequence };
+        // Only the one spelling: names are compared as text elsewhere.
+        (pack.object() == object).then_some(pack)
+    }
+
     /// The object's name in the store.
     pub fn object(&self) -> String {
-        let folder = match self.kind {
-            PackKind::Data => "packs",
-            PackKind::Map => "maps",
-        };
-        format!("{folder}/{}/{:08x}", self.session, self.sequence)
+        format!("{}/{}/{:08x}", self.kind.folder(), self.session, self.sequence)
+    }
+}
+
+impl TryFrom<String> for PackId {
+    type Error = Error;
+
+    fn try_from(object: String) -> Result<Self> {
+        let context = || format!("'{object}' does not name a pack");
+        Self::from_object(&object).ok_or_else(|| Error::new(ErrorKind::Corrupt, context()))
+    }
+}
+
+impl From<PackId> for String {
+    fn from(pack: PackId) -> Self {
+        pack.object()
     }
 }
 

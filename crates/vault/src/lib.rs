@@ -7,40 +7,42 @@
 //!
 //! Reading order: [`Vault`] (`vault.rs`: create, open, list) → [`Session`] (`session.rs`: the write
 //! path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
-//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back). The bytes of
+//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs` (deleting). The bytes of
 //! every object are in `docs/format.md`, which is normative.
 //!
 //! Invariants:
-//! - a point is its last object written: packs, then index, then point. Whatever a crash leaves is
-//!   either a whole point or orphans that nothing refers to;
+//! - a point exists from its record in the log on: packs, index, point's object, record. Whatever a crash
+//!   leaves is either a whole point or orphans that are not listed;
 //! - object names are never reused and objects never rewritten: every put is create-only;
+//! - a pack is deleted only if the log and the handshake agree (`protocol/mod.rs`), whoever pauses wherever;
 //! - a chunk read is decrypted, authenticated against its id, inflated under a cap and hashed again:
 //!   altered bytes are an error that names the object, never other data;
 //! - AES-GCM keys belong to one object, nonces are offsets within it: no pair is ever used twice;
 //! - memory does not grow with the disk: pieces in flight, two open packs and the uploads under way.
 //!   The index is the exception of this first cut: it is held in memory, 76 bytes a chunk.
 //!
-//! | | backup | restore | create vault |
-//! |---|---|---|---|
-//! | **backup** | safe: sessions share nothing but finished objects | safe: a point is visible only when whole | - |
-//! | **restore** | safe | safe: read-only | - |
-//! | **create vault** | - | - | one winner: `vault.json` is put create-only |
-//!
-//! Nothing is ever deleted yet; collection and its protocol come with the next format step.
+//! | | backup | restore | delete, undelete | collect |
+//! |---|---|---|---|---|
+//! | **backup** | safe: sessions share only committed packs | safe: a point is visible only when whole | safe: a base that is purged meanwhile makes the commit fail | safe: the protocol; `Conflict` at worst |
+//! | **restore** | safe | safe: read-only | safe until purged | a point purged while it is read fails, by name |
+//! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
+//! | **collect** | | | | safe: each condemns, intends and deletes by itself |
 //!
 //! Errors: [`ErrorKind`] says what a caller can do. `Corrupt` is never folded into another kind.
 
 mod bytes_io;
 mod chunk;
+mod collect;
 mod commit;
+mod deletion;
 mod error;
 mod id;
 mod index;
 mod keys;
+mod log;
 mod map;
 mod pack;
 mod point;
-#[allow(dead_code)] // wired in next
 mod protocol;
 mod reader;
 mod record;
@@ -50,6 +52,7 @@ mod store;
 mod vault;
 
 pub use chunk::CHUNK_BYTES;
+pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
@@ -57,6 +60,6 @@ pub use keys::KeyFile;
 pub use map::{DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
-pub use session::{Session, StoredBatch, Written};
+pub use session::{Base, Session, StoredBatch, Written};
 pub use store::Store;
 pub use vault::{Vault, VaultInfo};

@@ -41,6 +41,8 @@ pub(crate) enum ObjectKind {
     MapPack = 2,
     IndexRun = 3,
     Point = 4,
+    LogRecord = 5,
+    Intent = 6,
 }
 
 /// The part of a head that names the object.
@@ -49,6 +51,11 @@ pub(crate) struct ObjectName {
     pub(crate) kind: ObjectKind,
     pub(crate) id: Uuid,
     pub(crate) sequence: u32,
+}
+
+/// The id in a head, for objects whose name does not tell it. Nothing is checked yet.
+pub(crate) fn id_in_head(object: &[u8]) -> Option<Uuid> {
+    object.get(16..32).and_then(|bytes| bytes.try_into().ok()).map(Uuid::from_bytes)
 }
 
 /// The key of one object.

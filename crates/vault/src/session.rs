@@ -10,11 +10,15 @@
 
 use crate::chunk::{self, CHUNK_BYTES};
 use crate::index::{Known, Location};
+use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX};
 use crate::pack::{FullPack, OpenPack};
+use crate::protocol::Record;
 use crate::vault::Vault;
-use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, Result, SessionId};
+use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
+use jiff::Timestamp;
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -32,6 +36,15 @@ pub struct StoredBatch {
     pub(crate) chunks: Vec<Option<Child>>,
     /// The buffer that was handed in, for reuse.
     pub buffer: Vec<u8>,
+}
+
+/// A disk of an earlier point that a new map is built on.
+#[derive(Clone, Copy, Debug)]
+pub struct Base<'a> {
+    /// The point, which must still be there when the session commits.
+    pub point: PointId,
+    /// The disk's map in it.
+    pub map: &'a DiskMap,
 }
 
 /// What a session has done so far, in bytes.
@@ -58,7 +71,12 @@ pub struct Session {
 pub(crate) struct Inner {
     pub(crate) vault: Arc<Vault>,
     pub(crate) id: SessionId,
+    pub(crate) begun: Timestamp,
     pub(crate) known: Known,
+    /// Points whose maps are built on.
+    pub(crate) bases: Mutex<BTreeSet<PointId>>,
+    /// What the log said when the session began.
+    pub(crate) told: Told,
     packs: [Mutex<PackSlot>; 2],
     spare_buffers: Mutex<Vec<Vec<u8>>>,
     sealed: AtomicU64,
@@ -74,15 +92,22 @@ struct PackSlot {
 }
 
 impl Session {
-    /// Begins to write. `id` must never have been used in this vault.
-    pub async fn begin(vault: &Arc<Vault>, id: SessionId) -> Result<Self> {
-        let known = Known::new(vault.read_index().await?);
+    /// Begins to write. `id` must never have been used in this vault; `now` is for people.
+    ///
+    /// CRASH: from here on, an open session in the log and packs of it. Collection aborts it one day.
+    pub async fn begin(vault: &Arc<Vault>, id: SessionId, now: Timestamp) -> Result<Self> {
+        let told = vault.append_when_possible(Told::default(), &Record::Open { session: id }, now).await?;
+        // After the log: whatever a run says of sessions committed by then is complete.
+        let known = Known::new(vault.read_index().await?, told.state.clone());
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             inner: Arc::new(Inner {
                 vault: Arc::clone(vault),
                 id,
+                begun: now,
                 known,
+                bases: Mutex::default(),
+                told,
                 packs: Default::default(),
                 spare_buffers: Mutex::default(),
                 sealed: AtomicU64::new(0),
@@ -100,9 +125,17 @@ impl Session {
         &self.inner.vault
     }
 
-    /// Begins the map of a disk; see [`DiskWriter`]. With `parent`, what is not recorded stays as there.
-    pub async fn disk(&self, size: u64, parent: Option<&DiskMap>) -> Result<DiskWriter> {
-        DiskWriter::begin(self, size, parent).await
+    /// Its id.
+    pub(crate) fn id(&self) -> SessionId {
+        self.inner.id
+    }
+
+    /// Begins the map of a disk; see [`DiskWriter`]. With a base, what is not recorded stays as there.
+    pub async fn disk(&self, size: u64, base: Option<Base<'_>>) -> Result<DiskWriter> {
+        if let Some(base) = base {
+            self.inner.bases.lock().expect("no holder panics").insert(base.point);
+        }
+        DiskWriter::begin(self, size, base.map(|base| base.map)).await
     }
 
     /// Stores the bytes that stand at `offset` of a disk, block by block.
@@ -122,12 +155,14 @@ impl Session {
         Ok(StoredBatch { offset, chunks, buffer })
     }
 
-    /// Stores a map node of the given id unless the vault has it.
+    /// Where a chunk or node lies that this session may use.
+    pub(crate) fn known(&self, id: &ChunkId) -> Option<Location> {
+        self.inner.known.get(id)
+    }
+
+    /// Stores the bytes of a map node.
     pub(crate) async fn put_map_chunk(&self, id: ChunkId, plain: &[u8]) -> Result<Location> {
         debug_assert!(plain.len() <= NODE_BYTES_MAX);
-        if let Some(at) = self.inner.known.get(&id) {
-            return Ok(at);
-        }
         let mut encoded = Vec::new();
         chunk::encode(plain, &mut encoded);
         let (places, full) = self.inner.append(PackKind::Map, &encoded, &[(id, encoded.len())]);
@@ -186,9 +221,11 @@ impl Inner {
         &self.packs[kind as usize - 1]
     }
 
-    /// Where the numbers of this session's packs of a kind end.
-    pub(crate) fn pack_count(&self, kind: PackKind) -> u32 {
-        self.slot(kind).lock().expect("no holder panics").next_sequence
+    /// The session's packs of a kind.
+    pub(crate) fn own_packs(&self, kind: PackKind) -> impl DoubleEndedIterator<Item = PackId> {
+        let end = self.slot(kind).lock().expect("no holder panics").next_sequence;
+        let session = self.id;
+        (0..end).map(move |sequence| PackId { kind, session, sequence })
     }
 
     /// Looks every block of a batch up, compresses what is new, and puts it into the open pack in one go,

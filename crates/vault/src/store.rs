@@ -72,6 +72,14 @@ impl Store {
         Ok(bytes)
     }
 
+    /// Deletes an object. That it is gone already is success.
+    pub(crate) async fn delete(&self, name: &str) -> Result<()> {
+        match self.objects.delete(&ObjectPath::from(name)).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(e) => Err(named(&self.shown, "delete", name, e)),
+        }
+    }
+
     /// The names and sizes of all objects under a folder.
     pub(crate) async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>> {
         self.objects

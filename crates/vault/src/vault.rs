@@ -2,9 +2,11 @@
 
 use crate::index::{Location, RUN_BODY_BYTES_MAX, Run};
 use crate::keys::{Keyring, KeyringObject};
+use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
 use crate::pack::{self, SEALED_BYTES_MAX};
 use crate::point::{POINT_BYTES_MAX, Point};
+use crate::protocol::{PointState, State};
 use crate::record::open_record;
 use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
 use crate::{
@@ -15,6 +17,7 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The version of the format that this program writes, and the newest it reads.
@@ -140,26 +143,82 @@ impl Vault {
 
     /// All points, by machine and then by instant.
     pub async fn points(&self) -> Result<Vec<Point>> {
-        self.points_under("points").await
+        self.points_in(None, PointState::Live).await
     }
 
     /// The points of one machine, by instant.
     pub async fn points_of(&self, machine: &MachineKey) -> Result<Vec<Point>> {
-        self.points_under(&format!("points/{machine}")).await
+        self.points_in(Some(machine), PointState::Live).await
     }
 
-    async fn points_under(&self, folder: &str) -> Result<Vec<Point>> {
-        let objects = self.store.list(folder).await?;
-        let points = objects.iter().map(|(name, _)| async move {
-            let mut parts = name.split('/').skip(1);
-            let (Some(machine), Some(id), None) = (parts.next(), parts.next(), parts.next()) else {
-                return Err(Error::corrupt(name, 0, "no point has such a name"));
-            };
-            self.point(&MachineKey::new(machine)?, id.parse()?).await
-        });
-        let mut points: Vec<Point> = stream::iter(points).buffer_unordered(READS_MAX).try_collect().await?;
+    /// Points that were deleted and can still be had back.
+    pub async fn deleted_points(&self) -> Result<Vec<Point>> {
+        self.points_in(None, PointState::SoftDeleted).await
+    }
+
+    /// The log says which points there are; their objects say what they hold.
+    async fn points_in(&self, machine: Option<&MachineKey>, wanted: PointState) -> Result<Vec<Point>> {
+        let told = self.read_log(Told::default()).await?;
+        let mut meant = self.point_objects(machine).await?;
+        if machine.is_none() {
+            self.check_roots(&told, &meant).await?;
+        }
+        meant.retain(|(_, id)| told.state.points.get(id) == Some(&wanted));
+        let read = |(machine, id): (MachineKey, PointId)| {
+            let told = &told;
+            async move {
+                match self.point(&machine, id).await {
+                    // Purged since the log was read: not listed. Otherwise damage.
+                    Err(error) if error.kind() == ErrorKind::NotFound => {
+                        match self.is_root_still(told, id).await? {
+                            true => Err(lost(id)),
+                            false => Ok(None),
+                        }
+                    }
+                    other => other.map(Some),
+                }
+            }
+        };
+        let points = stream::iter(meant).map(read).buffer_unordered(READS_MAX);
+        let mut points: Vec<Point> = points.try_filter_map(|point| async { Ok(point) }).try_collect().await?;
         points.sort_by(|a, b| (&a.machine, a.instant, a.id).cmp(&(&b.machine, b.instant, b.id)));
         Ok(points)
+    }
+
+    /// A root that the store lacks is damage, never "there are no points"; unless it was purged since the log
+    /// was read.
+    pub(crate) async fn check_roots(&self, told: &Told, objects: &[(MachineKey, PointId)]) -> Result<()> {
+        let there: BTreeSet<PointId> = objects.iter().map(|(_, id)| *id).collect();
+        let missing = |state: &State| {
+            let roots = told.state.points.keys().filter(|id| told.state.is_root(id) && !there.contains(id));
+            roots.copied().find(|id| state.is_root(id))
+        };
+        if missing(&told.state).is_none() {
+            return Ok(());
+        }
+        let now = self.read_log(told.clone()).await?;
+        missing(&now.state).map_or(Ok(()), |id| Err(lost(id)))
+    }
+
+    /// Whether a point that the log knew is still kept.
+    pub(crate) async fn is_root_still(&self, told: &Told, id: PointId) -> Result<bool> {
+        Ok(self.read_log(told.clone()).await?.state.is_root(&id))
+    }
+
+    /// Every point's object, whatever the log says of it.
+    pub(crate) async fn point_objects(
+        &self,
+        machine: Option<&MachineKey>,
+    ) -> Result<Vec<(MachineKey, PointId)>> {
+        let folder = machine.map_or_else(|| "points".into(), |machine| format!("points/{machine}"));
+        let parse = |(name, _): &(String, u64)| {
+            let mut parts = name.split('/').skip(1);
+            match (parts.next(), parts.next(), parts.next()) {
+                (Some(machine), Some(id), None) => Ok((MachineKey::new(machine)?, id.parse()?)),
+                _ => Err(Error::corrupt(name, 0, "no point has such a name")),
+            }
+        };
+        self.store.list(&folder).await?.iter().map(parse).collect()
     }
 
     /// One point.
@@ -185,8 +244,8 @@ impl Vault {
     /// Every run of the index.
     pub(crate) async fn read_index(&self) -> Result<Vec<Run>> {
         let objects = self.store.list("index").await?;
-        let runs = objects.iter().map(|(name, _)| self.read_run(name));
-        stream::iter(runs).buffer_unordered(READS_MAX).try_collect().await
+        let read = |(name, _): (String, u64)| async move { self.read_run(&name).await };
+        stream::iter(objects).map(read).buffer_unordered(READS_MAX).try_collect().await
     }
 
     async fn read_run(&self, object: &str) -> Result<Run> {
@@ -240,9 +299,13 @@ impl Vault {
             let head = self.read_sealed(pack, 0, HEAD_BYTES as u64).await?;
             ObjectKey::open(&self.keys, self.id(), pack::object_name(pack), &head).map(Arc::new)
         };
-        let key = self.pack_keys.try_get_with(pack, fetch).await;
+        let key = Box::pin(self.pack_keys.try_get_with(pack, fetch)).await;
         key.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
     }
+}
+
+fn lost(id: PointId) -> Error {
+    Error::corrupt(format!("points/*/{id}"), 0, "the log has this point, the store has it not")
 }
 
 /// Refuses a length that no sealed chunk has, before memory is given to it.

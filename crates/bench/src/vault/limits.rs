@@ -19,7 +19,7 @@ pub(crate) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
     let data = place.data;
     let mut rows = Vec::new();
     let mut add = |program: &str, work: &str, seconds: f64| {
-        Row::add(&mut rows, program, work, Figures { seconds, ..Figures::default() })
+        Row::add(&mut rows, program, work, Figures { seconds, ..Figures::default() });
     };
     add("limit: zstd -1, all cores", "full", median_of(place.runs, || each_chunk(&data.used, compress))?);
     add("limit: read and hash", "day, read all", median_of(place.runs, || each_chunk(&data.day, hash))?);

@@ -24,7 +24,7 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     let machine = connect(&args).await?;
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),
-        session: SessionId(Uuid::new_v4()),
+        session: SessionId(Uuid::now_v7()),
         wish: match args.consistency {
             Consistency::Application => Level::Application,
             Consistency::FileSystem => Level::FileSystem,

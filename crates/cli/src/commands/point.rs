@@ -7,12 +7,26 @@ use vault::Point;
 
 pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<()> {
     match command {
-        PointCommand::List { vault, machine } => {
+        PointCommand::List { vault, machine, deleted } => {
             let vault = open::vault(&vault).await?;
-            let points = vault.points().await.context("list the vault's points")?;
+            let points = if deleted { vault.deleted_points().await } else { vault.points().await };
+            let points = points.context("list the vault's points")?;
             let points = open::points_of(points, machine.as_deref());
             let values: Vec<_> = points.iter().map(value).collect();
-            output::print(format, &values, || list(&points))
+            output::print(format, &values, || list(&points, deleted))
+        }
+        PointCommand::Delete { point, vault } => {
+            let vault = open::vault(&vault).await?;
+            let point = open::point(&vault, &point).await?;
+            vault.delete_point(point.id, super::now()).await.context("delete the point")?;
+            eprintln!("Deleted. `strongroom point undelete {}` brings it back until it is purged.", point.id);
+            output::print(format, &value(&point), || format!("{}\n", point.id))
+        }
+        PointCommand::Undelete { point, vault } => {
+            let vault = open::vault(&vault).await?;
+            let point = open::deleted_point(&vault, &point).await?;
+            vault.undelete_point(point.id, super::now()).await.context("bring the point back")?;
+            output::print(format, &value(&point), || format!("{}\n", point.id))
         }
         PointCommand::Show { point, vault } => {
             let vault = open::vault(&vault).await?;
@@ -45,7 +59,10 @@ fn level(point: &Point) -> &str {
     point.consistency["level"].as_str().unwrap_or("unknown")
 }
 
-fn list(points: &[Point]) -> String {
+fn list(points: &[Point], deleted: bool) -> String {
+    if points.is_empty() && deleted {
+        return "No deleted points that could be had back.\n".into();
+    }
     if points.is_empty() {
         return "No recovery points yet. `strongroom backup MACHINE` makes one.\n".into();
     }

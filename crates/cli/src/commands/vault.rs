@@ -3,15 +3,23 @@
 use crate::args::{OutputFormat, VaultCommand};
 use crate::{open, output};
 use anyhow::{Context, Result};
+use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
-use vault::{KeyFile, Store, Vault, VaultId};
+use vault::{CollectOptions, KeyFile, Store, Vault, VaultId};
 
 pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<()> {
     match command {
         VaultCommand::Create { directory, key } => create(format, &directory, &key).await,
         VaultCommand::Show { directory, key } => show(format, &directory, &key).await,
+        VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
+            let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
+            let mut options = CollectOptions::new(super::now());
+            (options.soft_delete, options.grace) = (days(keep_deleted), days(grace));
+            options.share_max = if allow_large { 1.0 } else { options.share_max };
+            collect(format, &vault, &options, yes).await
+        }
     }
 }
 
@@ -44,6 +52,45 @@ async fn create(format: OutputFormat, directory: &Path, key: &crate::args::KeyAr
         ])
     })?;
     eprintln!("Keep a copy of the key file somewhere else: without it nothing in the vault can be read.");
+    Ok(())
+}
+
+/// Plans, and applies the plan if that is wished.
+async fn collect(
+    format: OutputFormat,
+    vault: &crate::args::VaultArgs,
+    options: &CollectOptions,
+    yes: bool,
+) -> Result<()> {
+    let vault = open::vault(vault).await?;
+    let plan = vault.plan_collection(options).await.context("plan a collection")?;
+    let bytes: u64 = plan.garbage.values().sum();
+    let due: u64 = plan.delete.iter().filter_map(|pack| plan.garbage.get(pack)).sum();
+    let mut facts = vec![
+        ("Stored", output::size(plan.stored_bytes)),
+        ("Deleted points to purge", plan.purge.len().to_string()),
+        ("Dead sessions to abort", plan.abort.len().to_string()),
+        ("Garbage", format!("{} in {} packs", output::size(bytes), plan.garbage.len())),
+        ("Of that to be freed now", format!("{} in {} packs", output::size(due), plan.delete.len())),
+    ];
+    let mut value = serde_json::json!({
+        "stored_bytes": plan.stored_bytes, "purge": plan.purge, "abort": plan.abort,
+        "garbage": { "packs": plan.garbage.len(), "bytes": bytes },
+        "due": { "packs": plan.delete.len(), "bytes": due },
+    });
+    if yes {
+        let done = vault.collect(options).await.context("collect")?;
+        facts.push(("Done", format!("{} purged, {} packs condemned", done.purged, done.condemned)));
+        facts.push(("Freed", format!("{} in {} packs", output::size(done.freed_bytes), done.deleted)));
+        value["done"] = serde_json::json!({
+            "purged": done.purged, "aborted": done.aborted, "condemned": done.condemned,
+            "deleted": done.deleted, "freed_bytes": done.freed_bytes,
+        });
+    }
+    output::print(format, &value, || output::facts(&facts))?;
+    if !yes {
+        eprintln!("Nothing was changed. Add --yes to do it.");
+    }
     Ok(())
 }
 

@@ -2,15 +2,17 @@
 //! the truth, and it can be rebuilt from them.
 //!
 //! Each session publishes what it added as sorted runs (`run.rs`). A writer looks a chunk up in what its
-//! own session has written, then in the runs there were when it began.
+//! own session has written, then in the runs there were when it began; of those it believes only packs that
+//! the log lets it use.
 
 mod run;
 
 pub(crate) use run::{RUN_BODY_BYTES_MAX, RUN_ENTRIES_MAX, Run, encode_run};
 
+use crate::protocol::State;
 use crate::{ChunkId, PackId};
-use std::collections::HashMap;
-use std::sync::RwLock;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Mutex, RwLock};
 
 /// Where a sealed chunk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -23,14 +25,18 @@ pub(crate) struct Location {
 /// What a session knows to be in the vault.
 pub(crate) struct Known {
     runs: Vec<Run>,
+    /// What the log said when the session began.
+    state: State,
+    /// Packs of other sessions that were found to hold something. A commit names them.
+    used: Mutex<BTreeSet<PackId>>,
     // Sixteen shards, so that compressing threads do not wait for one another.
     fresh: [RwLock<HashMap<ChunkId, Location>>; 16],
 }
 
 impl Known {
-    /// Starts from the runs there are.
-    pub(crate) fn new(runs: Vec<Run>) -> Self {
-        Self { runs, fresh: Default::default() }
+    /// Starts from the runs there are and what the log says.
+    pub(crate) fn new(runs: Vec<Run>, state: State) -> Self {
+        Self { runs, state, used: Mutex::default(), fresh: Default::default() }
     }
 
     fn shard(&self, id: &ChunkId) -> &RwLock<HashMap<ChunkId, Location>> {
@@ -40,7 +46,12 @@ impl Known {
     /// Where a chunk lies, if the vault or this session has it.
     pub(crate) fn get(&self, id: &ChunkId) -> Option<Location> {
         let fresh = self.shard(id).read().expect("no holder panics").get(id).copied();
-        fresh.or_else(|| self.runs.iter().find_map(|run| run.get(id)))
+        fresh.or_else(|| {
+            let usable = |at: &Location| self.state.is_usable(&at.pack);
+            let found = self.runs.iter().find_map(|run| run.get(id).filter(usable))?;
+            self.used.lock().expect("no holder panics").insert(found.pack);
+            Some(found)
+        })
     }
 
     /// Notes what this session has put into a pack.
@@ -49,10 +60,17 @@ impl Known {
     }
 
     /// Everything this session has added, sorted by id.
-    pub(crate) fn into_fresh(self) -> Vec<(ChunkId, Location)> {
-        let shards = self.fresh.into_iter().map(|shard| shard.into_inner().expect("no holder panics"));
-        let mut all: Vec<_> = shards.flatten().collect();
+    pub(crate) fn fresh(&self) -> Vec<(ChunkId, Location)> {
+        let mut all = Vec::new();
+        for shard in &self.fresh {
+            all.extend(shard.read().expect("no holder panics").iter().map(|(id, at)| (*id, *at)));
+        }
         all.sort_unstable_by_key(|(id, _)| *id);
         all
+    }
+
+    /// The packs of other sessions it has found something in.
+    pub(crate) fn used(&self) -> BTreeSet<PackId> {
+        self.used.lock().expect("no holder panics").clone()
     }
 }

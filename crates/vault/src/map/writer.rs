@@ -177,9 +177,23 @@ fn slot_of(block: u64, level: u8) -> usize {
 
 impl Session {
     /// Stores a node unless the vault has it.
+    ///
+    /// INVARIANT: whatever a committed map reaches was written by this session, is named among the packs it
+    /// uses, or lies beneath a base. A known node serves only if its hints are the very places that this
+    /// session has settled on: another copy of equal content may lead to packs that are being deleted.
     pub(crate) async fn put_node(&self, node: &Node) -> Result<Child> {
         let (bytes, covered) = node.encode();
         let id = node_id(self.vault().keys(), &bytes[..covered]);
+        if let Some(at) = self.known(&id) {
+            let known = Child { id, at };
+            // What this session wrote itself leads nowhere it has not been; and it may not be in the store yet.
+            if at.pack.session == self.id() {
+                return Ok(known);
+            }
+            if *self.vault().read_node(&known, node.level).await? == *node {
+                return Ok(known);
+            }
+        }
         Ok(Child { id, at: self.put_map_chunk(id, &bytes).await? })
     }
 }

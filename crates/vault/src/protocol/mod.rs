@@ -29,11 +29,7 @@ mod rules;
 mod state;
 mod writer;
 
-#[allow(unused_imports)]
 pub(crate) use collector::{Collector, CollectorDoes, CollectorSees};
-#[allow(unused_imports)]
 pub(crate) use rules::Rules;
-#[allow(unused_imports)]
 pub(crate) use state::{Doom, PointState, Record, Refusal, SessionState, State};
-#[allow(unused_imports)]
 pub(crate) use writer::{Intention, Writer, WriterDoes, WriterSees};

@@ -2,10 +2,12 @@
 
 use super::Rules;
 use crate::{PackId, PointId, SessionId};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// One record of the log.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub(crate) enum Record {
     /// A session begins to write packs.
     Open { session: SessionId },
@@ -101,9 +103,11 @@ impl State {
             Record::Undelete { point } => drop(self.points.insert(*point, PointState::Live)),
             Record::Purge { point } => drop(self.points.insert(*point, PointState::Purged)),
             Record::Condemn { packs } => {
-                self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Condemned)))
+                self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Condemned)));
             }
-            Record::Delete { packs } => self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Deleting))),
+            Record::Delete { packs } => {
+                self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Deleting)));
+            }
         }
         Ok(())
     }

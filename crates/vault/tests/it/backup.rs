@@ -5,8 +5,8 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, DiskRecord, KeyFile, MachineKey, Point, PointDisk, PointDraft, PointId, Session, SessionId,
-    Store, Vault, VaultId,
+    Base, CHUNK_BYTES, CollectOptions, DiskRecord, KeyFile, MachineKey, Point, PointDisk, PointDraft,
+    PointId, Session, SessionId, Store, Vault, VaultId,
 };
 
 /// The time at which all of these tests take place.
@@ -17,6 +17,20 @@ pub(crate) fn now() -> jiff::Timestamp {
 /// One changed range.
 pub(crate) fn blocks(range: std::ops::Range<u64>) -> Changes {
     Vec::from([range])
+}
+
+/// A collection long after, that waits for nothing.
+pub(crate) fn at_once() -> CollectOptions {
+    let later = now() + jiff::SignedDuration::from_hours(24 * 400);
+    let zero = jiff::SignedDuration::ZERO;
+    let day = jiff::SignedDuration::from_hours(24);
+    CollectOptions {
+        soft_delete: zero,
+        grace: zero,
+        session_age: day,
+        share_max: 1.0,
+        ..CollectOptions::new(later)
+    }
 }
 
 pub(crate) async fn create(folder: &Path) -> (Arc<Vault>, KeyFile) {
@@ -35,9 +49,9 @@ pub(crate) async fn back_up(
     disk: &MemoryDisk,
     parent: Option<(&Point, &Changes)>,
 ) -> vault::Result<Point> {
-    let session = Session::begin(vault, SessionId(Uuid::new_v4())).await?;
+    let session = Session::begin(vault, SessionId(Uuid::now_v7()), now()).await?;
     let size = BlockSource::size(disk);
-    let old = parent.map(|(point, _)| &point.disks[0].map);
+    let old = parent.map(|(point, _)| Base { point: point.id, map: &point.disks[0].map });
     let mut writer = session.disk(size, old).await?;
     if let Some((_, changes)) = parent {
         for range in changes {

@@ -1,7 +1,7 @@
 //! A store that stops taking writes after the n-th, for every n: what was acknowledged is there, what was
 //! not is not listed, and the next backup goes through.
 
-use crate::backup::{back_up, blocks, noise, now, restore};
+use crate::backup::{at_once, back_up, blocks, noise, now, restore};
 use block::{BlockSink, MemoryDisk};
 use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
@@ -51,8 +51,13 @@ impl ObjectStore for CutStore {
         self.inner.get_opts(location, options).await
     }
 
-    fn delete_stream(&self, _: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        unreachable!("the vault deletes nothing yet")
+    fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
+        match self.writes_left.fetch_sub(1, Ordering::SeqCst) {
+            1.. => self.inner.delete_stream(paths),
+            _ => Box::pin(futures_util::stream::once(async {
+                Err(object_store::Error::Generic { store: "cut", source: "power cut".into() })
+            })),
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, Result<ObjectMeta>> {
@@ -84,6 +89,12 @@ async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
             disk.write(0, noise(2, CHUNK_BYTES)).await.expect("in range");
             let second = back_up(&vault, &disk, Some((&first, &blocks(0..1)))).await?;
             acknowledged.push((second, disk.bytes()));
+            // From here on the first may be gone, or not yet.
+            let deleted = acknowledged.remove(0).0.id;
+            vault.delete_point(deleted, now()).await?;
+            vault.collect(&at_once()).await?;
+            let third = back_up(&vault, &disk, None).await?;
+            acknowledged.push((third, disk.bytes()));
             vault::Result::Ok(())
         };
         let finished = finished.await.is_ok();
@@ -102,6 +113,10 @@ async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
         }
         for point in &listed {
             restore(&after, point).await.expect("whatever is listed restores");
+        }
+        after.collect(&at_once()).await.expect("what the crash left is collected");
+        for (point, bytes) in &acknowledged {
+            assert!(restore(&after, point).await.expect("restore") == *bytes, "budget {budget}, collected");
         }
         let next = back_up(&after, &disk, None).await.expect("the next backup goes through");
         assert!(restore(&after, &next).await.expect("restore") == disk.bytes());

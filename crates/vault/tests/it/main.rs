@@ -1,6 +1,7 @@
 //! The vault against an oracle, against crashes and against damage.
 
 mod backup;
+mod collect;
 mod crash;
 mod damage;
 mod open;

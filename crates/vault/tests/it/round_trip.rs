@@ -105,6 +105,17 @@ async fn reads_of_any_offset_and_length_agree_with_the_disk() {
 }
 
 #[tokio::test]
+async fn equal_halves_share_one_leaf_that_is_not_in_the_store_yet() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (vault, _) = create(folder.path()).await;
+    let half = noise(1, 64 * CHUNK_BYTES);
+    let disk = MemoryDisk::from([half.clone(), half].concat());
+    let point = back_up(&vault, &disk, None).await.expect("backup");
+    assert!(restore(&vault, &point).await.expect("restore") == disk.bytes());
+    assert_eq!(point.stats.new_bytes, 64 * BLOCK);
+}
+
+#[tokio::test]
 async fn a_grown_disk_keeps_its_past_and_a_shrunk_one_is_refused() {
     let folder = tempfile::tempdir().expect("tempdir");
     let (vault, _) = create(folder.path()).await;

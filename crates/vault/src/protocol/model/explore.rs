@@ -4,7 +4,7 @@ use super::world::{Faults, Next, Reached, World};
 use crate::protocol::Rules;
 use std::collections::HashSet;
 use std::fmt;
-use std::hash::{BuildHasher, Hash, Hasher};
+use std::hash::BuildHasher;
 
 /// How much is searched.
 #[derive(Clone, Copy)]
@@ -46,11 +46,7 @@ struct Seen {
 
 impl Seen {
     fn is_new(&mut self, world: &World) -> bool {
-        let half = |seed: &std::hash::RandomState| {
-            let mut hasher = seed.build_hasher();
-            world.hash(&mut hasher);
-            u128::from(hasher.finish())
-        };
+        let half = |seed: &std::hash::RandomState| u128::from(seed.hash_one(world));
         self.hashes.insert(half(&self.seeds[0]) << 64 | half(&self.seeds[1]))
     }
 }

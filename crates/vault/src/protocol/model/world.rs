@@ -267,7 +267,10 @@ impl World {
                 next.intents[index] = packs;
                 (CollectorSees::Published, "collector publishes its intent")
             }
-            CollectorDoes::LookAgain(packs) => return self.look_again(index, &packs, rules, faults, out),
+            CollectorDoes::LookAgain(packs) => {
+                out.extend(self.look_again(index, &packs, rules, faults));
+                return;
+            }
             CollectorDoes::Delete(packs) => {
                 next.sent.extend(packs);
                 (CollectorSees::Deleted, "collector sends its deletes")
@@ -288,7 +291,7 @@ impl World {
     }
 
     /// A listing gives one point after the other; what is put meanwhile behind it is missed.
-    fn look_again(&self, index: usize, packs: &Packs, rules: Rules, faults: Faults, out: &mut Vec<Next>) {
+    fn look_again(&self, index: usize, packs: &Packs, rules: Rules, faults: Faults) -> Vec<Next> {
         let hand = &self.collectors[index];
         let all = (0..=self.writers.len()).map(point);
         let Some(at) = all.into_iter().find(|point| !hand.looked.contains(point)) else {
@@ -297,16 +300,14 @@ impl World {
             next.collectors[index].looked.clear();
             let referred = found.intersection(packs).copied().collect();
             next.collectors[index].collector.sees(CollectorSees::Referred(referred), rules);
-            out.push((next, "collector has looked again"));
-            return;
+            return vec![(next, "collector has looked again")];
         };
         let mut next = self.clone();
         next.collectors[index].looked.insert(at);
-        if faults.stale_listing && self.objects.contains_key(&at) {
-            out.push((next.clone(), "a listing misses a point"));
-        }
+        let missed = faults.stale_listing && self.objects.contains_key(&at);
+        let missed = missed.then(|| (next.clone(), "a listing misses a point"));
         next.collectors[index].found.extend(self.objects.get(&at).into_iter().flatten());
-        out.push((next, "collector looks at a point again"));
+        missed.into_iter().chain([(next, "collector looks at a point again")]).collect()
     }
 
     /// A user purges points; a janitor aborts sessions that may only be slow.
