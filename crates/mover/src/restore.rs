@@ -4,6 +4,9 @@ use crate::error::{Doing, Error, Result};
 use crate::image::{Image, ImageFormat};
 use crate::progress::Progress;
 use block::{BlockSource, CopyOptions};
+use rustix::fs::{CWD, RenameFlags};
+use rustix::io::Errno;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::{DiskRecord, Point, PointDisk, Vault};
@@ -136,11 +139,19 @@ async fn restore_disk(
 /// Gives a finished file its name and makes the name durable.
 fn publish(partial: &Path, path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
-    std::fs::hard_link(partial, path) // unlike rename, fails if the name was taken meanwhile
-        .and_then(|()| std::fs::remove_file(partial))
+    rename_without_replacing(partial, path)
         .and_then(|()| std::fs::File::open(folder)?.sync_all())
         .map_err(|e| block::Error::io("name it", e))
-        .doing(|| format!("finish the image {}", path.display()))
+        .doing(|| format!("finish {}", path.display()))
+}
+
+/// Renames unless the name was taken meanwhile. Where the file system cannot promise that, the check that
+/// was made before writing must do.
+fn rename_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
+    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+        Err(Errno::INVAL | Errno::NOSYS) => std::fs::rename(from, to),
+        other => Ok(other?),
+    }
 }
 
 const DESCRIPTION: &str = "machine.json";
@@ -159,11 +170,20 @@ fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]) -> Result
         "disks": images.collect::<Vec<_>>(),
         "machine": request.point.description,
     });
-    let text = serde_json::to_string_pretty(&body).expect("plain data");
-    std::fs::write(&path, text + "\n")
+    let text = serde_json::to_string_pretty(&body).expect("plain data") + "\n";
+    let partial = PathBuf::from(format!("{}.partial", path.display()));
+    let written = std::fs::File::create(&partial).and_then(|mut file| {
+        file.write_all(text.as_bytes())?;
+        file.sync_all()
+    });
+    let written = written
         .map_err(|e| block::Error::io("write it", e))
-        .doing(|| format!("write the machine's description {}", path.display()))?;
-    Ok(path)
+        .doing(|| format!("write the machine's description {}", path.display()))
+        .and_then(|()| publish(&partial, &path));
+    if written.is_err() {
+        let _ = std::fs::remove_file(&partial); // ours and of no use; the error matters more
+    }
+    written.map(|()| path)
 }
 
 /// A disk's name as a file's: what is not safe in one becomes `_`.
