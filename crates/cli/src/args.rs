@@ -63,7 +63,7 @@ pub(crate) struct VaultArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct KeyArgs {
-    /// The vault's key file [default: ~/.config/strongroom/keys/<vault id>.key].
+    /// The vault's key file [default: ~/.config/strongroom/keys/ID.key, ID being the vault's].
     #[arg(long, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
 }

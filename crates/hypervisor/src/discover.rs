@@ -1,6 +1,6 @@
 //! Finds the machines that run on this host by the command lines of their QEMUs.
 //!
-//! [`parse`] is pure and knows QEMU's option grammar; [`discover`] reads /proc. Sockets that a manager
+//! [`parse`] is pure and knows QEMU's option grammar; [`discover()`] reads /proc. Sockets that a manager
 //! handed over as open files (libvirt does) have no path and are not listed.
 
 use crate::{Error, Result};

@@ -4,7 +4,7 @@
 //! still be read, and nothing else of ours. It is the only crate that speaks QMP and the guest agent's
 //! protocol; it knows no vault (vaults and points are names of bitmaps here) and moves no blocks.
 //!
-//! Reading order: [`discover`] (`discover.rs`) → [`Machine`] (`machine.rs`) → [`MachineDescription`]
+//! Reading order: [`discover()`] (`discover.rs`) → [`Machine`] (`machine.rs`) → [`MachineDescription`]
 //! (`describe.rs`) → [`FreezeRequest`] → [`FrozenMachine`] → `freeze/owner.rs`, which is the whole course of a
 //! freeze. Below: [`Qmp`] (`qmp/`), [`Agent`] (`agent/`), `graph.rs`.
 //!

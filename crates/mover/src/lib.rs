@@ -5,8 +5,8 @@
 //! release), `nbd` (pull, present), `vault` (store, commit, read) and `block` (copy). It knows no
 //! catalog, no policy and no schedule: what to do and when is decided elsewhere.
 //!
-//! Reading order: [`backup()`] (`backup.rs`) → [`store_disk`] (`store_disk.rs`, the loop of the product) →
-//! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`serve`] (`serve.rs`).
+//! Reading order: [`backup()`] (`backup.rs`) → [`store_disk()`] (`store_disk.rs`, the loop of the product) →
+//! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`).
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;

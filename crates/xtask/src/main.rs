@@ -36,6 +36,8 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Search the commit and collection protocol with larger bounds than the tests do. Takes a while.
+    Model,
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
@@ -50,6 +52,7 @@ fn main() -> ExitCode {
                 .into_iter()
                 .chain(arguments),
         ),
+        Command::Model => test::model(),
         Command::Tidy => tidy::run(),
     };
     match done {

@@ -6,8 +6,24 @@ use std::process::Command;
 
 /// Runs `cargo` in the workspace; its output is ours.
 pub(crate) fn cargo<S: AsRef<OsStr>>(arguments: impl IntoIterator<Item = S>) -> Result<()> {
+    run(cargo_command().args(arguments))
+}
+
+/// The same with a variable set.
+pub(crate) fn cargo_with<S: AsRef<OsStr>>(
+    (name, value): (&str, &str),
+    arguments: impl IntoIterator<Item = S>,
+) -> Result<()> {
+    run(cargo_command().args(arguments).env(name, value))
+}
+
+fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
-    command.args(arguments).current_dir(crate::workspace());
+    command.current_dir(crate::workspace());
+    command
+}
+
+fn run(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("run {shown}"))?;
     ensure!(status.success(), "{shown} failed");

@@ -1,6 +1,6 @@
 //! `cargo xtask test`: the whole truth about a change, here and in CI.
 
-use crate::run::{cargo, has_cargo_command};
+use crate::run::{cargo, cargo_with, has_cargo_command};
 use crate::tidy;
 use anyhow::{Context, Result};
 use std::time::Instant;
@@ -46,9 +46,22 @@ fn licences() -> Result<()> {
 }
 
 fn documentation() -> Result<()> {
-    let mut command = std::process::Command::new("cargo");
-    command.args(["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"]);
-    let status = command.env("RUSTDOCFLAGS", "-D warnings").current_dir(crate::workspace()).status();
-    anyhow::ensure!(status.context("run cargo doc")?.success(), "cargo doc failed");
-    Ok(())
+    let doc = ["doc", "--workspace", "--no-deps", "--quiet", "--document-private-items"];
+    cargo_with(("RUSTDOCFLAGS", "-D warnings"), doc)
+}
+
+/// `cargo xtask model`.
+pub(crate) fn model() -> Result<()> {
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "vault",
+        "--lib",
+        "protocol",
+        "--",
+        "--nocapture",
+        "--test-threads=2",
+    ];
+    cargo_with(("STRONGROOM_MODEL", "full"), test)
 }
