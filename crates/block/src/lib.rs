@@ -3,13 +3,13 @@
 //! A live disk frozen behind NBD, a disk image, a recovery point, a buffer in a test: all answer the
 //! same three questions (how large, what lies where, which bytes), and everything that moves data is
 //! a short loop over them. This crate is those two traits, the algebra of [`Extent`]s, the loop
-//! ([`copy`]) and the two simplest ends of it: memory and files.
+//! ([`copy()`]) and the two simplest ends of it: memory and files.
 //!
 //! **Called by** every crate of the data plane. **Calls** nothing of ours. It knows no protocol, no
 //! vault and no machine.
 //!
 //! Reading order: [`BlockSource`] and [`BlockSink`] (`traits.rs`) → [`Extent`] (`extent.rs`) →
-//! [`pieces`] (`pieces.rs`) → [`copy`] (`copy.rs`) → [`FileDisk`], [`MemoryDisk`].
+//! [`pieces()`] (`pieces.rs`) → [`copy()`] (`copy.rs`) → [`FileDisk`], [`MemoryDisk`].
 //!
 //! Invariants:
 //! - extents returned for a range are in order, touch one another, and cover exactly that range;
