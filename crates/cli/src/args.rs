@@ -78,6 +78,14 @@ pub(crate) enum VaultCommand {
         #[command(flatten)]
         key: KeyArgs,
     },
+    /// Read everything again and name what is damaged, and which points it hurts. Changes nothing.
+    Verify {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Only compare objects with the hashes they carry: quicker, and needs no key.
+        #[arg(long)]
+        scrub: bool,
+    },
     /// Free the space of what nothing needs any more: purge points deleted long ago, delete their packs.
     ///
     /// Says what it would do and does nothing, unless --yes is given. Safe beside running backups.

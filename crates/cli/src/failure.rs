@@ -39,6 +39,10 @@ impl Told {
         Self { class: Class::Key, what: what.into(), hint: hint.into() }.into()
     }
 
+    pub(crate) fn corrupt(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Corrupt, what: what.into(), hint: hint.into() }.into()
+    }
+
     pub(crate) fn interrupted(what: impl Into<String>) -> anyhow::Error {
         Self { class: Class::Interrupted, what: what.into(), hint: String::new() }.into()
     }

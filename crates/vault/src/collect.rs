@@ -157,7 +157,7 @@ impl Vault {
     }
 
     /// Every pack there is, with its bytes.
-    async fn list_packs(&self) -> Result<BTreeMap<PackId, u64>> {
+    pub(crate) async fn list_packs(&self) -> Result<BTreeMap<PackId, u64>> {
         let mut packs = BTreeMap::new();
         for folder in ["packs", "maps"] {
             for (name, size) in self.store().list(folder).await? {

@@ -50,6 +50,7 @@ mod seal;
 mod session;
 mod store;
 mod vault;
+mod verify;
 
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected};
@@ -63,3 +64,4 @@ pub use reader::PointDisk;
 pub use session::{Base, Session, StoredBatch, Written};
 pub use store::Store;
 pub use vault::{Vault, VaultInfo};
+pub use verify::{Damage, DamagedPoint, Verified, scrub};

@@ -107,7 +107,7 @@ impl OpenPack {
 }
 
 /// Whether the bytes of an object are those that were written, by its own hash: needs no key.
-fn check_hash(object: &str, bytes: &[u8]) -> Result<()> {
+pub(crate) fn check_hash(object: &str, bytes: &[u8]) -> Result<()> {
     match bytes.split_last_chunk::<32>() {
         Some((body, hash)) if blake3::hash(body) == *hash => Ok(()),
         _ => Err(Error::corrupt(object, bytes.len() as u64, "its hash does not match its bytes")),

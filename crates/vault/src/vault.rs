@@ -52,7 +52,7 @@ pub struct VaultInfo {
 pub struct Vault {
     store: Store,
     info: VaultInfo,
-    keys: Keyring,
+    keys: Arc<Keyring>,
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
 }
@@ -119,6 +119,7 @@ impl Vault {
     }
 
     fn assemble(store: Store, info: VaultInfo, keys: Keyring) -> Self {
+        let keys = Arc::new(keys);
         Self { store, info, keys, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
     }
 
@@ -138,6 +139,11 @@ impl Vault {
     }
 
     pub(crate) fn keys(&self) -> &Keyring {
+        &self.keys
+    }
+
+    /// The keys, for work on other threads.
+    pub(crate) fn keys_shared(&self) -> &Arc<Keyring> {
         &self.keys
     }
 

@@ -6,6 +6,7 @@ mod nbd;
 mod point;
 mod restore;
 mod vault;
+mod verify;
 
 use crate::args::{Args, Command};
 use crate::failure::Told;

@@ -13,6 +13,7 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
     match command {
         VaultCommand::Create { directory, key } => create(format, &directory, &key).await,
         VaultCommand::Show { directory, key } => show(format, &directory, &key).await,
+        VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
             let mut options = CollectOptions::new(super::now());

@@ -6,3 +6,4 @@ mod crash;
 mod damage;
 mod open;
 mod round_trip;
+mod verify;
