@@ -4,5 +4,6 @@ mod backup;
 mod collect;
 mod crash;
 mod damage;
+mod keys;
 mod open;
 mod round_trip;
