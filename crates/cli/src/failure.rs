@@ -39,6 +39,10 @@ impl Told {
         Self { class: Class::Key, what: what.into(), hint: hint.into() }.into()
     }
 
+    pub(crate) fn corrupt(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Corrupt, what: what.into(), hint: hint.into() }.into()
+    }
+
     pub(crate) fn interrupted(what: impl Into<String>) -> anyhow::Error {
         Self { class: Class::Interrupted, what: what.into(), hint: String::new() }.into()
     }
@@ -105,7 +109,11 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
             (Class::NotFound, "check the path; `strongroom vault create DIR` makes a new vault")
         }
         Kind::AlreadyExists => (Class::Exists, "choose another, empty place"),
-        Kind::Key => (Class::Key, "give the vault's own key with --key-file FILE"),
+        Kind::Key => (
+            Class::Key,
+            "give the vault's own key with --key-file FILE, or a passphrase or recovery key of it; \
+             `strongroom key list` shows what opens it",
+        ),
         Kind::Unsupported => (Class::Unsupported, "use a newer strongroom"),
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
