@@ -36,6 +36,9 @@ pub(crate) enum Command {
     /// Create and look at vaults, which keep recovery points.
     #[command(subcommand)]
     Vault(VaultCommand),
+    /// Say who can open a vault, and change its data key.
+    #[command(subcommand)]
+    Key(KeyCommand),
     /// Find the machines that run on this host.
     #[command(subcommand)]
     Machine(MachineCommand),
@@ -61,11 +64,30 @@ pub(crate) struct VaultArgs {
     pub(crate) key: KeyArgs,
 }
 
+/// What opens a vault: any one of its holders.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct KeyArgs {
-    /// The vault's key file [default: ~/.config/strongroom/keys/ID.key, ID being the vault's].
-    #[arg(long, env = "STRONGROOM_KEY_FILE", value_name = "FILE")]
+    #[command(flatten)]
+    pub(crate) which: WhichKey,
+    /// Open with an older keyring, because the newest is damaged: with the holders and data keys of its time.
+    #[arg(long, value_name = "N")]
+    pub(crate) keyring: Option<u32>,
+}
+
+/// Which holder's key; without any of these, STRONGROOM_KEY_FILE, STRONGROOM_PASSPHRASE, the default key file,
+/// and at last the terminal are asked.
+#[derive(Debug, Default, ClapArgs)]
+#[group(multiple = false)]
+pub(crate) struct WhichKey {
+    /// The vault's key file [env: STRONGROOM_KEY_FILE] [default: ~/.config/strongroom/keys/ID.key].
+    #[arg(long, value_name = "FILE")]
     pub(crate) key_file: Option<PathBuf>,
+    /// A file whose first line is a passphrase of the vault; STRONGROOM_PASSPHRASE may hold it instead.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) passphrase_file: Option<PathBuf>,
+    /// A file with a recovery key of the vault, as it was printed.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) recovery_key_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -75,8 +97,12 @@ pub(crate) enum VaultCommand {
         /// Where; made if it does not exist.
         #[arg(value_name = "DIR")]
         directory: PathBuf,
-        #[command(flatten)]
-        key: KeyArgs,
+        /// Where to write its key file [env: STRONGROOM_KEY_FILE] [default: ~/.config/strongroom/keys/ID.key].
+        #[arg(long, value_name = "FILE")]
+        key_file: Option<PathBuf>,
+        /// Make no recovery key: if the key file is lost, so is everything in the vault.
+        #[arg(long)]
+        no_recovery_key: bool,
     },
     /// Read everything again and name what is damaged, and which points it hurts. Changes nothing.
     Verify {
@@ -113,6 +139,76 @@ pub(crate) enum VaultCommand {
         #[command(flatten)]
         key: KeyArgs,
     },
+}
+
+/// What begins with `--new-` is what a holder gets; everything else opens the vault.
+#[derive(Debug, Subcommand)]
+pub(crate) enum KeyCommand {
+    /// List who can open a vault. Needs no key.
+    List {
+        /// The vault's directory.
+        #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
+        vault: PathBuf,
+    },
+    /// Let another key open a vault.
+    Add {
+        #[command(flatten)]
+        vault: VaultArgs,
+        #[command(flatten)]
+        new: NewKeyArgs,
+        /// What to call it in lists.
+        #[arg(long, value_name = "TEXT", default_value = "")]
+        label: String,
+    },
+    /// Keep a key from opening a vault from now on. `key rotate` afterwards seals what follows against it.
+    Remove {
+        /// The holder's id, or the beginning of it, as `strongroom key list` shows it.
+        #[arg(value_name = "HOLDER")]
+        holder: String,
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Only show what would be done.
+        #[arg(long)]
+        plan: bool,
+    },
+    /// Seal what is written from now on under a new data key. What is there stays as it is, and readable.
+    Rotate {
+        #[command(flatten)]
+        vault: VaultArgs,
+    },
+    /// Make a new key file with the recovery key, because the old one is lost.
+    Recover {
+        /// The vault's directory.
+        #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
+        vault: PathBuf,
+        /// A file with the recovery key; it is asked for otherwise.
+        #[arg(long, value_name = "FILE")]
+        recovery_key_file: Option<PathBuf>,
+        /// Where to write the new key file [default: ~/.config/strongroom/keys/ID.key].
+        #[arg(long, value_name = "FILE")]
+        new_key_file: Option<PathBuf>,
+        /// Start from an older keyring, because the newest is damaged.
+        #[arg(long, value_name = "N")]
+        keyring: Option<u32>,
+    },
+}
+
+/// The key that a new holder has.
+#[derive(Debug, ClapArgs)]
+#[group(required = true, multiple = false)]
+pub(crate) struct NewKeyArgs {
+    /// A passphrase: asked for twice on the terminal, or what STRONGROOM_NEW_PASSPHRASE holds.
+    #[arg(long, alias = "passphrase")]
+    pub(crate) new_passphrase: bool,
+    /// A passphrase: the first line of this file.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_passphrase_file: Option<PathBuf>,
+    /// A key file, written here.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) new_key_file: Option<PathBuf>,
+    /// A recovery key, shown once, to be kept on paper.
+    #[arg(long)]
+    pub(crate) new_recovery_key: bool,
 }
 
 #[derive(Debug, Subcommand)]

@@ -109,7 +109,11 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
             (Class::NotFound, "check the path; `strongroom vault create DIR` makes a new vault")
         }
         Kind::AlreadyExists => (Class::Exists, "choose another, empty place"),
-        Kind::Key => (Class::Key, "give the vault's own key with --key-file FILE"),
+        Kind::Key => (
+            Class::Key,
+            "give the vault's own key with --key-file FILE, or a passphrase or recovery key of it; \
+             `strongroom key list` shows what opens it",
+        ),
         Kind::Unsupported => (Class::Unsupported, "use a newer strongroom"),
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")

@@ -1,12 +1,14 @@
 //! The `strongroom` command: reads arguments, calls the loops, shows what came of it.
 //!
 //! No logic lives here. `args.rs` is the command line, `commands/` has a file a noun, `output.rs` prints
-//! tables or JSON on standard output, `watch.rs` shows progress on standard error, and `failure.rs` turns
-//! an error into words, a hint and an exit code. The clock and randomness are read here and passed on.
+//! tables or JSON on standard output, `watch.rs` shows progress on standard error, `failure.rs` turns an
+//! error into words, a hint and an exit code, `open.rs` and `keys.rs` find what arguments name. The clock and
+//! randomness are read here and passed on.
 
 mod args;
 mod commands;
 mod failure;
+mod keys;
 mod open;
 mod output;
 mod watch;

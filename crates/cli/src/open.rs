@@ -1,25 +1,13 @@
-//! Finding what the arguments name: keys, vaults, points, machines.
+//! Finding what the arguments name: vaults, points, machines. Keys are in `keys.rs`.
 
 use crate::args::{KeyArgs, MachineArgs, PointArgs, VaultArgs};
 use crate::failure::Told;
+use crate::keys::{self, FoundKey};
 use anyhow::{Context, Result};
 use hypervisor::MachineAddress;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::{DiskRecord, KeyFile, Point, Store, Vault, VaultId};
-
-/// Where a vault's key is looked for unless an argument says otherwise.
-pub(crate) fn key_path(key: &KeyArgs, vault: VaultId) -> Result<PathBuf> {
-    if let Some(path) = &key.key_file {
-        return Ok(path.clone());
-    }
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let config = set("XDG_CONFIG_HOME").or_else(|| Some(set("HOME")?.join(".config")));
-    let config = config.ok_or_else(|| {
-        Told::usage("neither --key-file nor HOME says where the vault's key lies", "give --key-file FILE")
-    })?;
-    Ok(config.join("strongroom/keys").join(format!("{vault}.key")))
-}
+use vault::{DiskRecord, Holders, Point, Store, Vault, VaultId};
 
 /// Opens a vault.
 pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
@@ -28,20 +16,52 @@ pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
 
 /// Opens the vault in a directory.
 pub(crate) async fn vault_at(directory: &Path, key: &KeyArgs) -> Result<Arc<Vault>> {
-    let context = || format!("open the vault {}", directory.display());
-    let store = Store::local(directory).with_context(context)?;
-    let info = Vault::info_of(&store).await.with_context(context)?;
-    let path = key_path(key, info.id)?;
-    if !path.exists() {
-        let what = format!("the key of the vault {} is not at {}", directory.display(), path.display());
-        return Err(Told::key(
-            what,
-            "copy the key there, or name it with --key-file FILE; without it nothing can be read",
-        ));
+    let (store, id) = store_of(directory).await?;
+    let holder = keys::find(&key.which, &store, id).await.with_context(|| opening(directory))?;
+    let opened = match key.keyring {
+        None => Vault::open(store, &*holder.key).await,
+        Some(number) => Vault::open_with_keyring(store, &*holder.key, number).await,
+    };
+    opened.map(Arc::new).map_err(|error| not_opened(error, directory, &holder))
+}
+
+/// Opens the holders of a vault's keys, to change them; `holder` lives as long.
+pub(crate) async fn holders<'k>(
+    directory: &Path,
+    store: Store,
+    holder: &'k FoundKey,
+    keyring: Option<u32>,
+) -> Result<Holders<'k>> {
+    let opened = match keyring {
+        None => Holders::open(store, &*holder.key).await,
+        Some(number) => Holders::open_keyring(store, &*holder.key, number).await,
+    };
+    opened.map_err(|error| not_opened(error, directory, holder))
+}
+
+/// The store in a directory, and the id of the vault in it.
+pub(crate) async fn store_of(directory: &Path) -> Result<(Store, VaultId)> {
+    let store = Store::local(directory).with_context(|| opening(directory))?;
+    let info = Vault::info_of(&store).await.with_context(|| opening(directory))?;
+    Ok((store, info.id))
+}
+
+fn opening(directory: &Path) -> String {
+    format!("open the vault {}", directory.display())
+}
+
+fn not_opened(error: vault::Error, directory: &Path, holder: &FoundKey) -> anyhow::Error {
+    keyring_fault(error, format!("{} with {}", opening(directory), holder.shown))
+}
+
+/// What to do about a damaged keyring is not what to do about other damage.
+pub(crate) fn keyring_fault(error: vault::Error, doing: String) -> anyhow::Error {
+    if error.kind() != vault::ErrorKind::Corrupt {
+        return anyhow::Error::new(error).context(doing);
     }
-    let holder = KeyFile::read(&path).with_context(context)?;
-    let vault = Vault::open(store, &holder).await;
-    Ok(Arc::new(vault.with_context(|| format!("{} with the key {}", context(), path.display()))?))
+    let hint = "keep the vault as it is; --keyring N opens it with an older keyring, \
+                and `strongroom key recover --keyring N` puts that one above the damaged";
+    Told::corrupt(error.to_string(), hint).context(doing)
 }
 
 /// The points of a machine, or all.

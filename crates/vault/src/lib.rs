@@ -7,8 +7,9 @@
 //!
 //! Reading order: [`Vault`] (`vault.rs`: create, open, list) → [`Session`] (`session.rs`: the write
 //! path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
-//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs` (deleting). The bytes of
-//! every object are in `docs/format.md`, which is normative.
+//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs`
+//! (deleting). `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
+//! bytes of every object are in `docs/format.md`, which is normative.
 //!
 //! Invariants:
 //! - a point exists from its record in the log on: packs, index, point's object, record. Whatever a crash
@@ -27,6 +28,9 @@
 //! | **restore** | safe | safe: read-only | safe until purged | a point purged while it is read fails, by name |
 //! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
 //! | **collect** | | | | safe: each condemns, intends and deletes by itself |
+//! | **change keys** | safe: a session goes on under the epoch it began with | safe: what a vault was opened with stays valid | safe | safe |
+//!
+//! Two changes of keys race for one name; the loser is made again on top of the winner's.
 //!
 //! Errors: [`ErrorKind`] says what a caller can do. `Corrupt` is never folded into another kind.
 
@@ -57,7 +61,10 @@ pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
-pub use keys::KeyFile;
+pub use keys::{
+    HashCost, Holder, HolderId, HolderSecret, Holders, KeyFile, KeyProvider, NewHolder, Passphrase,
+    RecoveryKey, Removal, Rotation, WrapContext,
+};
 pub use map::{DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;

@@ -90,7 +90,11 @@ impl ObjectKey {
             HeadFault::Damaged(found) => Error::corrupt(object(), 0, found),
         })?;
         let Some(epoch_key) = keys.epoch(epoch) else {
-            let context = format!("{} is sealed under key epoch {epoch}, which the keyring lacks", object());
+            let context = format!(
+                "{} is sealed under key epoch {epoch}, which the keyring lacks: if the data key was rotated \
+                 meanwhile, open the vault again",
+                object()
+            );
             return Err(Error::new(ErrorKind::Key, context));
         };
         let (key, commitment) = derive(epoch_key, vault, &head[..40]);

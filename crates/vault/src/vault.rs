@@ -1,7 +1,7 @@
 //! A vault: created, opened, listed.
 
 use crate::index::{Location, RUN_BODY_BYTES_MAX, Run};
-use crate::keys::{Keyring, KeyringObject};
+use crate::keys::{self, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
 use crate::pack::{self, SEALED_BYTES_MAX};
@@ -10,8 +10,8 @@ use crate::protocol::{PointState, State};
 use crate::record::open_record;
 use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
 use crate::{
-    CHUNK_BYTES, Error, ErrorKind, KeyFile, MachineKey, PackId, PointId, Result, SessionId, Store, VaultId,
-    chunk,
+    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result, SessionId,
+    Store, VaultId, chunk,
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -58,12 +58,28 @@ pub struct Vault {
 }
 
 impl Vault {
-    /// Creates a vault in an empty store and opens it.
+    /// Creates a vault in an empty store, for one holder, and opens it.
+    pub async fn create(
+        store: Store,
+        id: VaultId,
+        created: Timestamp,
+        holder: &dyn KeyProvider,
+    ) -> Result<Self> {
+        let holder = NewHolder { key: holder, label: String::new(), added: created };
+        Self::create_with(store, id, created, &[holder]).await
+    }
+
+    /// Creates a vault that any of these holders opens, in an empty store, and opens it.
     ///
     /// The keyring is put first: `vault.json` is what makes a vault, and it must never stand there
     /// without its keys. CRASH: leaves a keyring without a vault; creating again is refused until the
-    /// folder is emptied.
-    pub async fn create(store: Store, id: VaultId, created: Timestamp, holder: &KeyFile) -> Result<Self> {
+    /// folder is emptied. An error of the last put may hide that it landed: then the vault is there, whole.
+    pub async fn create_with(
+        store: Store,
+        id: VaultId,
+        created: Timestamp,
+        holders: &[NewHolder<'_>],
+    ) -> Result<Self> {
         if let Some((name, _)) = store.list("").await?.first() {
             let context =
                 format!("{} is not empty (it holds {name}): a vault needs an empty place", store.shown());
@@ -77,9 +93,7 @@ impl Vault {
             created,
             chunk_bytes: CHUNK_BYTES as u64,
         };
-        let keys = Keyring::generate();
-        let keyring = KeyringObject::wrap(&keys, id, holder);
-        store.create("keys/00000001", json(&keyring)).await?;
+        let keys = keys::create(&store, id, holders).await?;
         store.create("vault.json", json(&info)).await?;
         Ok(Self::assemble(store, info, keys))
     }
@@ -88,19 +102,18 @@ impl Vault {
     ///
     /// # Errors
     /// `NotFound` if there is none, `Unsupported` if it is newer than this program, `Key` if this is not
-    /// its key.
-    pub async fn open(store: Store, holder: &KeyFile) -> Result<Self> {
+    /// the key of a holder, `Corrupt` if the newest keyring is damaged: an older one is never used unasked.
+    pub async fn open(store: Store, holder: &dyn KeyProvider) -> Result<Self> {
         let info = Self::info_of(&store).await?;
-        let keyrings = store.list("keys").await?;
-        let Some(newest) = keyrings.iter().map(|(name, _)| name).max() else {
-            return Err(Error::new(
-                ErrorKind::Corrupt,
-                format!("the vault in {} has no keyring", store.shown()),
-            ));
-        };
-        let keyring: KeyringObject = serde_json::from_slice(&store.get(newest).await?)
-            .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read the keyring {newest}"), e))?;
-        let keys = keyring.unwrap(info.id, holder)?;
+        let keys = keys::open(&store, info.id, holder, None).await?;
+        Ok(Self::assemble(store, info, keys))
+    }
+
+    /// Opens the vault with an older keyring, to rescue what can be read where the newest is damaged: with
+    /// the holders of its time, and without the epochs that were added since.
+    pub async fn open_with_keyring(store: Store, holder: &dyn KeyProvider, number: u32) -> Result<Self> {
+        let info = Self::info_of(&store).await?;
+        let keys = keys::open(&store, info.id, holder, Some(number)).await?;
         Ok(Self::assemble(store, info, keys))
     }
 

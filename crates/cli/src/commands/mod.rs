@@ -1,6 +1,7 @@
 //! One file a noun.
 
 mod backup;
+mod key;
 mod machine;
 mod nbd;
 mod point;
@@ -14,11 +15,16 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
+const KEEP_RECOVERY_KEY: &str = "\
+Write the recovery key down or print it, and keep it where neither fire nor thieves find it with the vault.
+It opens the vault by itself, it is stored nowhere, and it is not shown again.";
+
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args) -> Result<()> {
     let output = args.output;
     match args.command {
         Command::Vault(command) => vault::run(output, command).await,
+        Command::Key(command) => key::run(output, command).await,
         Command::Machine(command) => machine::run(output, &command).await,
         Command::Backup(args) => backup::run(output, args).await,
         Command::Point(command) => point::run(output, command).await,

@@ -1,17 +1,19 @@
 //! `strongroom vault`.
 
 use crate::args::{OutputFormat, VaultCommand};
-use crate::{open, output};
+use crate::{keys, open, output};
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
-use vault::{CollectOptions, KeyFile, Store, Vault, VaultId};
+use vault::{CollectOptions, ErrorKind, KeyFile, NewHolder, RecoveryKey, Store, Vault, VaultId};
 
 pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<()> {
     match command {
-        VaultCommand::Create { directory, key } => create(format, &directory, &key).await,
+        VaultCommand::Create { directory, key_file, no_recovery_key } => {
+            create(format, &directory, key_file.as_deref(), no_recovery_key).await
+        }
         VaultCommand::Show { directory, key } => show(format, &directory, &key).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
@@ -24,36 +26,60 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
     }
 }
 
-async fn create(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs) -> Result<()> {
+async fn create(
+    format: OutputFormat,
+    directory: &Path,
+    key_file: Option<&Path>,
+    no_recovery_key: bool,
+) -> Result<()> {
     let context = || format!("create a vault in {}", directory.display());
     if !directory.is_dir() {
         std::fs::create_dir(directory).with_context(context)?;
     }
     let store = Store::local(directory).with_context(context)?;
-    let id = VaultId(Uuid::new_v4());
-    let key_path = open::key_path(key, id)?;
-    if let Some(folder) = key_path.parent() {
-        std::fs::create_dir_all(folder)
-            .with_context(|| format!("make the folder {} for the key", folder.display()))?;
-    }
+    let (id, created) = (VaultId(Uuid::new_v4()), super::now());
+    let key_path = keys::new_key_file(keys::named_key_file(key_file).as_deref(), id)?;
     // The key first: a vault whose key was lost in a crash would be of no use.
     let holder = KeyFile::generate();
     holder.write(&key_path, id).with_context(context)?;
-    let created = Vault::create(store, id, super::now(), &holder).await;
-    if created.is_err() {
+    let recovery = (!no_recovery_key).then(RecoveryKey::generate);
+    let mut holders = vec![NewHolder { key: &holder, label: String::new(), added: created }];
+    holders.extend(recovery.iter().map(|key| NewHolder { key, label: String::new(), added: created }));
+    let made = Vault::create_with(store.clone(), id, created, &holders).await;
+    if made.is_err() && !may_exist(&store, id).await {
         let _ = std::fs::remove_file(&key_path); // it opens nothing
     }
-    let vault = created.with_context(context)?;
-    let value = serde_json::json!({ "id": vault.id(), "directory": directory, "key_file": key_path });
+    let vault = made.with_context(context)?;
+    let recovery = recovery.map(|key| key.to_text());
+    let value = serde_json::json!({
+        "id": vault.id(),
+        "directory": directory,
+        "key_file": key_path,
+        "recovery_key": recovery.as_deref(),
+    });
     output::print(format, &value, || {
-        output::facts(&[
+        let mut facts = vec![
             ("Vault", vault.id().to_string()),
             ("Directory", directory.display().to_string()),
             ("Key file", key_path.display().to_string()),
-        ])
+        ];
+        facts.extend(recovery.iter().map(|text| ("Recovery key", text.to_string())));
+        output::facts(&facts)
     })?;
-    eprintln!("Keep a copy of the key file somewhere else: without it nothing in the vault can be read.");
+    if recovery.is_some() {
+        eprintln!("Keep a copy of the key file somewhere else.\n{}", super::KEEP_RECOVERY_KEY);
+    } else {
+        eprintln!("Keep a copy of the key file somewhere else: without it nothing in the vault can be read.");
+    }
     Ok(())
+}
+
+/// Whether the vault may be there although making it failed: the answer to the last write may be what was lost.
+async fn may_exist(store: &Store, id: VaultId) -> bool {
+    match Vault::info_of(store).await {
+        Ok(info) => info.id == id,
+        Err(error) => error.kind() == ErrorKind::Store,
+    }
 }
 
 /// Plans, and applies the plan if that is wished.

@@ -10,6 +10,7 @@ mod bytes;
 mod guest;
 mod instant;
 mod interrupted;
+mod keys;
 mod program;
 mod room;
 mod scene;

@@ -55,7 +55,12 @@ impl Scene {
     /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
-        command.args(arguments).env_remove("XDG_CONFIG_HOME").env_remove("STRONGROOM_KEY_FILE");
+        command.args(arguments);
+        for variable in
+            ["XDG_CONFIG_HOME", "STRONGROOM_KEY_FILE", "STRONGROOM_PASSPHRASE", "STRONGROOM_NEW_PASSPHRASE"]
+        {
+            command.env_remove(variable);
+        }
         command.env("HOME", self.folder.path()).env("TMPDIR", self.path("tmp"));
         command.env("STRONGROOM_VAULT", &self.vault);
         if let Some(key) = &self.key {

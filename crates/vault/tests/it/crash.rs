@@ -15,12 +15,25 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use uuid::Uuid;
 use vault::{CHUNK_BYTES, KeyFile, Store, Vault, VaultId};
 
-/// Fails every write once its budget is used up; odd budgets let the last write land and still fail it,
-/// as a lost answer does.
+/// Fails every write once its budget is used up. The first one it fails may land all the same, as happens
+/// when an answer is lost.
 #[derive(Debug)]
-struct CutStore {
+pub(crate) struct CutStore {
     inner: Arc<InMemory>,
     writes_left: AtomicI64,
+    last_lands: bool,
+    loses_puts: bool,
+}
+
+impl CutStore {
+    pub(crate) fn new(inner: Arc<InMemory>, writes: i64, last_lands: bool) -> Self {
+        Self { inner, writes_left: AtomicI64::new(writes), last_lands, loses_puts: false }
+    }
+
+    /// Says of every write that it was made, and makes none.
+    pub(crate) fn losing_every_put(self) -> Self {
+        Self { loses_puts: true, ..self }
+    }
 }
 
 impl std::fmt::Display for CutStore {
@@ -35,10 +48,13 @@ impl ObjectStore for CutStore {
         let left = self.writes_left.fetch_sub(1, Ordering::SeqCst);
         let cut = || object_store::Error::Generic { store: "cut", source: "power cut".into() };
         if left <= 0 {
-            if left == 0 && location.as_ref().len() % 2 == 1 {
+            if left == 0 && self.last_lands {
                 self.inner.put_opts(location, payload, opts).await?;
             }
             return Err(cut());
+        }
+        if self.loses_puts {
+            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
         }
         self.inner.put_opts(location, payload, opts).await
     }
@@ -77,9 +93,9 @@ impl ObjectStore for CutStore {
 async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
     let holder = KeyFile::generate();
     let mut finished_once = false;
-    for budget in 0.. {
+    for (budget, lands) in (0..).flat_map(|budget| [(budget, false), (budget, true)]) {
         let inner = Arc::new(InMemory::new());
-        let cut = CutStore { inner: Arc::clone(&inner), writes_left: AtomicI64::new(budget) };
+        let cut = CutStore::new(Arc::clone(&inner), budget, lands);
         let id = VaultId(Uuid::new_v4());
         let (disk, mut acknowledged) = (MemoryDisk::from(noise(1, 5 * CHUNK_BYTES)), Vec::new());
         let finished = async {

@@ -4,6 +4,7 @@ mod backup;
 mod collect;
 mod crash;
 mod damage;
+mod keys;
 mod open;
 mod round_trip;
 mod verify;

@@ -48,11 +48,7 @@ async fn a_flipped_byte_is_named_with_the_points_it_hurts() {
     assert!(pack.ends_with(&done.damage[0].object), "{done:?}");
     let hurt: Vec<_> = done.points.iter().map(|hurt| (hurt.point, hurt.ranges.clone())).collect();
     let start = 5 * CHUNK_BYTES as u64;
-    assert_eq!(
-        hurt,
-        [(second.id, blocks(start..start + CHUNK_BYTES as u64))],
-        "the first point is whole"
-    );
+    assert_eq!(hurt, [(second.id, blocks(start..start + CHUNK_BYTES as u64))], "the first point is whole");
     assert_eq!(scrub(vault.store(), &|_| ()).await.expect("scrub").damage.len(), 1);
 }
 
