@@ -84,6 +84,8 @@ fn an_interrupted_restore_leaves_nothing_and_a_killed_one_nothing_that_looks_who
             let temporary = names_in(&scene.path("tmp"))?;
             ensure!(code.is_none() || temporary.is_empty(), "{signal}: {temporary:?}");
         }
+        // A qemu-img that the killed program had just started may still make its file.
+        until("the killed program's children to end", || Ok(!is_named_by_a_process(&name)))?;
         // It may be another restore's that is under way, so it is not ours to delete.
         let partial = scene.path(&name).join(format!("d-disk0.{format}.partial"));
         let again = Running::start(&mut restore_command(&scene, &point, &name, format)?)?.finish()?;
@@ -98,6 +100,13 @@ fn an_interrupted_restore_leaves_nothing_and_a_killed_one_nothing_that_looks_who
         assert_equal(&raw, &source)?;
     }
     guest.quit_and_check()
+}
+
+/// Whether any process's command line holds this text.
+fn is_named_by_a_process(text: &str) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let mut lines = processes.filter_map(|process| std::fs::read(process.path().join("cmdline")).ok());
+    lines.any(|line| String::from_utf8_lossy(&line).contains(text))
 }
 
 fn restore_command(scene: &Scene, point: &Value, name: &str, format: &str) -> Result<Command> {
