@@ -28,7 +28,7 @@
 //! | **restore** | safe | safe: read-only | safe until purged | a point purged while it is read fails, by name |
 //! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
 //! | **collect** | | | | safe: each condemns, intends and deletes by itself |
-//! | **change keys** | safe: a session goes on under the epoch it began with | safe: what a vault was opened with stays valid | safe | safe |
+//! | **change keys** | safe: an open vault takes newer keys over when a session begins or an object needs them; of a removed holder, `Key` | safe, likewise | safe | safe |
 //!
 //! Two changes of keys race for one name; the loser is made again on top of the winner's.
 //!

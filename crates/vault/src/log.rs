@@ -148,7 +148,8 @@ impl Vault {
     async fn open_named(&self, kind: ObjectKind, object: &str, sequence: u32) -> Result<Vec<u8>> {
         let bytes = self.store().get(object).await?;
         let id = id_in_head(&bytes).ok_or_else(|| Error::corrupt(object, 0, "it is shorter than a head"))?;
-        open_record(self.keys(), self.id(), ObjectName { kind, id, sequence }, &bytes, RECORD_BYTES_MAX)
+        let name = ObjectName { kind, id, sequence };
+        self.open_fresh(|keys| open_record(keys, self.id(), name, &bytes, RECORD_BYTES_MAX)).await
     }
 }
 

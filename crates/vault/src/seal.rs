@@ -74,7 +74,7 @@ impl ObjectKey {
         head[12..16].copy_from_slice(&epoch.to_le_bytes());
         head[16..32].copy_from_slice(name.id.as_bytes());
         head[32..36].copy_from_slice(&name.sequence.to_le_bytes());
-        let (key, commitment) = derive(epoch_key, vault, &head[..40]);
+        let (key, commitment) = derive(&epoch_key, vault, &head[..40]);
         head[40..].copy_from_slice(&commitment);
         (key, head)
     }
@@ -90,14 +90,10 @@ impl ObjectKey {
             HeadFault::Damaged(found) => Error::corrupt(object(), 0, found),
         })?;
         let Some(epoch_key) = keys.epoch(epoch) else {
-            let context = format!(
-                "{} is sealed under key epoch {epoch}, which the keyring lacks: if the data key was rotated \
-                 meanwhile, open the vault again",
-                object()
-            );
+            let context = format!("{} is sealed under key epoch {epoch}, which the keyring lacks", object());
             return Err(Error::new(ErrorKind::Key, context));
         };
-        let (key, commitment) = derive(epoch_key, vault, &head[..40]);
+        let (key, commitment) = derive(&epoch_key, vault, &head[..40]);
         if commitment != head[40..HEAD_BYTES] {
             return Err(Error::corrupt(object(), 0, "its head does not match the vault's key"));
         }

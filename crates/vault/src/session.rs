@@ -96,6 +96,8 @@ impl Session {
     ///
     /// CRASH: from here on, an open session in the log and packs of it. Collection aborts it one day.
     pub async fn begin(vault: &Arc<Vault>, id: SessionId, now: Timestamp) -> Result<Self> {
+        // Whoever rotated the data key wants it to hold from now on, not from the next restart on.
+        vault.refresh_keys().await?;
         let told = vault.append_when_possible(Told::default(), &Record::Open { session: id }, now).await?;
         // After the log: whatever a run says of sessions committed by then is complete.
         let known = Known::new(vault.read_index().await?, told.state.clone());

@@ -1,7 +1,7 @@
 //! A vault: created, opened, listed.
 
 use crate::index::{Location, RUN_BODY_BYTES_MAX, Run};
-use crate::keys::{self, Keyring};
+use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
 use crate::pack::{self, SEALED_BYTES_MAX};
@@ -52,7 +52,7 @@ pub struct VaultInfo {
 pub struct Vault {
     store: Store,
     info: VaultInfo,
-    keys: Arc<Keyring>,
+    access: Access,
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
 }
@@ -93,9 +93,10 @@ impl Vault {
             created,
             chunk_bytes: CHUNK_BYTES as u64,
         };
-        let keys = keys::create(&store, id, holders).await?;
+        keys::create(&store, id, holders).await?;
         store.create("vault.json", json(&info)).await?;
-        Ok(Self::assemble(store, info, keys))
+        let access = Access::open(&store, id, holders[0].key, None).await?;
+        Ok(Self::assemble(store, info, access))
     }
 
     /// Opens the vault in `store`.
@@ -105,16 +106,16 @@ impl Vault {
     /// the key of a holder, `Corrupt` if the newest keyring is damaged: an older one is never used unasked.
     pub async fn open(store: Store, holder: &dyn KeyProvider) -> Result<Self> {
         let info = Self::info_of(&store).await?;
-        let keys = keys::open(&store, info.id, holder, None).await?;
-        Ok(Self::assemble(store, info, keys))
+        let access = Access::open(&store, info.id, holder, None).await?;
+        Ok(Self::assemble(store, info, access))
     }
 
     /// Opens the vault with an older keyring, to rescue what can be read where the newest is damaged: with
     /// the holders of its time, and without the epochs that were added since.
     pub async fn open_with_keyring(store: Store, holder: &dyn KeyProvider, number: u32) -> Result<Self> {
         let info = Self::info_of(&store).await?;
-        let keys = keys::open(&store, info.id, holder, Some(number)).await?;
-        Ok(Self::assemble(store, info, keys))
+        let access = Access::open(&store, info.id, holder, Some(number)).await?;
+        Ok(Self::assemble(store, info, access))
     }
 
     /// What the vault in `store` is; needs no key.
@@ -131,9 +132,8 @@ impl Vault {
         })
     }
 
-    fn assemble(store: Store, info: VaultInfo, keys: Keyring) -> Self {
-        let keys = Arc::new(keys);
-        Self { store, info, keys, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
+    fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
+        Self { store, info, access, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
     }
 
     /// What it is.
@@ -152,12 +152,28 @@ impl Vault {
     }
 
     pub(crate) fn keys(&self) -> &Keyring {
-        &self.keys
+        self.access.keys()
+    }
+
+    /// Takes over the epochs of the newest keyring, which others may have put since the vault was opened.
+    pub(crate) async fn refresh_keys(&self) -> Result<()> {
+        self.access.refresh(&self.store).await
+    }
+
+    /// Opens what may be sealed under an epoch that is newer than the keys at hand.
+    pub(crate) async fn open_fresh<T>(&self, open: impl Fn(&Keyring) -> Result<T>) -> Result<T> {
+        match open(self.keys()) {
+            Err(error) if error.kind() == ErrorKind::Key => {
+                self.refresh_keys().await?;
+                open(self.keys())
+            }
+            other => other,
+        }
     }
 
     /// The keys, for work on other threads.
     pub(crate) fn keys_shared(&self) -> &Arc<Keyring> {
-        &self.keys
+        self.access.keys()
     }
 
     /// All points, by machine and then by instant.
@@ -245,7 +261,8 @@ impl Vault {
         let object = Point::object(machine, id);
         let bytes = self.store.get(&object).await?;
         let name = ObjectName { kind: ObjectKind::Point, id: id.0, sequence: 0 };
-        let body = open_record(&self.keys, self.id(), name, &bytes, POINT_BYTES_MAX)?;
+        let body =
+            self.open_fresh(|keys| open_record(keys, self.id(), name, &bytes, POINT_BYTES_MAX)).await?;
         let point: Point = serde_json::from_slice(&body)
             .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read point {object}"), e))?;
         if point.id != id || &point.machine != machine {
@@ -276,7 +293,8 @@ impl Vault {
             parsed.ok_or_else(|| Error::corrupt(object, 0, "no index run has such a name"))?;
         let name = ObjectName { kind: ObjectKind::IndexRun, id: id.0, sequence };
         let bytes = self.store.get(object).await?;
-        let body = open_record(&self.keys, self.id(), name, &bytes, RUN_BODY_BYTES_MAX)?;
+        let body =
+            self.open_fresh(|keys| open_record(keys, self.id(), name, &bytes, RUN_BODY_BYTES_MAX)).await?;
         Run::decode(&body).map_err(|found| Error::corrupt(object, HEAD_BYTES as u64, found))
     }
 
@@ -303,7 +321,7 @@ impl Vault {
         let encoded = pack::open_chunk(&key, id, at, &mut sealed)?;
         let found = |found| Error::corrupt(at.pack, at.offset.into(), found);
         let plain = chunk::decode(encoded, NODE_BYTES_MAX).map_err(found)?;
-        Ok(Arc::new(Node::decode(&self.keys, id, &plain).map_err(found)?))
+        Ok(Arc::new(Node::decode(self.keys(), id, &plain).map_err(found)?))
     }
 
     /// Bytes of a pack, as they lie there.
@@ -316,7 +334,8 @@ impl Vault {
     pub(crate) async fn pack_key(&self, pack: PackId) -> Result<Arc<ObjectKey>> {
         let fetch = async {
             let head = self.read_sealed(pack, 0, HEAD_BYTES as u64).await?;
-            ObjectKey::open(&self.keys, self.id(), pack::object_name(pack), &head).map(Arc::new)
+            let open = |keys: &Keyring| ObjectKey::open(keys, self.id(), pack::object_name(pack), &head);
+            self.open_fresh(open).await.map(Arc::new)
         };
         let key = Box::pin(self.pack_keys.try_get_with(pack, fetch)).await;
         key.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))

@@ -14,9 +14,9 @@ const ATTEMPTS_MAX: u32 = 8;
 /// The holders of a vault, opened by one of them in order to change something.
 ///
 /// Every change puts a new keyring, numbered one above the one it changes; of two that race one wins, and the
-/// other is made again on top of it if it still makes sense there. A vault that is open keeps the keys it was
-/// opened with: it goes on reading and writing, and has to be opened again to read what was written under a
-/// newer epoch.
+/// other is made again on top of it if it still makes sense there. A vault that is open takes a newer keyring
+/// over when a session begins, and when it meets an object of an epoch it lacks; one whose holder was removed
+/// goes on only with what it has.
 ///
 /// Removing a holder keeps its key from opening the newest keyring. It does not take back what the holder has
 /// read, and older keyrings still open with it: rotate afterwards, and what is written from then on is sealed
@@ -68,7 +68,7 @@ impl<'k> Holders<'k> {
     /// Opens the newest keyring.
     pub async fn open(store: Store, opener: &'k dyn KeyProvider) -> Result<Self> {
         let vault = Vault::info_of(&store).await?.id;
-        let opened = stored::open_whole(&store, vault, opener, None).await?;
+        let opened = stored::open(&store, vault, opener, None).await?;
         Ok(Self { store, opener, newest: opened.name.number, opened })
     }
 
@@ -77,7 +77,7 @@ impl<'k> Holders<'k> {
     /// be read.
     pub async fn open_keyring(store: Store, opener: &'k dyn KeyProvider, number: u32) -> Result<Self> {
         let vault = Vault::info_of(&store).await?.id;
-        let opened = stored::open_whole(&store, vault, opener, Some(number)).await?;
+        let opened = stored::open(&store, vault, opener, Some(number)).await?;
         let newest = stored::newest(&store).await?;
         Ok(Self { store, opener, opened, newest })
     }
@@ -186,7 +186,9 @@ impl<'k> Holders<'k> {
         })
         .await?;
         if self.opened.by == id {
-            (self.opener, self.opened.by) = (plan.witness, plan.witness_id);
+            let vault = self.opened.name.vault;
+            self.opened = stored::open(&self.store, vault, plan.witness, None).await?;
+            (self.opener, self.newest) = (plan.witness, self.opened.name.number);
         }
         Ok(())
     }
@@ -229,7 +231,7 @@ impl<'k> Holders<'k> {
             }
             match stored::put(&self.store, name, (&keys, &members), at_hand).await? {
                 Put::Done => {
-                    self.opened = Opened { name, keys, members, by: self.opened.by };
+                    (self.opened.name, self.opened.keys, self.opened.members) = (name, keys, members);
                     self.newest = name.number;
                     return Ok(true);
                 }
@@ -239,7 +241,7 @@ impl<'k> Holders<'k> {
                     return Err(Error::new(ErrorKind::AlreadyExists, context));
                 }
                 Put::Taken => {
-                    self.opened = stored::open_whole(&self.store, name.vault, self.opener, None).await?;
+                    self.opened = stored::open(&self.store, name.vault, self.opener, None).await?;
                     self.newest = self.opened.name.number;
                 }
             }

@@ -8,22 +8,33 @@
 
 use super::lock::random;
 use crate::bytes_io::Fields;
-use zeroize::{Zeroize, ZeroizeOnDrop};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use zeroize::{Zeroize, ZeroizeOnDrop, Zeroizing};
 
 const CHUNK_CONTEXT: &str = "strongroom vault v1 chunk id key";
 const NODE_CONTEXT: &str = "strongroom vault v1 map node id key";
 /// A rotation a week for twenty years; bounds what a damaged count makes a reader allocate.
 pub(super) const EPOCHS_MAX: usize = 1024;
 
-/// The vault's data keys.
-#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+/// The key of an epoch.
+pub(crate) type EpochKey = Zeroizing<[u8; 32]>;
+
+/// The vault's data keys. An open vault's gain epochs while others use them; nothing else ever changes.
 pub(crate) struct Keyring {
-    id_key: [u8; 32],
-    chunk_id_key: [u8; 32],
-    node_id_key: [u8; 32],
-    /// Ascending; the last one seals.
-    epochs: Vec<(u32, [u8; 32])>,
+    ids: IdKeys,
+    epochs: RwLock<Epochs>,
 }
+
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+struct IdKeys {
+    id: [u8; 32],
+    chunk_id: [u8; 32],
+    node_id: [u8; 32],
+}
+
+/// Ascending; the last one seals.
+#[derive(Clone, PartialEq, Eq, Zeroize, ZeroizeOnDrop)]
+struct Epochs(Vec<(u32, [u8; 32])>);
 
 impl Keyring {
     /// Fresh random keys, first epoch.
@@ -36,54 +47,70 @@ impl Keyring {
     /// Epochs are numbered by the keyring that brings them: two keyrings never give two keys one number,
     /// even where a rotation starts again from an older keyring.
     pub(super) fn rotated(&self, number: u32) -> Option<Self> {
-        if self.epochs.len() >= EPOCHS_MAX || number <= self.current_epoch().0 {
+        let old = self.epochs();
+        if old.0.len() >= EPOCHS_MAX || number <= old.last().0 {
             return None;
         }
         // With its final capacity at once: growing would leave copies of the keys behind.
-        let mut epochs = Vec::with_capacity(self.epochs.len() + 1);
-        epochs.extend_from_slice(&self.epochs);
+        let mut epochs = Vec::with_capacity(old.0.len() + 1);
+        epochs.extend_from_slice(&old.0);
         epochs.push((number, random()));
-        Some(Self::from_parts(self.id_key, epochs))
+        Some(Self::from_parts(self.ids.id, epochs))
     }
 
-    fn from_parts(id_key: [u8; 32], epochs: Vec<(u32, [u8; 32])>) -> Self {
-        Self {
-            chunk_id_key: blake3::derive_key(CHUNK_CONTEXT, &id_key),
-            node_id_key: blake3::derive_key(NODE_CONTEXT, &id_key),
-            id_key,
-            epochs,
+    /// Takes over the epochs of a newer keyring of the same vault. False if it is none: nothing was changed.
+    pub(super) fn adopt(&self, newer: &Self) -> bool {
+        let newer_epochs = newer.epochs().clone();
+        let mut epochs = self.epochs.write().unwrap_or_else(PoisonError::into_inner);
+        let is_newer = self.ids == newer.ids && newer_epochs.0.starts_with(&epochs.0);
+        if is_newer {
+            *epochs = newer_epochs;
         }
+        is_newer
+    }
+
+    fn from_parts(id: [u8; 32], epochs: Vec<(u32, [u8; 32])>) -> Self {
+        let (chunk_id, node_id) =
+            (blake3::derive_key(CHUNK_CONTEXT, &id), blake3::derive_key(NODE_CONTEXT, &id));
+        Self { ids: IdKeys { id, chunk_id, node_id }, epochs: RwLock::new(Epochs(epochs)) }
     }
 
     pub(crate) fn chunk_id_key(&self) -> &[u8; 32] {
-        &self.chunk_id_key
+        &self.ids.chunk_id
     }
 
     pub(crate) fn node_id_key(&self) -> &[u8; 32] {
-        &self.node_id_key
+        &self.ids.node_id
     }
 
     /// The epoch that new objects are sealed under.
-    pub(crate) fn current_epoch(&self) -> (u32, &[u8; 32]) {
-        let (number, key) = self.epochs.last().expect("a keyring has an epoch");
-        (*number, key)
+    pub(crate) fn current_epoch(&self) -> (u32, EpochKey) {
+        let (number, key) = *self.epochs().last();
+        (number, Zeroizing::new(key))
     }
 
-    pub(crate) fn epoch(&self, wanted: u32) -> Option<&[u8; 32]> {
-        let at = self.epochs.binary_search_by_key(&wanted, |(number, _)| *number).ok()?;
-        Some(&self.epochs[at].1)
+    pub(crate) fn epoch(&self, wanted: u32) -> Option<EpochKey> {
+        let epochs = self.epochs();
+        let at = epochs.0.binary_search_by_key(&wanted, |(number, _)| *number).ok()?;
+        Some(Zeroizing::new(epochs.0[at].1))
+    }
+
+    fn epochs(&self) -> RwLockReadGuard<'_, Epochs> {
+        // Whoever holds the lock for writing only assigns: it cannot be left half done.
+        self.epochs.read().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Bytes that [`Self::put_into`] appends.
     pub(super) fn encoded_bytes(&self) -> usize {
-        32 + 4 + 36 * self.epochs.len()
+        32 + 4 + 36 * self.epochs().0.len()
     }
 
     pub(super) fn put_into(&self, bytes: &mut Vec<u8>) {
-        let count = u32::try_from(self.epochs.len()).expect("at most 1024 epochs");
-        bytes.extend_from_slice(&self.id_key);
+        let epochs = self.epochs();
+        let count = u32::try_from(epochs.0.len()).expect("at most 1024 epochs");
+        bytes.extend_from_slice(&self.ids.id);
         bytes.extend_from_slice(&count.to_le_bytes());
-        for (number, key) in &self.epochs {
+        for (number, key) in &epochs.0 {
             bytes.extend_from_slice(&number.to_le_bytes());
             bytes.extend_from_slice(key);
         }
@@ -98,5 +125,23 @@ impl Keyring {
         }
         let ascending = epochs.is_sorted_by(|a, b| a.0 < b.0);
         ascending.then(|| Self::from_parts(id_key, epochs))
+    }
+}
+
+impl Epochs {
+    fn last(&self) -> &(u32, [u8; 32]) {
+        self.0.last().expect("a keyring has an epoch")
+    }
+}
+
+impl Clone for Keyring {
+    fn clone(&self) -> Self {
+        Self { ids: self.ids.clone(), epochs: RwLock::new(self.epochs().clone()) }
+    }
+}
+
+impl PartialEq for Keyring {
+    fn eq(&self, other: &Self) -> bool {
+        self.ids == other.ids && *self.epochs() == *other.epochs()
     }
 }

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `provider.rs` (the seam) → `keyring.rs` (the data keys) → `object.rs` (how they are sealed
 //! for every holder at once) → `stored.rs` (reading and putting keyrings) → `holders.rs` (adding, removing,
-//! rotating). `file.rs`, `passphrase.rs` and `recovery.rs` are the holders; `lock.rs` is the one way anything
+//! rotating) and `access.rs` (what an open vault has). `file.rs`, `passphrase.rs` and `recovery.rs` are the holders; `lock.rs` is the one way anything
 //! here is sealed.
 //!
 //! Every holder has a secret of its own, which its provider wraps once, when the holder is added. A keyring
@@ -20,6 +20,7 @@
 //! CRASH: a put is whole or absent, so the vault opens with the holders from before or from after, never
 //! with others. A put whose answer is lost may have landed: listing the holders tells.
 
+mod access;
 mod file;
 mod hex;
 mod holders;
@@ -34,6 +35,7 @@ mod stored;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use access::Access;
 pub use file::KeyFile;
 pub use holders::{Holders, Removal, Rotation};
 pub(crate) use keyring::Keyring;
@@ -41,4 +43,4 @@ pub use object::Holder;
 pub use passphrase::{HashCost, Passphrase};
 pub use provider::{HolderId, HolderSecret, KeyProvider, NewHolder, WrapContext};
 pub use recovery::RecoveryKey;
-pub(crate) use stored::{create, open};
+pub(crate) use stored::create;

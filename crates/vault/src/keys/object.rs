@@ -89,6 +89,8 @@ pub(super) struct Opened {
     pub(super) members: Vec<Member>,
     /// The holder that opened it.
     pub(super) by: HolderId,
+    /// That holder's secret.
+    pub(super) secret: HolderSecret,
 }
 
 impl Member {
@@ -182,6 +184,12 @@ impl KeyringObject {
         fault.map_or(Ok(None), Err)
     }
 
+    /// Opens it with the secret of a holder. `None` if it has no such holder.
+    pub(super) fn open_as(&self, by: HolderId, secret: &HolderSecret) -> Result<Option<Opened>> {
+        let entry = self.holders.iter().find(|entry| entry.holder.id == by);
+        entry.map(|entry| self.open_entry(entry, secret)).transpose()
+    }
+
     fn damaged_wrap(&self, entry: &Entry) -> Error {
         damaged(self.name(), format!("the wrap of its holder {} does not open", entry.holder.id))
     }
@@ -212,7 +220,7 @@ impl KeyringObject {
             let (holder, wrap) = (holder.clone(), wrap.clone());
             members.push(Member { holder, wrap, public: stated.public, is_whole });
         }
-        Ok(Opened { name, keys, members, by })
+        Ok(Opened { name, keys, members, by, secret: secret.clone() })
     }
 }
 

@@ -9,7 +9,7 @@
 use super::keyring::Keyring;
 use super::object::{Holder, KeyringObject, Member, Opened};
 use super::share::KeyringName;
-use super::{HolderId, KeyProvider, NewHolder};
+use super::{HolderId, HolderSecret, KeyProvider, NewHolder};
 use crate::{Error, ErrorKind, Result, Store, VaultId};
 
 /// 64 holders with the longest wraps, 1024 epochs and their JSON take about half of it.
@@ -33,7 +33,7 @@ pub(super) enum Put {
 }
 
 /// Puts the first keyring of a vault.
-pub(crate) async fn create(store: &Store, vault: VaultId, holders: &[NewHolder<'_>]) -> Result<Keyring> {
+pub(crate) async fn create(store: &Store, vault: VaultId, holders: &[NewHolder<'_>]) -> Result<()> {
     let keys = Keyring::generate();
     let mut members: Vec<Member> = Vec::with_capacity(holders.len());
     for new in holders {
@@ -49,7 +49,7 @@ pub(crate) async fn create(store: &Store, vault: VaultId, holders: &[NewHolder<'
     let name = KeyringName { vault, number: 1 };
     let at_hand: Vec<_> = holders.iter().map(|new| new.key).collect();
     match put(store, name, (&keys, &members), &at_hand).await? {
-        Put::Done => Ok(keys),
+        Put::Done => Ok(()),
         Put::Taken => Err(Error::new(
             ErrorKind::AlreadyExists,
             format!("somebody else is creating a vault in {}", store.shown()),
@@ -58,17 +58,7 @@ pub(crate) async fn create(store: &Store, vault: VaultId, holders: &[NewHolder<'
 }
 
 /// Opens the newest keyring, or the one with this number.
-pub(crate) async fn open(
-    store: &Store,
-    vault: VaultId,
-    key: &dyn KeyProvider,
-    number: Option<u32>,
-) -> Result<Keyring> {
-    open_whole(store, vault, key, number).await.map(|opened| opened.keys)
-}
-
-/// The same, with the holders it has.
-pub(super) async fn open_whole(
+pub(super) async fn open(
     store: &Store,
     vault: VaultId,
     key: &dyn KeyProvider,
@@ -81,6 +71,21 @@ pub(super) async fn open_whole(
     };
     opened.await.map_err(|error| match error.kind() {
         ErrorKind::Corrupt => with_rescue(&listed, number, error),
+        _ => error,
+    })
+}
+
+/// Opens a keyring with the secret of a holder. `None` if it has no such holder.
+pub(super) async fn open_as(
+    store: &Store,
+    name: KeyringName,
+    by: HolderId,
+    secret: &HolderSecret,
+) -> Result<Option<Opened>> {
+    let listed = list(store).await?;
+    let opened = async { read(store, name.vault, &listed, Some(name.number)).await?.open_as(by, secret) };
+    opened.await.map_err(|error| match error.kind() {
+        ErrorKind::Corrupt => with_rescue(&listed, Some(name.number), error),
         _ => error,
     })
 }

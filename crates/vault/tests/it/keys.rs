@@ -11,8 +11,8 @@ use std::path::Path;
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, ErrorKind, HashCost, HolderId, Holders, KeyFile, KeyProvider, NewHolder, Passphrase, Point,
-    RecoveryKey, Rotation, Store, Vault, VaultId,
+    CHUNK_BYTES, DiskRecord, ErrorKind, HashCost, HolderId, Holders, KeyFile, KeyProvider, NewHolder,
+    Passphrase, Point, PointDraft, PointId, RecoveryKey, Rotation, Session, SessionId, Store, Vault, VaultId,
 };
 use zeroize::Zeroizing;
 
@@ -68,10 +68,9 @@ async fn holders_come_and_go_and_the_points_stay() {
             assert!(restore(&vault, point).await.expect("restore") == disk.bytes());
         }
     }
-    // Whoever opened the vault before reads on, and is told why the newer point is closed to it.
-    assert!(restore(&vault, &before).await.expect("restore") == disk.bytes());
-    let error = vault.point(&after.machine, after.id).await.expect_err("a newer epoch");
-    assert!(error.kind() == ErrorKind::Key && error.to_string().contains("open the vault again"), "{error}");
+    // Whoever opened the vault before learns of the newer epoch when it is needed.
+    assert_eq!(vault.points().await.expect("list").len(), 2);
+    assert!(restore(&vault, &after).await.expect("restore") == disk.bytes());
 
     let plan = holders.plan_removal(id_of(&store(), &words).await, None).await.expect("plan");
     assert_eq!(plan.left().len(), 2);
@@ -82,6 +81,54 @@ async fn holders_come_and_go_and_the_points_stay() {
     holders.remove(&plan).await.expect("gone is as good as removed");
     assert_eq!(kind_of_opening(store(), &words).await, Some(ErrorKind::Key));
     assert_eq!(kind_of_opening(store(), &paper).await, None);
+}
+
+#[tokio::test]
+async fn a_vault_that_stays_open_follows_rotations_until_its_holder_is_removed() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (daemon, file) = create(folder.path()).await;
+    let (store, other) = (|| local(folder.path()), KeyFile::generate());
+    let mut holders = Holders::open(store(), &file).await.expect("open");
+    holders.add(&named(&other, "")).await.expect("add");
+    holders.rotate().await.expect("rotate");
+    let disk = MemoryDisk::from(noise(1, 900));
+    let point = back_up(&daemon, &disk, None).await.expect("backup");
+    let old = Vault::open_with_keyring(store(), &file, 2).await.expect("before the rotation");
+    let error = old.point(&point.machine, point.id).await.expect_err("sealed under the new epoch");
+    assert!(error.kind() == ErrorKind::Key && error.to_string().contains("key epoch 3"), "{error}");
+    // A session that began before a rotation commits after it, past what others wrote under the new epoch.
+    let begun = Session::begin(&daemon, SessionId(Uuid::new_v4()), now()).await.expect("begin");
+    holders.rotate().await.expect("rotate");
+    let fresh = Arc::new(Vault::open(store(), &other).await.expect("open"));
+    let by_other = back_up(&fresh, &disk, None).await.expect("backup");
+    let mut writer = begun.disk(900, None).await.expect("disk");
+    let batch = begun.store(0, noise(7, 900)).await.expect("store");
+    writer.record(&begun, &batch).await.expect("record");
+    let draft = PointDraft {
+        id: PointId(Uuid::now_v7()),
+        machine: by_other.machine.clone(),
+        machine_name: "one".into(),
+        instant: now(),
+        parent: None,
+        consistency: by_other.consistency.clone(),
+        description: by_other.description.clone(),
+    };
+    let record = DiskRecord {
+        name: "disk0".into(),
+        map: writer.finish(&begun).await.expect("map"),
+        tracking: "test".into(),
+        read_bytes: 900,
+    };
+    let late = begun.commit(draft, vec![record]).await.expect("commit");
+    assert!(restore(&fresh, &late).await.expect("restore") == noise(7, 900));
+    assert!(restore(&daemon, &by_other).await.expect("restore") == disk.bytes());
+    // Removed: what it has opened it reads on, and it writes no more.
+    let mut theirs = Holders::open(store(), &other).await.expect("open");
+    let plan = theirs.plan_removal(id_of(&store(), &file).await, None).await.expect("plan");
+    theirs.remove(&plan).await.expect("remove");
+    let error = back_up(&daemon, &disk, None).await.expect_err("removed");
+    assert!(error.kind() == ErrorKind::Key && error.to_string().contains("was removed"), "{error}");
+    assert!(restore(&daemon, &point).await.expect("restore") == disk.bytes());
 }
 
 #[tokio::test]
