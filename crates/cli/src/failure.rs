@@ -118,6 +118,9 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")
         }
+        Kind::TooMuch => {
+            (Class::Other, "look at the plan (leave out --yes); if that is what you want, add --allow-large")
+        }
         Kind::Conflict => (Class::Unreachable, "run the same command again"),
         Kind::NoSpace => (Class::NoSpace, "make room where the vault lies, then run the same command again"),
         Kind::Store => {

@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use hypervisor::MachineAddress;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::{DiskRecord, Holders, Point, Store, Vault, VaultId};
+use vault::{DiskRecord, Holders, Point, Store, Survey, Vault, VaultId};
 
 /// Opens a vault.
 pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
@@ -74,7 +74,17 @@ pub(crate) fn points_of(points: Vec<Point>, machine: Option<&str>) -> Vec<Point>
 
 /// The one point that is meant.
 pub(crate) async fn point(vault: &Vault, args: &PointArgs) -> Result<Point> {
-    choose(vault.points().await.context("list the vault's points")?, args)
+    let survey = vault.survey(None).await.context("list the vault's points")?;
+    // A damaged point must not stand in the way of another's restore.
+    warn(&survey);
+    choose(survey.points, args)
+}
+
+/// Tells of points that cannot be read.
+pub(crate) fn warn(survey: &Survey) {
+    for error in &survey.damage {
+        eprintln!("warning: a point cannot be read: {error}");
+    }
 }
 
 /// The one deleted point that is meant.

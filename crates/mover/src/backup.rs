@@ -150,8 +150,9 @@ async fn parent(vault: &Vault, key: &MachineKey, full: bool) -> Result<Option<Po
     if full {
         return Ok(None);
     }
-    let points = vault.points_of(key).await.doing(|| "look for the machine's last point".into())?;
-    Ok(points.into_iter().max_by_key(|point| (point.instant, point.id)))
+    // A damaged point is no parent, and no reason not to make a good one.
+    let survey = vault.survey(Some(key)).await.doing(|| "look for the machine's last point".into())?;
+    Ok(survey.points.into_iter().max_by_key(|point| (point.instant, point.id)))
 }
 
 fn freeze_request(vault: &Vault, request: &BackupRequest, parent: Option<&Point>) -> FreezeRequest {

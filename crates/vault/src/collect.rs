@@ -91,17 +91,22 @@ impl Vault {
         };
         let garbage: BTreeMap<_, _> =
             packs.iter().filter(|(p, _)| is_garbage(p)).map(|(p, n)| (*p, *n)).collect();
-        let delete = garbage.keys().filter(|pack| is_due(&told, pack, options)).copied().collect();
+        // Without grace, what is condemned now is deleted in the same run.
+        let now = |pack: &&PackId| options.grace.is_zero() || is_due(&told, pack, options);
+        let delete = garbage.keys().filter(now).copied().collect();
         Ok(CollectPlan { purge, abort, garbage, delete, stored_bytes: packs.values().sum() })
     }
 
     /// Collects.
     ///
     /// # Errors
-    /// `Invalid` if more than [`CollectOptions::share_max`] of the vault would go. Whatever the error, what
+    /// `TooMuch` if more than [`CollectOptions::share_max`] of the vault would go. Whatever the error, what
     /// was done stands and the next run goes on.
     pub async fn collect(&self, options: &CollectOptions) -> Result<Collected> {
         let mut done = Collected::default();
+        // The breaker first: purging cannot be taken back.
+        let plan = self.plan_collection(options).await?;
+        check_share(plan.garbage.values().sum(), plan.stored_bytes, options)?;
         self.abort_and_purge(options, &mut done).await?;
         let mut run = Run {
             vault: self,
@@ -240,27 +245,14 @@ impl Run<'_> {
 
     async fn append(&mut self, record: &Record) -> Result<bool> {
         if let Record::Condemn { packs } = record {
-            self.check_share(packs)?;
+            let bytes = packs.iter().filter_map(|pack| self.packs.get(pack)).sum();
+            check_share(bytes, self.packs.values().sum(), self.options)?;
         }
         let stands = self.vault.append(&self.told, record, self.options.now).await?;
         if let (true, Record::Condemn { packs }) = (stands, record) {
             self.done.condemned += packs.len();
         }
         Ok(stands)
-    }
-
-    /// The breaker.
-    fn check_share(&self, packs: &BTreeSet<PackId>) -> Result<()> {
-        let bytes: u64 = packs.iter().filter_map(|pack| self.packs.get(pack)).sum();
-        let all: u64 = self.packs.values().sum();
-        if bytes as f64 > all as f64 * self.options.share_max {
-            let context = format!(
-                "{bytes} of {all} stored bytes would be deleted, more than the {:.0} % a run may delete",
-                self.options.share_max * 100.0
-            );
-            return Err(Error::new(ErrorKind::Invalid, context));
-        }
-        Ok(())
     }
 
     async fn delete(&mut self, packs: &BTreeSet<PackId>) -> Result<()> {
@@ -366,10 +358,21 @@ impl<'a> Marker<'a> {
     }
 }
 
+/// The breaker.
+fn check_share(bytes: u64, all: u64, options: &CollectOptions) -> Result<()> {
+    if bytes as f64 > all as f64 * options.share_max {
+        let share = options.share_max * 100.0;
+        let context =
+            format!("{bytes} of {all} stored bytes would be deleted, more than the {share:.0} % a run may");
+        return Err(Error::new(ErrorKind::TooMuch, context));
+    }
+    Ok(())
+}
+
 fn due_points(told: &Told, options: &CollectOptions) -> Vec<PointId> {
     let is_due = |point: &PointId| {
         let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
-        deleted && told.deleted_at.get(point).is_some_and(|at| *at + options.soft_delete <= options.now)
+        deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
     };
     told.state.points.keys().filter(|point| is_due(point)).copied().collect()
 }
@@ -379,12 +382,17 @@ fn due_sessions(state: &State, options: &CollectOptions) -> Vec<crate::SessionId
     let is_old = |session: &crate::SessionId| {
         let (seconds, _) = session.0.get_timestamp().map(|stamp| stamp.to_unix()).unwrap_or((u64::MAX, 0));
         let begun = i64::try_from(seconds).ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
-        begun.is_some_and(|begun| begun + options.session_age <= options.now)
+        begun.is_some_and(|begun| is_over(begun, options.session_age, options))
     };
     let open = state.sessions.iter().filter(|(_, state)| **state == SessionState::Open);
     open.map(|(session, _)| *session).filter(is_old).collect()
 }
 
 fn is_due(told: &Told, pack: &PackId, options: &CollectOptions) -> bool {
-    told.condemned_at.get(pack).is_some_and(|at| *at + options.grace <= options.now)
+    told.condemned_at.get(pack).is_some_and(|at| is_over(*at, options.grace, options))
+}
+
+/// Whether a time has passed. One beyond the end of the calendar never has.
+fn is_over(from: Timestamp, time: SignedDuration, options: &CollectOptions) -> bool {
+    from.checked_add(time).is_ok_and(|until| until <= options.now)
 }

@@ -13,7 +13,7 @@
 use crate::index::{RUN_ENTRIES_MAX, encode_run};
 use crate::pack::read_toc;
 use crate::point::{Point, PointStats};
-use crate::protocol::{Intention, Rules, Writer, WriterDoes, WriterSees};
+use crate::protocol::{Doom, Intention, Rules, State, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
 use crate::session::Inner;
@@ -94,7 +94,12 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
             }
             WriterDoes::ReadIntents => WriterSees::Intents(vault.read_intents().await?),
             WriterDoes::CheckPresence => {
-                WriterSees::Present(is_all_there(session, point, &writer.wants).await?)
+                let missing = missing(session, point, &writer.wants).await?;
+                if !missing.is_empty() {
+                    told = vault.read_log(told).await?;
+                    check_collected(&told.state, &missing)?;
+                }
+                WriterSees::Present(missing.is_empty())
             }
             WriterDoes::ReadLog => {
                 told = vault.read_log(told).await?;
@@ -122,9 +127,15 @@ async fn put_point(session: &Inner, point: &Point) -> Result<()> {
     vault.store().create(&Point::object(&point.machine, point.id), object).await
 }
 
-/// Whether every pack and the object of every base is there. One listing a session that is used, not one
+/// Something a point needs that is not in the store.
+enum Missing {
+    Pack(PackId),
+    Base(PointId),
+}
+
+/// What is not there of every pack and the object of every base. One listing a session that is used, not one
 /// request a pack.
-async fn is_all_there(session: &Inner, point: &Point, wants: &Intention) -> Result<bool> {
+async fn missing(session: &Inner, point: &Point, wants: &Intention) -> Result<Vec<Missing>> {
     let store = session.vault.store();
     let wanted: BTreeSet<PackId> = wants.own.union(&wants.uses).copied().collect();
     let folders: BTreeSet<String> =
@@ -133,12 +144,34 @@ async fn is_all_there(session: &Inner, point: &Point, wants: &Intention) -> Resu
     for folder in folders {
         there.extend(store.list(&folder).await?.iter().filter_map(|(name, _)| PackId::from_object(name)));
     }
-    if wants.bases.is_empty() {
-        return Ok(wanted.is_subset(&there));
+    let mut missing: Vec<Missing> = wanted.difference(&there).copied().map(Missing::Pack).collect();
+    if !wants.bases.is_empty() {
+        let objects = store.list(&format!("points/{}", point.machine)).await?;
+        let has =
+            |base: &PointId| objects.iter().any(|(name, _)| *name == Point::object(&point.machine, *base));
+        missing.extend(wants.bases.iter().filter(|base| !has(base)).copied().map(Missing::Base));
     }
-    let objects = store.list(&format!("points/{}", point.machine)).await?;
-    let has = |base: &PointId| objects.iter().any(|(name, _)| *name == Point::object(&point.machine, *base));
-    Ok(wanted.is_subset(&there) && wants.bases.iter().all(has))
+    Ok(missing)
+}
+
+/// What the log says is being deleted is gone rightly, and trying again helps. Anything else was lost.
+fn check_collected(state: &State, missing: &[Missing]) -> Result<()> {
+    for one in missing {
+        match one {
+            Missing::Pack(pack) if state.doomed.get(pack) != Some(&Doom::Deleting) => {
+                return Err(Error::corrupt(pack, 0, "it is missing, and nobody meant to delete it"));
+            }
+            Missing::Base(point) if state.is_root(point) => {
+                return Err(Error::corrupt(
+                    format!("points/*/{point}"),
+                    0,
+                    "the log has this point, the store has it not",
+                ));
+            }
+            Missing::Pack(_) | Missing::Base(_) => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads the last pack of each kind back from the store: its hash, seal and table must hold. A small backup is

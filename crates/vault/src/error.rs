@@ -17,6 +17,8 @@ pub enum ErrorKind {
     Unsupported,
     /// An object is not what was once written. Retrying never helps; another copy may.
     Corrupt,
+    /// A breaker stopped it: more would be deleted than was allowed. Retrying helps once that is allowed.
+    TooMuch,
     /// Somebody else's work got in the way. Retrying at once helps.
     Conflict,
     /// The store has no room. Retrying helps once there is.
@@ -82,7 +84,9 @@ impl From<Error> for block::Error {
             ErrorKind::Corrupt => block::ErrorKind::Corrupt,
             ErrorKind::NoSpace => block::ErrorKind::NoSpace,
             ErrorKind::Store | ErrorKind::Conflict => block::ErrorKind::Unreachable,
-            ErrorKind::AlreadyExists | ErrorKind::Key | ErrorKind::Unsupported => block::ErrorKind::Io,
+            ErrorKind::AlreadyExists | ErrorKind::Key | ErrorKind::Unsupported | ErrorKind::TooMuch => {
+                block::ErrorKind::Io
+            }
         };
         block::Error::caused(kind, error.to_string(), error)
     }

@@ -70,5 +70,5 @@ pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use session::{Base, Session, StoredBatch, Written};
 pub use store::Store;
-pub use vault::{Vault, VaultInfo};
+pub use vault::{Survey, Vault, VaultInfo};
 pub use verify::{Damage, DamagedPoint, Verified, scrub};

@@ -72,6 +72,9 @@ impl Vault {
     }
 
     /// Puts a record behind the last one that `told` knows. `false` if another stands there.
+    ///
+    /// A put whose answer was lost may be tried again beneath us, and is then refused by itself: what stands
+    /// there is read, and the same record is ours, or one that says the same.
     pub(crate) async fn append(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
         let number = told.state.position;
         let entry = Entry { at, record: record.clone() };
@@ -79,7 +82,9 @@ impl Vault {
         let object = self.seal_named(ObjectKind::LogRecord, sequence(number), &body)?;
         match self.store().create(&crate::log::object(number), object).await {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
+                Ok(self.read_entry(number).await?.1.record == *record)
+            }
             Err(error) => Err(error),
         }
     }

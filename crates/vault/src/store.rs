@@ -4,7 +4,7 @@ use crate::{Error, ErrorKind, Result};
 use bytes::Bytes;
 use futures_util::TryStreamExt;
 use object_store::path::Path as ObjectPath;
-use object_store::{ObjectStore, ObjectStoreExt, PutMode, PutPayload};
+use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
@@ -43,12 +43,20 @@ impl Store {
     }
 
     /// Puts an object that must not exist yet.
-    pub(crate) async fn create(&self, name: &str, bytes: impl Into<PutPayload>) -> Result<()> {
-        self.objects
-            .put_opts(&ObjectPath::from(name), bytes.into(), PutMode::Create.into())
-            .await
-            .map(|_| ())
-            .map_err(|e| named(&self.shown, "write", name, e))
+    ///
+    /// A put whose answer was lost may be tried again beneath us, and then finds its own object in the way:
+    /// what stands there is compared, and the same bytes are ours. Every object's bytes are its own: they hold
+    /// an id that was drawn for it.
+    pub(crate) async fn create(&self, name: &str, bytes: impl Into<Bytes>) -> Result<()> {
+        let (path, bytes) = (ObjectPath::from(name), bytes.into());
+        let put = self.objects.put_opts(&path, bytes.clone().into(), PutMode::Create.into()).await;
+        match put.map_err(|e| named(&self.shown, "write", name, e)) {
+            Ok(_) => Ok(()),
+            Err(error) if error.kind() == ErrorKind::AlreadyExists && self.get(name).await? == bytes => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A whole object.

@@ -48,6 +48,15 @@ pub struct VaultInfo {
     pub chunk_bytes: u64,
 }
 
+/// What a look at a vault's points found.
+#[derive(Debug, Default)]
+pub struct Survey {
+    /// The points that can be read, by machine and then by instant.
+    pub points: Vec<Point>,
+    /// Why others cannot.
+    pub damage: Vec<Error>,
+}
+
 /// An open vault.
 pub struct Vault {
     store: Store,
@@ -177,47 +186,57 @@ impl Vault {
     }
 
     /// All points, by machine and then by instant.
+    ///
+    /// # Errors
+    /// `Corrupt` if any of them is damaged; [`survey`](Self::survey) lists the others then.
     pub async fn points(&self) -> Result<Vec<Point>> {
-        self.points_in(None, PointState::Live).await
+        self.survey(None).await?.strictly()
     }
 
     /// The points of one machine, by instant.
     pub async fn points_of(&self, machine: &MachineKey) -> Result<Vec<Point>> {
-        self.points_in(Some(machine), PointState::Live).await
+        self.survey(Some(machine)).await?.strictly()
     }
 
     /// Points that were deleted and can still be had back.
     pub async fn deleted_points(&self) -> Result<Vec<Point>> {
-        self.points_in(None, PointState::SoftDeleted).await
+        self.survey_in(None, PointState::SoftDeleted).await?.strictly()
+    }
+
+    /// The points of a machine or of all, and what stands in the way of the others: one that is damaged hides
+    /// no other.
+    pub async fn survey(&self, machine: Option<&MachineKey>) -> Result<Survey> {
+        self.survey_in(machine, PointState::Live).await
     }
 
     /// The log says which points there are; their objects say what they hold.
-    async fn points_in(&self, machine: Option<&MachineKey>, wanted: PointState) -> Result<Vec<Point>> {
+    async fn survey_in(&self, machine: Option<&MachineKey>, wanted: PointState) -> Result<Survey> {
         let told = self.read_log(Told::default()).await?;
+        let mut survey = Survey::default();
         let mut meant = self.point_objects(machine).await?;
-        if machine.is_none() {
-            self.check_roots(&told, &meant).await?;
+        if machine.is_none()
+            && let Err(error) = self.check_roots(&told, &meant).await
+        {
+            survey.damage.push(error);
         }
         meant.retain(|(_, id)| told.state.points.get(id) == Some(&wanted));
-        let read = |(machine, id): (MachineKey, PointId)| {
-            let told = &told;
-            async move {
-                match self.point(&machine, id).await {
-                    // Purged since the log was read: not listed. Otherwise damage.
-                    Err(error) if error.kind() == ErrorKind::NotFound => {
-                        match self.is_root_still(told, id).await? {
-                            true => Err(lost(id)),
-                            false => Ok(None),
-                        }
+        let read = |(machine, id): (MachineKey, PointId)| async move { (id, self.point(&machine, id).await) };
+        let mut points = stream::iter(meant).map(read).buffer_unordered(READS_MAX);
+        while let Some((id, point)) = points.next().await {
+            match point {
+                Ok(point) => survey.points.push(point),
+                // Purged since the log was read: not listed. Otherwise damage.
+                Err(error) if error.kind() == ErrorKind::NotFound => {
+                    if self.is_root_still(&told, id).await? {
+                        survey.damage.push(lost(id));
                     }
-                    other => other.map(Some),
                 }
+                Err(error) if error.kind() == ErrorKind::Corrupt => survey.damage.push(error),
+                Err(error) => return Err(error),
             }
-        };
-        let points = stream::iter(meant).map(read).buffer_unordered(READS_MAX);
-        let mut points: Vec<Point> = points.try_filter_map(|point| async { Ok(point) }).try_collect().await?;
-        points.sort_by(|a, b| (&a.machine, a.instant, a.id).cmp(&(&b.machine, b.instant, b.id)));
-        Ok(points)
+        }
+        survey.points.sort_by(|a, b| (&a.machine, a.instant, a.id).cmp(&(&b.machine, b.instant, b.id)));
+        Ok(survey)
     }
 
     /// A root that the store lacks is damage, never "there are no points"; unless it was purged since the log
@@ -277,11 +296,18 @@ impl Vault {
         Ok((objects.len() as u64, objects.iter().map(|(_, size)| size).sum()))
     }
 
-    /// Every run of the index.
+    /// Every run of the index that can be read. One that is damaged is passed over: what only it names is
+    /// stored again, and nothing else depends on it. `scrub` names it.
     pub(crate) async fn read_index(&self) -> Result<Vec<Run>> {
         let objects = self.store.list("index").await?;
-        let read = |(name, _): (String, u64)| async move { self.read_run(&name).await };
-        stream::iter(objects).map(read).buffer_unordered(READS_MAX).try_collect().await
+        let read = |(name, _): (String, u64)| async move {
+            match self.read_run(&name).await {
+                Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+                other => other.map(Some),
+            }
+        };
+        let runs = stream::iter(objects).map(read).buffer_unordered(READS_MAX);
+        runs.try_filter_map(|run| async { Ok(run) }).try_collect().await
     }
 
     async fn read_run(&self, object: &str) -> Result<Run> {
@@ -339,6 +365,12 @@ impl Vault {
         };
         let key = Box::pin(self.pack_keys.try_get_with(pack, fetch)).await;
         key.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+    }
+}
+
+impl Survey {
+    fn strictly(mut self) -> Result<Vec<Point>> {
+        self.damage.pop().map_or(Ok(self.points), Err)
     }
 }
 

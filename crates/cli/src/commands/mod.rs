@@ -41,12 +41,15 @@ fn now() -> Timestamp {
 
 /// Ends with `work`, or when somebody interrupts the program; `work` is dropped then and undoes itself.
 async fn unless_interrupted<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
-    // Both are caught before `work` does anything: a signal that comes in its first moments must undo it too.
+    // All are caught before `work` does anything: a signal that comes in its first moments must undo it too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;
+    // The terminal went away, as when a connection breaks.
+    let mut hangup = signal(SignalKind::hangup())?;
     tokio::select! {
         done = work => done,
         _ = interrupt.recv() => Err(Told::interrupted(format!("{doing} was interrupted"))),
+        _ = hangup.recv() => Err(Told::interrupted(format!("{doing} lost its terminal"))),
         _ = terminate.recv() => Err(Told::interrupted(format!("{doing} was told to end"))),
     }
 }

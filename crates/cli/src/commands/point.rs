@@ -1,19 +1,30 @@
 //! `strongroom point`.
 
 use crate::args::{OutputFormat, PointCommand};
+use crate::failure::Told;
 use crate::{open, output};
 use anyhow::{Context, Result};
-use vault::Point;
+use vault::{Point, Survey};
 
 pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<()> {
     match command {
         PointCommand::List { vault, machine, deleted } => {
             let vault = open::vault(&vault).await?;
-            let points = if deleted { vault.deleted_points().await } else { vault.points().await };
-            let points = points.context("list the vault's points")?;
+            let survey = if deleted {
+                vault.deleted_points().await.map(|points| Survey { points, ..Survey::default() })
+            } else {
+                vault.survey(None).await
+            };
+            let Survey { points, damage } = survey.context("list the vault's points")?;
             let points = open::points_of(points, machine.as_deref());
             let values: Vec<_> = points.iter().map(value).collect();
-            output::print(format, &values, || list(&points, deleted))
+            output::print(format, &values, || list(&points, machine.as_deref(), deleted))?;
+            let what = format!("{} points cannot be read", damage.len());
+            let hint = "`strongroom vault verify` names what is damaged; the points listed above are not";
+            damage
+                .into_iter()
+                .next()
+                .map_or(Ok(()), |error| Err(Told::corrupt(format!("{what}: {error}"), hint)))
         }
         PointCommand::Delete { point, vault } => {
             let vault = open::vault(&vault).await?;
@@ -59,7 +70,12 @@ fn level(point: &Point) -> &str {
     point.consistency["level"].as_str().unwrap_or("unknown")
 }
 
-fn list(points: &[Point], deleted: bool) -> String {
+fn list(points: &[Point], machine: Option<&str>, deleted: bool) -> String {
+    if let (true, Some(machine)) = (points.is_empty(), machine) {
+        return format!(
+            "No points of a machine {machine}. `strongroom vault show` tells which machines have some.\n"
+        );
+    }
     if points.is_empty() && deleted {
         return "No deleted points that could be had back.\n".into();
     }

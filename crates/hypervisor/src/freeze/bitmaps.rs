@@ -31,6 +31,8 @@ pub(super) struct BitmapState {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Wanted<'a> {
     pub(super) vault: &'a str,
+    /// The disk's id. The image behind it may have been another disk's when the bitmap was made.
+    pub(super) disk: &'a str,
     /// The point to compare with; `None` asks for everything.
     pub(super) parent: Option<&'a str>,
     /// The disk's size in that point; `None` if it was not there.
@@ -60,7 +62,7 @@ pub(super) fn decide(wanted: Wanted<'_>, bitmaps: &[BitmapState]) -> Decision {
     if parent_size != wanted.size {
         return full(format!("the disk's size changed from {parent_size} to {} bytes", wanted.size));
     }
-    let name = names::bitmap(wanted.vault, parent);
+    let name = names::bitmap(wanted.vault, parent, wanted.disk);
     let Some(bitmap) = bitmaps.iter().find(|bitmap| bitmap.name == name) else {
         return full("QEMU has no record of the changes since the earlier point".to_owned());
     };
@@ -78,8 +80,9 @@ pub(super) fn decide(wanted: Wanted<'_>, bitmaps: &[BitmapState]) -> Decision {
     }
     // Not recording: an attempt stopped it and started its own in the same transaction. Only if that one is
     // known for certain do both together have no gap.
-    let prefix = names::bitmap_prefix(wanted.vault);
-    let mut others = bitmaps.iter().filter(|other| other.recording && other.name.starts_with(&prefix));
+    let (prefix, suffix) = (names::bitmap_prefix(wanted.vault), format!(":{}", wanted.disk));
+    let is_of_chain = |other: &BitmapState| other.name.starts_with(&prefix) && other.name.ends_with(&suffix);
+    let mut others = bitmaps.iter().filter(|other| other.recording && is_of_chain(other));
     match (others.next(), others.next()) {
         (Some(other), None) if other.granularity == GRANULARITY && !other.inconsistent && !other.busy => {
             Decision::FoldFirst { bitmap: name, leftover: other.name.clone() }
@@ -101,12 +104,11 @@ pub(super) fn fold(transaction: &mut Transaction, node: &str, bitmap: &str, left
 pub(super) fn keep_only(
     transaction: &mut Transaction,
     node: &str,
-    kept: (&str, &str),
+    (vault, kept): (&str, &str),
     bitmaps: &[BitmapState],
 ) {
-    let (vault, point) = kept;
-    let (prefix, name) = (names::bitmap_prefix(vault), names::bitmap(vault, point));
-    for bitmap in bitmaps.iter().filter(|bitmap| bitmap.name.starts_with(&prefix) && bitmap.name != name) {
+    let prefix = names::bitmap_prefix(vault);
+    for bitmap in bitmaps.iter().filter(|bitmap| bitmap.name.starts_with(&prefix) && bitmap.name != kept) {
         transaction.remove_bitmap(node, &bitmap.name);
     }
 }
@@ -163,11 +165,11 @@ mod tests {
     }
 
     fn wanted(parent: Option<&str>) -> Wanted<'_> {
-        Wanted { vault: "v", parent, parent_size: Some(100), size: 100 }
+        Wanted { vault: "v", disk: "d", parent, parent_size: Some(100), size: 100 }
     }
 
-    const P: &str = "strongroom:v:p";
-    const X: &str = "strongroom:v:x";
+    const P: &str = "strongroom:v:p:d";
+    const X: &str = "strongroom:v:x:d";
 
     #[test]
     fn only_a_record_without_doubt_makes_an_incremental() {
@@ -177,30 +179,36 @@ mod tests {
             ("recording", vec![bitmap(P, true)], Some(incremental())),
             (
                 "another vault's beside it",
-                vec![bitmap(P, true), bitmap("strongroom:w:x", true)],
+                vec![bitmap(P, true), bitmap("strongroom:w:x:d", true)],
                 Some(incremental()),
             ),
             ("a stale one beside it", vec![bitmap(P, true), bitmap(X, false)], Some(incremental())),
             ("a failed attempt", vec![bitmap(P, false), bitmap(X, true)], Some(fold())),
             (
                 "a failed attempt and a stale one",
-                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", false)],
+                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y:d", false)],
                 Some(fold()),
             ),
             (
                 "two failed attempts",
-                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y", true)],
+                vec![bitmap(P, false), bitmap(X, true), bitmap("strongroom:v:y:d", true)],
                 None,
             ),
             ("stopped", vec![bitmap(P, false)], None),
             (
                 "stopped, another vault's records",
-                vec![bitmap(P, false), bitmap("strongroom:w:x", true)],
+                vec![bitmap(P, false), bitmap("strongroom:w:x:d", true)],
                 None,
             ),
             ("stopped, a stranger's records", vec![bitmap(P, false), bitmap("libvirt-1", true)], None),
             ("none", vec![], None),
             ("another point's", vec![bitmap(X, true)], None),
+            ("another disk's image, swapped in", vec![bitmap("strongroom:v:p:e", true)], None),
+            (
+                "a failed attempt on another disk",
+                vec![bitmap(P, false), bitmap("strongroom:v:x:e", true)],
+                None,
+            ),
             ("inconsistent", vec![BitmapState { inconsistent: true, ..bitmap(P, false) }], None),
             (
                 "inconsistent with a leftover",
@@ -246,7 +254,7 @@ mod tests {
         assert_eq!(built(&|t| give_up(t, "n", None, X, &after)), dropped);
         assert_eq!(built(&|t| give_up(t, "n", Some(P), X, &[bitmap(P, true), bitmap(X, true)])), dropped);
         assert!(built(&|t| give_up(t, "n", Some(P), X, &[bitmap(P, true)])).is_empty());
-        let mixed = [bitmap(P, false), bitmap(X, true), bitmap("strongroom:w:p", true)];
-        assert_eq!(built(&|t| keep_only(t, "n", ("v", "x"), &mixed)), built(&|t| t.remove_bitmap("n", P)));
+        let mixed = [bitmap(P, false), bitmap(X, true), bitmap("strongroom:w:p:d", true)];
+        assert_eq!(built(&|t| keep_only(t, "n", ("v", X), &mixed)), built(&|t| t.remove_bitmap("n", P)));
     }
 }

@@ -1,8 +1,8 @@
 //! What is ours inside a QEMU, told by name alone: a process that finds it after a crash knows nothing else.
 //!
 //! Nodes and exports begin with `strongroom-`; QEMU allows node names 31 characters, hence numbers instead of
-//! disk ids. Bitmaps are `strongroom:<vault>:<point>`: they outlive QEMU inside images, so the name says whose
-//! chain they belong to.
+//! disk ids. Bitmaps are `strongroom:<vault>:<point>:<disk>`: they outlive QEMU inside images, so the name says
+//! whose chain they belong to, and of which disk: images can be swapped, copied or attached elsewhere.
 //!
 //! Marks are empty `null-co` nodes. They are set before an act that must be taken back and removed after
 //! it was, so that a crash in between leaves the one bit that QEMU itself does not keep: *we* did this. A
@@ -61,8 +61,8 @@ pub(super) fn bitmap_prefix(vault: &str) -> String {
     format!("strongroom:{vault}:")
 }
 
-pub(super) fn bitmap(vault: &str, point: &str) -> String {
-    format!("strongroom:{vault}:{point}")
+pub(super) fn bitmap(vault: &str, point: &str, disk: &str) -> String {
+    format!("strongroom:{vault}:{point}:{disk}")
 }
 
 /// Sets a mark.

@@ -237,12 +237,8 @@ impl Owner {
             let there = nodes.of(node);
             match outcome {
                 Outcome::Committed => {
-                    bitmaps::keep_only(
-                        &mut transaction,
-                        node,
-                        (&self.request.vault, &self.request.point),
-                        &there,
-                    );
+                    let kept = (&*self.request.vault, &*prepared.bitmap);
+                    bitmaps::keep_only(&mut transaction, node, kept, &there);
                 }
                 Outcome::Abandoned => {
                     bitmaps::give_up(

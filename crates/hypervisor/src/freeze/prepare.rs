@@ -140,13 +140,14 @@ pub(super) async fn decide_tracking(
         return Err(Error::new(ErrorKind::Invalid, "freeze a machine without writable disks"));
     }
     let nodes = NodeBitmaps::read(qmp).await?;
-    let new = names::bitmap(&request.vault, &request.point);
     let mut transaction = Transaction::new();
     let mut prepared = Vec::with_capacity(disks.len());
     for (index, disk) in disks.iter().enumerate() {
         let there = nodes.of(&disk.node);
+        let new = names::bitmap(&request.vault, &request.point, &disk.id);
         let wanted = Wanted {
             vault: &request.vault,
+            disk: &disk.id,
             parent: request.parent.as_deref(),
             parent_size: request.parent_disks.get(&disk.id).copied(),
             size: disk.size,
@@ -164,7 +165,7 @@ pub(super) async fn decide_tracking(
         if folded.as_ref() != Some(&new) && there.iter().any(|bitmap| bitmap.name == new) {
             transaction.remove_bitmap(&disk.node, &new);
         }
-        prepared.push(Prepared { index, disk: disk.clone(), tracking, bitmap: new.clone() });
+        prepared.push(Prepared { index, disk: disk.clone(), tracking, bitmap: new });
     }
     let folded = transaction.run(qmp).await;
     folded.map_err(|error| error.within("settle the records of changes of an earlier attempt"))?;

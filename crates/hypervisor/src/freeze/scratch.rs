@@ -6,11 +6,15 @@
 use crate::qmp::Peer;
 use crate::{Error, ErrorKind, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions};
+use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
 use std::path::{Path, PathBuf};
 
 const PREFIX: &str = "strongroom-";
 const LOCK: &str = "lock";
+const SOCKET: &str = "nbd.sock";
+/// What the lock holds, so that it is known for ours.
+const LOCK_TEXT: &[u8] = b"strongroom freeze\n";
 
 /// `sockaddr_un` holds 108 bytes with the final zero.
 const SOCKET_PATH_BYTES_MAX: usize = 107;
@@ -30,7 +34,7 @@ impl RunFolder {
             .map_err(|e| Error::io(format!("find the scratch folder {}", scratch.display()), e))?;
         let path = scratch.join(format!("{PREFIX}{point}"));
         let context = || format!("make the folder {}", path.display());
-        if path.join("nbd.sock").as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        if path.join(SOCKET).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let text =
                 format!("{}: too long a path for a socket; choose a shorter scratch folder", context());
             return Err(Error::new(ErrorKind::Invalid, text));
@@ -39,7 +43,8 @@ impl RunFolder {
         // CRASH: leaves an empty hidden folder, which only the same point's next attempt would meet.
         let _ = fs::remove_dir_all(&hidden);
         DirBuilder::new().mode(0o700).create(&hidden).map_err(|e| Error::io(context(), e))?;
-        let lock = new_file(&hidden.join(LOCK)).map_err(|e| Error::io(context(), e))?;
+        let mut lock = new_file(&hidden.join(LOCK)).map_err(|e| Error::io(context(), e))?;
+        lock.write_all(LOCK_TEXT).map_err(|e| Error::io(context(), e))?;
         lock.try_lock().map_err(|e| Error::io(context(), e.into()))?;
         if let Err(error) = fs::rename(&hidden, &path) {
             let _ = fs::remove_dir_all(&hidden);
@@ -61,7 +66,7 @@ impl RunFolder {
 
     /// Where QEMU is to listen.
     pub(super) fn socket(&self) -> PathBuf {
-        self.path.join("nbd.sock")
+        self.path.join(SOCKET)
     }
 
     /// Removes it with all it holds.
@@ -100,12 +105,23 @@ pub(super) fn sweep(scratch: &Path) {
     let named = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
     };
-    for folder in folders.filter(named) {
+    for folder in folders.filter(named).filter(|folder| holds_only_ours(folder)) {
         let Ok(lock) = File::open(folder.join(LOCK)) else { continue };
         if lock.try_lock().is_ok() {
             let _ = fs::remove_dir_all(&folder); // the next sweep tries again
         }
     }
+}
+
+/// Somebody else's folder may be called like ours: only one that holds our mark, and nothing that we do not
+/// make, is ours to remove.
+fn holds_only_ours(folder: &Path) -> bool {
+    let ours = |name: &str| {
+        name == LOCK || name == SOCKET || (name.starts_with("disk-") && name.ends_with(".scratch"))
+    };
+    let Ok(entries) = fs::read_dir(folder) else { return false };
+    let only_ours = entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(ours));
+    only_ours && fs::read(folder.join(LOCK)).is_ok_and(|bytes| bytes == LOCK_TEXT)
 }
 
 #[cfg(test)]
@@ -128,6 +144,12 @@ mod tests {
         sweep(scratch.path());
         assert!(file.exists());
         assert!(RunFolder::create(scratch.path(), "p1", me(scratch.path())).is_err());
+        let foreign = scratch.path().join("strongroom-mydata");
+        fs::create_dir(&foreign).unwrap();
+        fs::write(foreign.join(LOCK), "").unwrap();
+        sweep(scratch.path());
+        assert!(foreign.exists(), "a folder that is only called like ours stays");
+        fs::remove_dir_all(&foreign).unwrap();
         drop(folder); // as a killed process would
         assert!(!is_held(&file));
         sweep(scratch.path());

@@ -62,18 +62,19 @@ async fn full_and_incremental_points_equal_the_paused_disks() -> Result<()> {
     let first = as_parent(&full);
     full.release(Outcome::Committed).await?;
     guest.assert_untouched()?;
-    let chain = |point: &str| format!("strongroom:{}:{point}", crate::guest::VAULT);
+    let of = |point: &str, disk: &str| format!("strongroom:{}:{point}:d-{disk}", crate::guest::VAULT);
+    let chain = |point: &str| of(point, "disk0");
     assert_eq!(guest.bitmaps("disk0")?.into_iter().collect::<Vec<_>>(), [(chain("point-1"), true)]);
 
     // An incremental that nobody commits.
     let (abandoned, _) =
         freeze_paused(&guest, &machine, guest.request_after("point-2", Some(first.clone()))).await?;
-    assert_eq!(abandoned.disks()[1].bitmap.as_deref(), Some(chain("point-1").as_str()));
+    assert_eq!(abandoned.disks()[1].bitmap, Some(of("point-1", "disk1")));
     guest.write(3)?;
     abandoned.check().await?;
     abandoned.release(Outcome::Abandoned).await?;
     guest.assert_untouched()?;
-    assert_eq!(guest.bitmaps("disk1")?.into_iter().collect::<Vec<_>>(), [(chain("point-1"), true)]);
+    assert_eq!(guest.bitmaps("disk1")?.into_iter().collect::<Vec<_>>(), [(of("point-1", "disk1"), true)]);
 
     // The next holds what both missed, and little else.
     guest.write(4)?;

@@ -35,7 +35,7 @@ async fn a_process_that_dies_after_any_command_leaves_nothing_for_long() -> Resu
         next.release(Outcome::Abandoned).await?;
         guest.assert_untouched()?;
         let bitmaps: Vec<(String, bool)> = guest.bitmaps("disk0")?.into_iter().collect();
-        assert_eq!(bitmaps, [(format!("strongroom:{VAULT}:p0"), true)], "after {commands} commands");
+        assert_eq!(bitmaps, [(format!("strongroom:{VAULT}:p0:d-disk0"), true)], "after {commands} commands");
         if whole {
             survived = commands;
             break;
@@ -190,7 +190,10 @@ async fn stays_paused(guest: &Guest, machine: &Machine) -> Result<()> {
     assert!(next.disks().iter().all(|disk| disk.tracking.bitmap().is_some()), "{:?}", next.disks());
     next.release(Outcome::Committed).await?;
     let names: Vec<String> = guest.bitmaps("disk0")?.into_keys().collect();
-    assert_eq!(names, [format!("strongroom:{VAULT}:later"), "strongroom:other:first".to_owned()]);
+    assert_eq!(
+        names,
+        [format!("strongroom:{VAULT}:later:d-disk0"), "strongroom:other:first:d-disk0".to_owned()]
+    );
     let missing =
         FreezeRequest { scratch: Path::new("/nonexistent").to_owned(), ..guest.request("lost", None) };
     let error = machine.freeze(missing).await.expect_err("there is no such folder");

@@ -27,6 +27,8 @@ pub(crate) struct Known {
     runs: Vec<Run>,
     /// What the log said when the session began.
     state: State,
+    /// Packs that somebody means to delete, or meant to and died: a commit that uses them would be refused.
+    intended: BTreeSet<PackId>,
     /// Packs of other sessions that were found to hold something. A commit names them.
     used: Mutex<BTreeSet<PackId>>,
     // Sixteen shards, so that compressing threads do not wait for one another.
@@ -34,9 +36,9 @@ pub(crate) struct Known {
 }
 
 impl Known {
-    /// Starts from the runs there are and what the log says.
-    pub(crate) fn new(runs: Vec<Run>, state: State) -> Self {
-        Self { runs, state, used: Mutex::default(), fresh: Default::default() }
+    /// Starts from the runs there are, what the log says, and the intents to delete.
+    pub(crate) fn new(runs: Vec<Run>, state: State, intended: BTreeSet<PackId>) -> Self {
+        Self { runs, state, intended, used: Mutex::default(), fresh: Default::default() }
     }
 
     fn shard(&self, id: &ChunkId) -> &RwLock<HashMap<ChunkId, Location>> {
@@ -47,7 +49,7 @@ impl Known {
     pub(crate) fn get(&self, id: &ChunkId) -> Option<Location> {
         let fresh = self.shard(id).read().expect("no holder panics").get(id).copied();
         fresh.or_else(|| {
-            let usable = |at: &Location| self.state.is_usable(&at.pack);
+            let usable = |at: &Location| self.state.is_usable(&at.pack) && !self.intended.contains(&at.pack);
             let found = self.runs.iter().find_map(|run| run.get(id).filter(usable))?;
             self.used.lock().expect("no holder panics").insert(found.pack);
             Some(found)

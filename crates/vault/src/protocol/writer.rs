@@ -8,7 +8,7 @@
 //! Packs and index runs are durable before the first step. CRASH: before the append, a reference without a
 //! commit: it holds its packs until the session is aborted. After it, a point.
 
-use super::{Record, Refusal, Rules, State};
+use super::{Record, Refusal, Rules, SessionState, State};
 use crate::{PackId, PointId, SessionId};
 use std::collections::BTreeSet;
 
@@ -118,6 +118,8 @@ impl Writer {
                     Step::Intents
                 }
             }
+            // Only this writer commits this session: a commit that stands is its own, whose answer was lost.
+            (Step::Log, WriterSees::Log(state)) if self.has_committed(state) => Step::Done,
             (Step::Log, WriterSees::Log(state)) => match state.clone().apply(&self.record(), rules) {
                 Ok(()) => Step::Append,
                 Err(refusal) => refused(refusal),
@@ -126,6 +128,11 @@ impl Writer {
             (Step::Append, WriterSees::Appended(false)) => Step::Log,
             (step, seen) => unreachable!("at {step:?} nobody sees {seen:?}"),
         };
+    }
+
+    fn has_committed(&self, state: &State) -> bool {
+        state.sessions.get(&self.wants.session) == Some(&SessionState::Committed)
+            && state.points.contains_key(&self.wants.point)
     }
 
     fn record(&self) -> Record {

@@ -106,7 +106,9 @@ async fn a_run_that_would_delete_too_much_stops() {
     let careful = CollectOptions { share_max: 0.5, ..at_once() };
     let plan = vault.plan_collection(&careful).await.expect("plan");
     assert_eq!((plan.purge.len(), plan.garbage.len()), (1, 2));
-    assert_eq!(vault.collect(&careful).await.expect_err("too much").kind(), ErrorKind::Invalid);
+    assert_eq!(vault.collect(&careful).await.expect_err("too much").kind(), ErrorKind::TooMuch);
+    assert_eq!(vault.deleted_points().await.expect("list").len(), 1, "nothing was purged before it stopped");
+    vault.undelete_point(point.id, now()).await.expect("it can still be had back");
 }
 
 #[tokio::test]

@@ -23,11 +23,23 @@ pub(crate) struct CutStore {
     writes_left: AtomicI64,
     last_lands: bool,
     loses_puts: bool,
+    answers_are_lost: bool,
 }
 
 impl CutStore {
     pub(crate) fn new(inner: Arc<InMemory>, writes: i64, last_lands: bool) -> Self {
-        Self { inner, writes_left: AtomicI64::new(writes), last_lands, loses_puts: false }
+        Self {
+            inner,
+            writes_left: AtomicI64::new(writes),
+            last_lands,
+            loses_puts: false,
+            answers_are_lost: false,
+        }
+    }
+
+    /// Every put lands, its answer is lost, and the layer that tries again finds the name taken.
+    fn losing_every_answer(self) -> Self {
+        Self { answers_are_lost: true, ..self }
     }
 
     /// Says of every write that it was made, and makes none.
@@ -55,6 +67,9 @@ impl ObjectStore for CutStore {
         }
         if self.loses_puts {
             return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        }
+        if self.answers_are_lost {
+            self.inner.put_opts(location, payload.clone(), opts.clone()).await?;
         }
         self.inner.put_opts(location, payload, opts).await
     }
@@ -130,6 +145,8 @@ async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
         for point in &listed {
             restore(&after, point).await.expect("whatever is listed restores");
         }
+        let at_once_after = back_up(&after, &disk, None).await.expect("a backup goes through at once");
+        assert!(restore(&after, &at_once_after).await.expect("restore") == disk.bytes());
         after.collect(&at_once()).await.expect("what the crash left is collected");
         for (point, bytes) in &acknowledged {
             assert!(restore(&after, point).await.expect("restore") == *bytes, "budget {budget}, collected");
@@ -142,4 +159,19 @@ async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
         }
     }
     assert!(finished_once);
+}
+
+#[tokio::test]
+async fn a_put_that_finds_itself_in_the_way_has_succeeded() {
+    let inner = Arc::new(InMemory::new());
+    let store = CutStore::new(inner, i64::MAX, false).losing_every_answer();
+    let (holder, id) = (KeyFile::generate(), VaultId(Uuid::new_v4()));
+    let store = Store::new(Arc::new(store), "forgetful");
+    let vault = Arc::new(Vault::create(store, id, now(), &holder).await.expect("create"));
+    let disk = MemoryDisk::from(noise(1, 5 * CHUNK_BYTES));
+    let first = back_up(&vault, &disk, None).await.expect("backup");
+    vault.delete_point(first.id, now()).await.expect("delete");
+    let second = back_up(&vault, &disk, None).await.expect("backup");
+    vault.collect(&at_once()).await.expect("collect");
+    assert!(restore(&vault, &second).await.expect("restore") == disk.bytes());
 }

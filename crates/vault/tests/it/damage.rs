@@ -72,3 +72,23 @@ async fn a_missing_pack_is_named() {
     assert_eq!(error.kind(), block::ErrorKind::Corrupt);
     assert!(error.to_string().contains("packs/"), "{error}");
 }
+
+#[tokio::test]
+async fn a_damaged_point_hides_no_other() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (vault, holder) = create(folder.path()).await;
+    let disk = MemoryDisk::from(noise(1, CHUNK_BYTES));
+    let first = back_up(&vault, &disk, None).await.expect("backup");
+    let second = back_up(&vault, &disk, None).await.expect("backup");
+    let path = folder.path().join(format!("points/{}/{}", first.machine, first.id));
+    std::fs::write(&path, b"rotten").expect("write");
+    let vault =
+        Arc::new(Vault::open(Store::local(folder.path()).expect("store"), &holder).await.expect("open"));
+    let survey = vault.survey(None).await.expect("survey");
+    assert_eq!(survey.points.iter().map(|point| point.id).collect::<Vec<_>>(), [second.id]);
+    assert_eq!(survey.damage.len(), 1);
+    assert!(vault.points().await.is_err(), "whoever wants all of them is told");
+    assert!(restore(&vault, &survey.points[0]).await.expect("restore") == disk.bytes());
+    std::fs::remove_file(&path).expect("remove");
+    assert_eq!(vault.survey(None).await.expect("survey").damage.len(), 1, "a lost one is damage too");
+}
