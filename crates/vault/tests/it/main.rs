@@ -10,4 +10,5 @@ mod open;
 mod probe;
 mod requests;
 mod round_trip;
+mod stores;
 mod verify;
