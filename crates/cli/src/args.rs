@@ -1,16 +1,26 @@
 //! The command line.
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
 use std::path::PathBuf;
+use vault::StoreAddress;
 
 const EXIT_CODES: &str = "\
 Exit codes:
   0  done                          5  the machine or store cannot be reached; try again later
-  1  failed for another reason     6  the key is missing or wrong
+  1  failed for another reason     6  the key or credentials are missing or wrong
   2  the command line is wrong     7  stored data is damaged
   3  no such vault, point, disk    8  made by a newer version, or QEMU is too old
      or machine                    9  no room left
   4  it exists already             130  interrupted";
+
+/// How a place of a vault is called.
+const LOCATION: &str = "URL|DIR";
+
+/// Reads where a vault is.
+fn location() -> impl TypedValueParser<Value = StoreAddress> {
+    OsStringValueParser::new().try_map(StoreAddress::parse)
+}
 
 /// Protects virtual machines: backs them up while they run, and brings them back.
 #[derive(Debug, Parser)]
@@ -57,9 +67,9 @@ pub(crate) enum Command {
 /// Which vault, and the key that opens it.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct VaultArgs {
-    /// The vault's directory.
-    #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
-    pub(crate) vault: PathBuf,
+    /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
+    #[arg(long, env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
+    pub(crate) vault: StoreAddress,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
 }
@@ -92,11 +102,12 @@ pub(crate) struct WhichKey {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum VaultCommand {
-    /// Create a vault in an empty or new directory, and its key outside of it.
+    /// Create a vault in an empty place, and its key outside of it.
     Create {
-        /// Where; made if it does not exist.
-        #[arg(value_name = "DIR")]
-        directory: PathBuf,
+        /// Where: a directory, which is made if it does not exist, s3://BUCKET/PREFIX or
+        /// azure://ACCOUNT/CONTAINER/PREFIX.
+        #[arg(value_name = LOCATION, value_parser = location())]
+        location: StoreAddress,
         /// Where to write its key file [env: STRONGROOM_KEY_FILE] [default: ~/.config/strongroom/keys/ID.key].
         #[arg(long, value_name = "FILE")]
         key_file: Option<PathBuf>,
@@ -133,9 +144,9 @@ pub(crate) enum VaultCommand {
     },
     /// Show a vault: its format, size, and points per machine.
     Show {
-        /// The vault's directory.
-        #[arg(env = "STRONGROOM_VAULT", value_name = "DIR")]
-        directory: PathBuf,
+        /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
+        #[arg(env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
+        location: StoreAddress,
         #[command(flatten)]
         key: KeyArgs,
     },
@@ -146,9 +157,9 @@ pub(crate) enum VaultCommand {
 pub(crate) enum KeyCommand {
     /// List who can open a vault. Needs no key.
     List {
-        /// The vault's directory.
-        #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
-        vault: PathBuf,
+        /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
+        #[arg(long, env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
+        vault: StoreAddress,
     },
     /// Let another key open a vault.
     Add {
@@ -178,9 +189,9 @@ pub(crate) enum KeyCommand {
     },
     /// Make a new key file with the recovery key, because the old one is lost.
     Recover {
-        /// The vault's directory.
-        #[arg(long, env = "STRONGROOM_VAULT", value_name = "DIR")]
-        vault: PathBuf,
+        /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
+        #[arg(long, env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
+        vault: StoreAddress,
         /// A file with the recovery key; it is asked for otherwise.
         #[arg(long, value_name = "FILE")]
         recovery_key_file: Option<PathBuf>,

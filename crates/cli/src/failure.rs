@@ -106,7 +106,7 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
     match kind {
         Kind::Invalid => (Class::Usage, ""),
         Kind::NotFound => {
-            (Class::NotFound, "check the path; `strongroom vault create DIR` makes a new vault")
+            (Class::NotFound, "check the address; `strongroom vault create URL|DIR` makes a new vault")
         }
         Kind::AlreadyExists => (Class::Exists, "choose another, empty place"),
         Kind::Key => (
@@ -114,6 +114,9 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
             "give the vault's own key with --key-file FILE, or a passphrase or recovery key of it; \
              `strongroom key list` shows what opens it",
         ),
+        Kind::Denied => {
+            (Class::Key, "set the store's credentials, AWS_… or AZURE_…; docs/cli.md says which there are")
+        }
         Kind::Unsupported => (Class::Unsupported, "use a newer strongroom"),
         Kind::Corrupt => {
             (Class::Corrupt, "keep the vault as it is; other points may be whole: restore one of those")

@@ -5,29 +5,30 @@ use crate::failure::Told;
 use crate::keys::{self, FoundKey};
 use anyhow::{Context, Result};
 use hypervisor::MachineAddress;
-use std::path::{Path, PathBuf};
+use std::ffi::OsString;
+use std::path::PathBuf;
 use std::sync::Arc;
-use vault::{DiskRecord, Holders, Point, Store, Survey, Vault, VaultId};
+use vault::{DiskRecord, Holders, Point, Store, StoreAddress, StoreSettings, Survey, Vault, VaultId};
 
 /// Opens a vault.
 pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
     vault_at(&args.vault, &args.key).await
 }
 
-/// Opens the vault in a directory.
-pub(crate) async fn vault_at(directory: &Path, key: &KeyArgs) -> Result<Arc<Vault>> {
-    let (store, id) = store_of(directory).await?;
-    let holder = keys::find(&key.which, &store, id).await.with_context(|| opening(directory))?;
+/// Opens the vault at a location.
+pub(crate) async fn vault_at(location: &StoreAddress, key: &KeyArgs) -> Result<Arc<Vault>> {
+    let (store, id) = store_of(location).await?;
+    let holder = keys::find(&key.which, &store, id).await.with_context(|| opening(location))?;
     let opened = match key.keyring {
         None => Vault::open(store, &*holder.key).await,
         Some(number) => Vault::open_with_keyring(store, &*holder.key, number).await,
     };
-    opened.map(Arc::new).map_err(|error| not_opened(error, directory, &holder))
+    opened.map(Arc::new).map_err(|error| not_opened(error, location, &holder))
 }
 
 /// Opens the holders of a vault's keys, to change them; `holder` lives as long.
 pub(crate) async fn holders<'k>(
-    directory: &Path,
+    location: &StoreAddress,
     store: Store,
     holder: &'k FoundKey,
     keyring: Option<u32>,
@@ -36,22 +37,30 @@ pub(crate) async fn holders<'k>(
         None => Holders::open(store, &*holder.key).await,
         Some(number) => Holders::open_keyring(store, &*holder.key, number).await,
     };
-    opened.map_err(|error| not_opened(error, directory, holder))
+    opened.map_err(|error| not_opened(error, location, holder))
 }
 
-/// The store in a directory, and the id of the vault in it.
-pub(crate) async fn store_of(directory: &Path) -> Result<(Store, VaultId)> {
-    let store = Store::local(directory).with_context(|| opening(directory))?;
-    let info = Vault::info_of(&store).await.with_context(|| opening(directory))?;
+/// Opens the store at a location, with the credentials that the environment holds.
+pub(crate) async fn store(location: &StoreAddress) -> vault::Result<Store> {
+    let text =
+        |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
+    let settings: StoreSettings = std::env::vars_os().filter_map(text).collect();
+    Store::open(location, &settings).await
+}
+
+/// The store at a location, and the id of the vault in it.
+pub(crate) async fn store_of(location: &StoreAddress) -> Result<(Store, VaultId)> {
+    let store = store(location).await.with_context(|| opening(location))?;
+    let info = Vault::info_of(&store).await.with_context(|| opening(location))?;
     Ok((store, info.id))
 }
 
-fn opening(directory: &Path) -> String {
-    format!("open the vault {}", directory.display())
+fn opening(location: &StoreAddress) -> String {
+    format!("open the vault {location}")
 }
 
-fn not_opened(error: vault::Error, directory: &Path, holder: &FoundKey) -> anyhow::Error {
-    keyring_fault(error, format!("{} with {}", opening(directory), holder.shown))
+fn not_opened(error: vault::Error, location: &StoreAddress, holder: &FoundKey) -> anyhow::Error {
+    keyring_fault(error, format!("{} with {}", opening(location), holder.shown))
 }
 
 /// What to do about a damaged keyring is not what to do about other damage.

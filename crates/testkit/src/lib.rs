@@ -1,4 +1,5 @@
-//! Development only: builds and runs real guests, and judges what was made of their disks.
+//! Development only: builds and runs real guests, and judges what was made of their disks; runs real object
+//! stores ([`StoreServer`]).
 //!
 //! A guest is a Debian kernel with a small tree in memory (busybox, the real QEMU guest agent, a real
 //! PostgreSQL, our freeze hook) and two disks: `data0` (ext4, with the database) and `data1` (xfs). It is
@@ -57,6 +58,7 @@ mod packages;
 mod probe;
 mod progress;
 mod stage;
+mod store_server;
 mod tree;
 mod wait;
 
@@ -69,3 +71,4 @@ pub use launch::{GuestDisk, MachineOptions};
 pub use machine::GuestMachine;
 pub use monitor::Monitor;
 pub use progress::{Progress, to_stderr};
+pub use store_server::{StoreKind, StoreServer};

@@ -13,6 +13,8 @@ pub enum ErrorKind {
     AlreadyExists,
     /// The key is missing, or is not this vault's. Retrying helps with the right key.
     Key,
+    /// The store refuses these credentials, or there are none. Retrying helps with other ones.
+    Denied,
     /// The vault was made by a newer version. Retrying helps with a newer program.
     Unsupported,
     /// An object is not what was once written. Retrying never helps; another copy may.
@@ -84,9 +86,11 @@ impl From<Error> for block::Error {
             ErrorKind::Corrupt => block::ErrorKind::Corrupt,
             ErrorKind::NoSpace => block::ErrorKind::NoSpace,
             ErrorKind::Store | ErrorKind::Conflict => block::ErrorKind::Unreachable,
-            ErrorKind::AlreadyExists | ErrorKind::Key | ErrorKind::Unsupported | ErrorKind::TooMuch => {
-                block::ErrorKind::Io
-            }
+            ErrorKind::AlreadyExists
+            | ErrorKind::Key
+            | ErrorKind::Denied
+            | ErrorKind::Unsupported
+            | ErrorKind::TooMuch => block::ErrorKind::Io,
         };
         block::Error::caused(kind, error.to_string(), error)
     }

@@ -2,11 +2,11 @@
 //! encrypted, incremental for ever, readable with nothing but the objects and the key.
 //!
 //! **Called by** `mover` and the command line. **Calls** `block` (a disk in a point is a
-//! [`block::BlockSource`]) and the object-store library, which only `store.rs` names. It knows no
+//! [`block::BlockSource`]) and the object-store library, which only `store/` names. It knows no
 //! machine, no policy, no protocol and no SQL: what a point says of its machine is opaque here.
 //!
-//! Reading order: [`Vault`] (`vault.rs`: create, open, list) → [`Session`] (`session.rs`: the write
-//! path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
+//! Reading order: [`Store`] (`store/`: where objects lie) → [`Vault`] (`vault.rs`: create, open, list) →
+//! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
 //! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs`
 //! (deleting). `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
@@ -69,6 +69,6 @@ pub use map::{DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use session::{Base, Session, StoredBatch, Written};
-pub use store::Store;
+pub use store::{ProbeReport, Store, StoreAddress, StoreSettings, Verdict};
 pub use vault::{Survey, Vault, VaultInfo};
 pub use verify::{Damage, DamagedPoint, Verified, scrub};

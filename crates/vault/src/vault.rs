@@ -83,17 +83,21 @@ impl Vault {
     /// The keyring is put first: `vault.json` is what makes a vault, and it must never stand there
     /// without its keys. CRASH: leaves a keyring without a vault; creating again is refused until the
     /// folder is emptied. An error of the last put may hide that it landed: then the vault is there, whole.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if the store is not empty, `Invalid` if [`Store::probe`] finds it unfit.
     pub async fn create_with(
         store: Store,
         id: VaultId,
         created: Timestamp,
         holders: &[NewHolder<'_>],
     ) -> Result<Self> {
-        if let Some((name, _)) = store.list("").await?.first() {
+        if let Some(name) = store.any(|name| !name.starts_with("probe/")).await? {
             let context =
                 format!("{} is not empty (it holds {name}): a vault needs an empty place", store.shown());
             return Err(Error::new(ErrorKind::AlreadyExists, context));
         }
+        store.probe(id.0, created).await?.require_shared(&store)?;
         let info = VaultInfo {
             kind: "strongroom-vault".into(),
             format: FORMAT_VERSION,

@@ -8,7 +8,7 @@ use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
 use vault::{
     ErrorKind, Holder, HolderId, Holders, KeyFile, KeyProvider, NewHolder, Passphrase, RecoveryKey, Rotation,
-    Store,
+    Store, StoreAddress,
 };
 
 pub(crate) async fn run(format: OutputFormat, command: KeyCommand) -> Result<()> {
@@ -22,16 +22,16 @@ pub(crate) async fn run(format: OutputFormat, command: KeyCommand) -> Result<()>
                 Some(path) => keys::recovery_key_in(path),
                 None => keys::ask_recovery_key(),
             };
-            let key = key.with_context(|| format!("recover the vault {}", vault.display()))?;
+            let key = key.with_context(|| format!("recover the vault {}", vault))?;
             recover(format, &vault, (&key, keyring), new_key_file.as_deref()).await
         }
     }
 }
 
-async fn list(format: OutputFormat, directory: &Path) -> Result<()> {
-    let (store, _) = open::store_of(directory).await?;
+async fn list(format: OutputFormat, location: &StoreAddress) -> Result<()> {
+    let (store, _) = open::store_of(location).await?;
     let listed = Holders::list(&store).await;
-    let doing = || format!("list who can open the vault {}", directory.display());
+    let doing = || format!("list who can open the vault {}", location);
     let (keyring, holders) = listed.map_err(|error| open::keyring_fault(error, doing()))?;
     let value = serde_json::json!({ "keyring": keyring, "holders": holders });
     output::print(format, &value, || {
@@ -59,7 +59,7 @@ async fn add(format: OutputFormat, args: &VaultArgs, new: &NewKeyArgs, label: St
     let (store, id) = open::store_of(&args.vault).await?;
     let found = keys::find(&args.key.which, &store, id).await?;
     let mut holders = open::holders(&args.vault, store.clone(), &found, args.key.keyring).await?;
-    let context = || format!("add a key to the vault {}", args.vault.display());
+    let context = || format!("add a key to the vault {}", args.vault);
     let made = if let Some(path) = &new.new_key_file {
         let key = KeyFile::generate();
         key.write(path, id).with_context(context)?;
@@ -181,15 +181,15 @@ async fn rotate(format: OutputFormat, args: &VaultArgs) -> Result<()> {
 
 async fn recover(
     format: OutputFormat,
-    directory: &Path,
+    location: &StoreAddress,
     (key, keyring): (&FoundKey, Option<u32>),
     named: Option<&Path>,
 ) -> Result<()> {
-    let (store, id) = open::store_of(directory).await?;
-    let mut holders = open::holders(directory, store.clone(), key, keyring).await?;
+    let (store, id) = open::store_of(location).await?;
+    let mut holders = open::holders(location, store.clone(), key, keyring).await?;
     let path = keys::new_key_file(named, id)?;
     let file = KeyFile::generate();
-    file.write(&path, id).with_context(|| format!("recover the vault {}", directory.display()))?;
+    file.write(&path, id).with_context(|| format!("recover the vault {}", location))?;
     let made = Made { key: Box::new(file), file: Some(path.clone()), recovery: None };
     let holder = add_made(&store, &mut holders, &made, "recovered".into()).await?;
     let value = serde_json::json!({ "keyring": holders.keyring(), "holder": holder, "key_file": path });

@@ -7,14 +7,16 @@ use jiff::SignedDuration;
 use std::collections::BTreeMap;
 use std::path::Path;
 use uuid::Uuid;
-use vault::{CollectOptions, ErrorKind, KeyFile, NewHolder, RecoveryKey, Store, Vault, VaultId};
+use vault::{
+    CollectOptions, ErrorKind, KeyFile, NewHolder, RecoveryKey, Store, StoreAddress, Vault, VaultId,
+};
 
 pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<()> {
     match command {
-        VaultCommand::Create { directory, key_file, no_recovery_key } => {
-            create(format, &directory, key_file.as_deref(), no_recovery_key).await
+        VaultCommand::Create { location, key_file, no_recovery_key } => {
+            create(format, &location, key_file.as_deref(), no_recovery_key).await
         }
-        VaultCommand::Show { directory, key } => show(format, &directory, &key).await,
+        VaultCommand::Show { location, key } => show(format, &location, &key).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
@@ -28,15 +30,17 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
 
 async fn create(
     format: OutputFormat,
-    directory: &Path,
+    location: &StoreAddress,
     key_file: Option<&Path>,
     no_recovery_key: bool,
 ) -> Result<()> {
-    let context = || format!("create a vault in {}", directory.display());
-    if !directory.is_dir() {
+    let context = || format!("create a vault in {location}");
+    if let StoreAddress::Directory(directory) = location
+        && !directory.is_dir()
+    {
         std::fs::create_dir(directory).with_context(context)?;
     }
-    let store = Store::local(directory).with_context(context)?;
+    let store = open::store(location).await.with_context(context)?;
     let (id, created) = (VaultId(Uuid::new_v4()), super::now());
     let key_path = keys::new_key_file(keys::named_key_file(key_file).as_deref(), id)?;
     // The key first: a vault whose key was lost in a crash would be of no use.
@@ -53,14 +57,14 @@ async fn create(
     let recovery = recovery.map(|key| key.to_text());
     let value = serde_json::json!({
         "id": vault.id(),
-        "directory": directory,
+        "location": location.to_string(),
         "key_file": key_path,
         "recovery_key": recovery.as_deref(),
     });
     output::print(format, &value, || {
         let mut facts = vec![
             ("Vault", vault.id().to_string()),
-            ("Directory", directory.display().to_string()),
+            ("Location", location.to_string()),
             ("Key file", key_path.display().to_string()),
         ];
         facts.extend(recovery.iter().map(|text| ("Recovery key", text.to_string())));
@@ -78,7 +82,7 @@ async fn create(
 async fn may_exist(store: &Store, id: VaultId) -> bool {
     match Vault::info_of(store).await {
         Ok(info) => info.id == id,
-        Err(error) => error.kind() == ErrorKind::Store,
+        Err(error) => matches!(error.kind(), ErrorKind::Store | ErrorKind::Denied),
     }
 }
 
@@ -121,8 +125,8 @@ async fn collect(
     Ok(())
 }
 
-async fn show(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs) -> Result<()> {
-    let vault = open::vault_at(directory, key).await?;
+async fn show(format: OutputFormat, location: &StoreAddress, key: &crate::args::KeyArgs) -> Result<()> {
+    let vault = open::vault_at(location, key).await?;
     let points = vault.points().await.context("list the vault's points")?;
     let (objects, bytes) = vault.usage().await.context("measure the vault")?;
     let mut machines: BTreeMap<&str, (&str, u64)> = BTreeMap::new();
@@ -133,7 +137,7 @@ async fn show(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs
     }
     let value = serde_json::json!({
         "id": vault.id(),
-        "directory": directory,
+        "location": location.to_string(),
         "format": vault.info().format,
         "created": vault.info().created,
         "chunk_bytes": vault.info().chunk_bytes,
@@ -148,7 +152,7 @@ async fn show(format: OutputFormat, directory: &Path, key: &crate::args::KeyArgs
     output::print(format, &value, || {
         let facts = output::facts(&[
             ("Vault", vault.id().to_string()),
-            ("Directory", directory.display().to_string()),
+            ("Location", location.to_string()),
             ("Format", vault.info().format.to_string()),
             ("Created", output::instant(vault.info().created)),
             ("Stored", format!("{} in {objects} objects", output::size(bytes))),

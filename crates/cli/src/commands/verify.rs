@@ -6,13 +6,13 @@ use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use mover::Progress;
-use vault::{Store, Verified};
+use vault::Verified;
 
 pub(crate) async fn run(format: OutputFormat, args: &VaultArgs, scrub: bool) -> Result<()> {
     let watch = Watch::new();
     let advance = |bytes| watch.show(Progress::Advance(bytes));
     let done = if scrub {
-        let store = Store::local(&args.vault).context("open the store")?;
+        let store = open::store(&args.vault).await.context("open the store")?;
         vault::Vault::info_of(&store).await.context("open the vault")?;
         vault::scrub(&store, &advance).await.context("scrub the vault")?
     } else {

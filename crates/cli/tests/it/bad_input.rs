@@ -20,15 +20,24 @@ const VAULTS: &[Case] = &[
     (
         "point list --vault {}/nowhere",
         NOT_FOUND,
-        &["open the vault {}/nowhere", "there is no directory", "try: check the path", "vault create DIR"],
+        &[
+            "open the vault {}/nowhere",
+            "there is no directory",
+            "try: check the address",
+            "vault create URL|DIR",
+        ],
     ),
     (
         "point list --vault {}/empty",
         NOT_FOUND,
-        &["open the vault {}/empty", "there is no vault", "vault create DIR"],
+        &["open the vault {}/empty", "there is no vault", "vault create URL|DIR"],
     ),
-    ("vault show {}/empty", NOT_FOUND, &["there is no vault in {}/empty", "vault create DIR"]),
-    ("backup {machine} --vault {}/empty", NOT_FOUND, &["there is no vault in {}/empty", "vault create DIR"]),
+    ("vault show {}/empty", NOT_FOUND, &["there is no vault in {}/empty", "vault create URL|DIR"]),
+    (
+        "backup {machine} --vault {}/empty",
+        NOT_FOUND,
+        &["there is no vault in {}/empty", "vault create URL|DIR"],
+    ),
     (
         "point list --vault {}/newer",
         UNSUPPORTED,

@@ -15,5 +15,6 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod stores;
 mod tmpfs;
 mod whole_life;

@@ -34,8 +34,11 @@ pub(crate) fn at_once() -> CollectOptions {
 }
 
 pub(crate) async fn create(folder: &Path) -> (Arc<Vault>, KeyFile) {
+    create_in(Store::local(folder).expect("store")).await
+}
+
+pub(crate) async fn create_in(store: Store) -> (Arc<Vault>, KeyFile) {
     let holder = KeyFile::generate();
-    let store = Store::local(folder).expect("store");
     let vault = Vault::create(store, VaultId(Uuid::new_v4()), now(), &holder).await.expect("create");
     (Arc::new(vault), holder)
 }

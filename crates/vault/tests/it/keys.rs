@@ -350,7 +350,7 @@ impl Room {
     }
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_change_that_is_cut_off_leaves_the_holders_from_before_or_after() {
     const BEFORE: [bool; 3] = [true, true, false];
     let cases = [
@@ -383,7 +383,7 @@ async fn a_change_that_is_cut_off_leaves_the_holders_from_before_or_after() {
 }
 
 /// A store that gives back something else than was put in it must not be told about as a success.
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_keyring_that_does_not_come_back_is_no_success() {
     let room = Room::new(Change::Rotate).await;
     let cut = CutStore::new(Arc::clone(&room.inner), 10, false).losing_every_put();
