@@ -169,11 +169,7 @@ async fn rotate(format: OutputFormat, args: &VaultArgs) -> Result<()> {
     output::print(format, &value, || {
         output::facts(&[("Epoch", epoch.to_string()), ("Keyring", holders.keyring().to_string())])
     })?;
-    if is_ours {
-        eprintln!(
-            "Programs that have the vault open must open it again to read what is written from now on."
-        );
-    } else {
+    if !is_ours {
         eprintln!("Somebody else rotated at the same time and was first: epoch {epoch} seals now.");
     }
     Ok(())

@@ -23,7 +23,7 @@ pub(crate) struct CutStore {
     inner: Arc<InMemory>,
     writes_left: Arc<AtomicI64>,
     last_lands: bool,
-    loses_puts: bool,
+    spoils_puts: bool,
     answers_are_lost: bool,
 }
 
@@ -33,7 +33,7 @@ impl CutStore {
             inner,
             writes_left: Arc::new(AtomicI64::new(writes)),
             last_lands,
-            loses_puts: false,
+            spoils_puts: false,
             answers_are_lost: false,
         }
     }
@@ -43,9 +43,9 @@ impl CutStore {
         Self { answers_are_lost: true, ..self }
     }
 
-    /// Says of every write that it was made, and makes none.
-    pub(crate) fn losing_every_put(self) -> Self {
-        Self { loses_puts: true, ..self }
+    /// Keeps something else than what is put: the fourth byte from the end is another.
+    pub(crate) fn spoiling_every_put(self) -> Self {
+        Self { spoils_puts: true, ..self }
     }
 }
 
@@ -69,8 +69,11 @@ impl ObjectStore for CutStore {
             }
             return Err(cut());
         }
-        if self.loses_puts {
-            return Ok(PutResult { e_tag: None, version: None, extensions: Default::default() });
+        if self.spoils_puts {
+            let mut bytes = payload.iter().flatten().copied().collect::<Vec<u8>>();
+            let at = bytes.len() - 4;
+            bytes[at] = if bytes[at] == b'0' { b'1' } else { b'0' };
+            return self.inner.put_opts(location, bytes.into(), opts).await;
         }
         if self.answers_are_lost {
             self.inner.put_opts(location, payload.clone(), opts.clone()).await?;
