@@ -87,7 +87,9 @@ impl Guest {
             let bitmaps = bitmaps(&nodes, disk)?;
             let right = match (&bitmaps[..], parent) {
                 ([], None) => true,
-                ([(name, recording)], Some(point)) => *recording && name.ends_with(id(point)?),
+                ([(name, recording)], Some(point)) => {
+                    *recording && name.ends_with(&format!("{}:d-{disk}", id(point)?))
+                }
                 _ => false,
             };
             ensure!(right, "records of changes of {disk}: {bitmaps:?}");
