@@ -17,7 +17,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     let whole: &[Step] = &[
         ("licences and sources", licences),
         ("documentation", documentation),
-        ("system packages", || testkit::ensure_packages(&testkit::to_stderr)),
+        ("system packages", system_packages),
         // Without lto and on the profile that the tests themselves use: the end-to-end tests run it.
         ("the program", || cargo(["build", "--package", "cli", "--quiet"])),
         // One crate after the other: guests under emulation want the cores for themselves.
@@ -34,6 +34,30 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         println!("== {name}: {:.1} s", begun.elapsed().as_secs_f64());
     }
     println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// What guests need, and what the S3 and Azure emulators are installed with.
+fn system_packages() -> Result<()> {
+    testkit::ensure_packages(&testkit::to_stderr)?;
+    let works = |program: &str, arguments: &[&str]| {
+        let run = std::process::Command::new(program).args(arguments).output();
+        run.is_ok_and(|output| output.status.success())
+    };
+    let mut missing = Vec::new();
+    if !works("python3", &["-c", "import venv, ensurepip"]) {
+        missing.push("python3-venv");
+    }
+    if !works("npm", &["--version"]) {
+        missing.push("npm");
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let mut install = std::process::Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
+    let status = install.env("DEBIAN_FRONTEND", "noninteractive").status().context("run apt-get")?;
+    anyhow::ensure!(status.success(), "install {} by hand", missing.join(" "));
     Ok(())
 }
 
