@@ -20,7 +20,8 @@
 //!   altered bytes are an error that names the object, never other data;
 //! - AES-GCM keys belong to one object, nonces are offsets within it: no pair is ever used twice;
 //! - memory does not grow with the disk: pieces in flight, two open packs and the uploads under way.
-//!   The index is the exception of this first cut: it is held in memory, 76 bytes a chunk.
+//!   The index is the exception: a session holds it in memory, 44 bytes for every chunk ever stored and 76
+//!   for each new one.
 //!
 //! | | backup | restore | delete, undelete | collect |
 //! |---|---|---|---|---|
