@@ -100,8 +100,8 @@ impl Session {
         vault.refresh_keys().await?;
         let told = vault.append_when_possible(Told::default(), &Record::Open { session: id }, now).await?;
         // After the log: whatever a run says of sessions committed by then is complete.
-        let (runs, intended) = (vault.read_index().await?, vault.read_intents().await?);
-        let known = Known::new(runs, told.state.clone(), intended);
+        let (index, intended) = (vault.read_index().await?, vault.read_intents().await?);
+        let known = Known::new(index, told.state.clone(), intended);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             inner: Arc::new(Inner {

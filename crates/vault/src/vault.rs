@@ -1,6 +1,6 @@
 //! A vault: created, opened, listed.
 
-use crate::index::{Location, RUN_BODY_BYTES_MAX, Run};
+use crate::index::{Index, Location, RUN_BODY_BYTES_MAX, Run};
 use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
@@ -302,7 +302,7 @@ impl Vault {
 
     /// Every run of the index that can be read. One that is damaged is passed over: what only it names is
     /// stored again, and nothing else depends on it. `scrub` names it.
-    pub(crate) async fn read_index(&self) -> Result<Vec<Run>> {
+    pub(crate) async fn read_index(&self) -> Result<Index> {
         let objects = self.store.list("index").await?;
         let read = |(name, _): (String, u64)| async move {
             match self.read_run(&name).await {
@@ -311,7 +311,7 @@ impl Vault {
             }
         };
         let runs = stream::iter(objects).map(read).buffer_unordered(READS_MAX);
-        runs.try_filter_map(|run| async { Ok(run) }).try_collect().await
+        Ok(Index::new(runs.try_filter_map(|run| async { Ok(run) }).try_collect().await?))
     }
 
     async fn read_run(&self, object: &str) -> Result<Run> {

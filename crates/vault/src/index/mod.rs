@@ -22,9 +22,27 @@ pub(crate) struct Location {
     pub(crate) length: u32,
 }
 
+/// Every run there is.
+#[derive(Default)]
+pub(crate) struct Index {
+    runs: Vec<Run>,
+}
+
+impl Index {
+    pub(crate) fn new(runs: Vec<Run>) -> Self {
+        Self { runs }
+    }
+
+    /// Every place at which a run says that the chunk lies. Whether it may be used, or is there still, only the
+    /// log and the store can say.
+    pub(crate) fn find(&self, id: &ChunkId) -> Vec<Location> {
+        self.runs.iter().filter_map(|run| run.get(id)).collect()
+    }
+}
+
 /// What a session knows to be in the vault.
 pub(crate) struct Known {
-    runs: Vec<Run>,
+    index: Index,
     /// What the log said when the session began.
     state: State,
     /// Packs that somebody means to delete, or meant to and died: a commit that uses them would be refused.
@@ -37,8 +55,8 @@ pub(crate) struct Known {
 
 impl Known {
     /// Starts from the runs there are, what the log says, and the intents to delete.
-    pub(crate) fn new(runs: Vec<Run>, state: State, intended: BTreeSet<PackId>) -> Self {
-        Self { runs, state, intended, used: Mutex::default(), fresh: Default::default() }
+    pub(crate) fn new(index: Index, state: State, intended: BTreeSet<PackId>) -> Self {
+        Self { index, state, intended, used: Mutex::default(), fresh: Default::default() }
     }
 
     fn shard(&self, id: &ChunkId) -> &RwLock<HashMap<ChunkId, Location>> {
@@ -49,8 +67,12 @@ impl Known {
     pub(crate) fn get(&self, id: &ChunkId) -> Option<Location> {
         let fresh = self.shard(id).read().expect("no holder panics").get(id).copied();
         fresh.or_else(|| {
-            let usable = |at: &Location| self.state.is_usable(&at.pack) && !self.intended.contains(&at.pack);
-            let found = self.runs.iter().find_map(|run| run.get(id).filter(usable))?;
+            let state = &self.state;
+            let usable = |at: &Location| {
+                let pack = &at.pack;
+                state.is_usable(pack) && !state.retired.contains(pack) && !self.intended.contains(pack)
+            };
+            let found = self.index.find(id).into_iter().find(usable)?;
             self.used.lock().expect("no holder panics").insert(found.pack);
             Some(found)
         })

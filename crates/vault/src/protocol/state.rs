@@ -25,6 +25,9 @@ pub(crate) enum Record {
     Condemn { packs: BTreeSet<PackId> },
     /// Condemned packs that will be deleted now; nothing saves them any more.
     Delete { packs: BTreeSet<PackId> },
+    /// Packs that are to be emptied, being mostly garbage or damaged: their chunks are looked for elsewhere
+    /// first. A session that has copied what they hold is committed by this, without a point.
+    Retire { session: Option<SessionId>, packs: BTreeSet<PackId> },
 }
 
 /// Where a session stands.
@@ -80,6 +83,8 @@ pub(crate) struct State {
     pub(crate) points: BTreeMap<PointId, PointState>,
     /// Packs not mentioned are as their session is.
     pub(crate) doomed: BTreeMap<PackId, Doom>,
+    /// Packs whose chunks count as lying elsewhere if they do; for ever, whatever else becomes of the pack.
+    pub(crate) retired: BTreeSet<PackId>,
 }
 
 impl State {
@@ -108,6 +113,10 @@ impl State {
             Record::Delete { packs } => {
                 self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Deleting)));
             }
+            Record::Retire { session, packs } => {
+                self.sessions.extend(session.map(|session| (session, SessionState::Committed)));
+                self.retired.extend(packs);
+            }
         }
         Ok(())
     }
@@ -127,6 +136,12 @@ impl State {
             Record::Condemn { packs } => possible(packs.iter().all(|pack| !self.doomed.contains_key(pack))),
             Record::Delete { packs } => {
                 possible(packs.iter().all(|pack| self.doomed.get(pack) == Some(&Doom::Condemned)))
+            }
+            Record::Retire { session, packs } => {
+                let is_open = |session| self.sessions.get(session) == Some(&SessionState::Open);
+                possible(
+                    session.as_ref().is_none_or(is_open) && packs.iter().all(|pack| self.is_usable(pack)),
+                )
             }
         }
     }
@@ -158,6 +173,11 @@ impl State {
     pub(crate) fn is_usable(&self, pack: &PackId) -> bool {
         self.sessions.get(&pack.session) == Some(&SessionState::Committed)
             && self.doomed.get(pack) != Some(&Doom::Deleting)
+    }
+
+    /// Whether a chunk that lies in this pack has a home there: one that readers and markers take before others.
+    pub(crate) fn is_home(&self, pack: &PackId) -> bool {
+        self.is_usable(pack) && !self.doomed.contains_key(pack) && !self.retired.contains(pack)
     }
 
     /// Whether a pack may be condemned if nothing refers to it.
