@@ -13,7 +13,7 @@
 use crate::index::{RUN_ENTRIES_MAX, encode_run};
 use crate::pack::read_toc;
 use crate::point::{Point, PointStats};
-use crate::protocol::{Doom, Intention, Rules, State, Writer, WriterDoes, WriterSees};
+use crate::protocol::{Doom, Intention, Record, Rules, State, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
 use crate::session::Inner;
@@ -74,6 +74,30 @@ impl Session {
     }
 }
 
+impl Session {
+    /// Ends the session without a point: what it has copied stands for what those packs hold. Nothing, if it
+    /// has copied nothing.
+    ///
+    /// # Errors
+    /// `Conflict` if the session was aborted meanwhile, or one of the packs is being deleted.
+    pub(crate) async fn retire(
+        self,
+        packs: BTreeSet<PackId>,
+        damaged: BTreeSet<PackId>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let session = self.close().await?;
+        read_back(&session).await?;
+        put_index(&session).await?;
+        let record = if packs.is_empty() {
+            Record::Abort { session: session.id }
+        } else {
+            Record::Retire { session: Some(session.id), packs, damaged }
+        };
+        session.vault.append_when_possible(session.told.clone(), &record, now).await.map(drop)
+    }
+}
+
 /// Lets the protocol lead from reference to commit.
 async fn publish(session: &Inner, point: &Point) -> Result<()> {
     let own = [PackKind::Data, PackKind::Map].into_iter().flat_map(|kind| session.own_packs(kind));
@@ -92,7 +116,7 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
                 put_point(session, point).await?;
                 WriterSees::Published
             }
-            WriterDoes::ReadIntents => WriterSees::Intents(vault.read_intents().await?),
+            WriterDoes::ReadIntents => WriterSees::Intents(vault.read_intents(None).await?),
             WriterDoes::CheckPresence => {
                 let missing = missing(session, point, &writer.wants).await?;
                 if !missing.is_empty() {

@@ -123,10 +123,11 @@ impl Vault {
         Ok(name)
     }
 
-    /// All packs that any intent names.
-    pub(crate) async fn read_intents(&self) -> Result<BTreeSet<PackId>> {
+    /// All packs that any intent but `own` names.
+    pub(crate) async fn read_intents(&self, own: Option<&str>) -> Result<BTreeSet<PackId>> {
         let mut all = BTreeSet::new();
-        for (name, _) in self.store().list("gc").await? {
+        let intents = self.store().list("gc").await?;
+        for (name, _) in intents.into_iter().filter(|(name, _)| own != Some(name)) {
             let body = match self.open_named(ObjectKind::Intent, &name, 0).await {
                 // Dropped since the listing: its packs are gone or were never deleted, and whoever asks
                 // looks for the packs themselves next.

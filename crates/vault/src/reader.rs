@@ -4,10 +4,10 @@ use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
 use crate::seal::ObjectKey;
 use crate::vault::{Vault, check_length};
-use crate::{CHUNK_BYTES, ChunkId, Error, PackId, Result, chunk, pack};
+use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, PackId, Result, chunk, pack};
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind, check_range, coalesce};
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use moka::future::Cache;
 use std::sync::Arc;
 
@@ -50,6 +50,9 @@ struct Fetched {
     sealed: Vec<u8>,
 }
 
+/// Chunks that are damaged where they should lie, or whose pack is gone.
+type Failed = Vec<(Wanted, Error)>;
+
 impl PointDisk {
     /// Opens a disk. Nothing is read yet.
     pub fn new(vault: Arc<Vault>, map: DiskMap) -> Self {
@@ -68,6 +71,7 @@ impl PointDisk {
                     return Err(Error::corrupt(child.at.pack, child.at.offset.into(), found));
                 }
                 check_length(child.at)?;
+                let child = Child { at: self.vault.place_of(&child).await?, ..child };
                 wanted.push(Wanted { block, child, plain_bytes: map::block_bytes(self.map.size, block) });
             }
         }
@@ -83,23 +87,50 @@ impl PointDisk {
             return Ok(buffer);
         }
         let fetches = stream::iter(plan(wanted)).map(|fetch| self.fetch(fetch));
-        let fetched: Vec<Fetched> = fetches.buffered(FETCHES_MAX).try_collect().await?;
+        let mut fetches = fetches.buffered(FETCHES_MAX);
+        let (mut fetched, mut failed): (Vec<Fetched>, Failed) = Default::default();
+        while let Some(done) = fetches.next().await {
+            match done? {
+                Ok(one) => fetched.push(one),
+                Err(missed) => failed.extend(missed),
+            }
+        }
         let vault = Arc::clone(&self.vault);
         let work = tokio::task::spawn_blocking(move || {
             let mut end = offset;
             for mut fetched in fetched {
-                fetched.open_into(&vault, offset, &mut buffer, &mut end)?;
+                fetched.open_into(&vault, offset, &mut buffer, (&mut end, &mut failed))?;
             }
             buffer[(end - offset) as usize..].fill(0);
-            Ok(buffer)
+            Ok((buffer, failed))
         });
-        work.await.expect("opening chunks does not panic")
+        let (mut buffer, failed) = work.await.expect("opening chunks does not panic")?;
+        for (Wanted { block, child, plain_bytes }, fault) in failed {
+            let decode = |at: Location, encoded: &[u8]| {
+                let mut plain = vec![0; plain_bytes];
+                inflate(&self.vault, child.id, at, encoded, &mut plain).map(|()| plain)
+            };
+            let plain = self.vault.open_elsewhere(&child, fault, decode).await?;
+            copy_overlap(block * CHUNK_BYTES as u64, &plain, offset, &mut buffer);
+        }
+        Ok(buffer)
     }
 
-    async fn fetch(&self, fetch: Fetch) -> Result<Fetched> {
+    /// What one request brings; or, if what it asks for is damaged or gone, what to look for elsewhere.
+    async fn fetch(&self, fetch: Fetch) -> Result<std::result::Result<Fetched, Failed>> {
         let length = u64::from(fetch.end - fetch.start);
-        let sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
-        Ok(Fetched { key: self.vault.pack_key(fetch.pack).await?, sealed, fetch })
+        let read = async {
+            let sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
+            Result::Ok((self.vault.pack_key(fetch.pack).await?, sealed))
+        };
+        match read.await {
+            Ok((key, sealed)) => Ok(Ok(Fetched { key, sealed, fetch })),
+            Err(error) if error.kind() == ErrorKind::Corrupt => {
+                let fault = |_: &Wanted| Error::new(ErrorKind::Corrupt, error.to_string());
+                Ok(Err(fetch.wanted.iter().map(|one| (*one, fault(one))).collect()))
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A read smaller than a chunk: its chunks are likely to be asked for again.
@@ -120,34 +151,53 @@ impl PointDisk {
 }
 
 impl Fetched {
-    /// Opens every chunk into its place; `end` is where `buffer` is filled up to.
-    fn open_into(&mut self, vault: &Vault, offset: u64, buffer: &mut [u8], end: &mut u64) -> Result<()> {
+    /// Opens every chunk into its place; `end` is where `buffer` is filled up to. Chunks that are damaged are
+    /// noted, and their places left as zeros.
+    fn open_into(
+        &mut self,
+        vault: &Vault,
+        offset: u64,
+        buffer: &mut [u8],
+        (end, failed): (&mut u64, &mut Failed),
+    ) -> Result<()> {
         for index in 0..self.fetch.wanted.len() {
-            let Wanted { block, child: Child { id, at }, plain_bytes } = self.fetch.wanted[index];
-            let start = block * CHUNK_BYTES as u64;
-            let stop = start + plain_bytes as u64;
+            let wanted = self.fetch.wanted[index];
+            let start = wanted.block * CHUNK_BYTES as u64;
+            let stop = (start + wanted.plain_bytes as u64).min(offset + buffer.len() as u64);
             if start > *end {
                 buffer[(*end - offset) as usize..(start - offset) as usize].fill(0);
             }
-            let from = (at.offset - self.fetch.start) as usize;
-            // Opening is in place, and the same chunk may stand at several blocks: open a copy of it then.
-            let again = self.fetch.wanted[index + 1..].iter().any(|later| later.child.at == at);
-            let mut copy =
-                if again { self.sealed[from..from + at.length as usize].to_vec() } else { Vec::new() };
-            let sealed =
-                if again { &mut copy[..] } else { &mut self.sealed[from..from + at.length as usize] };
-            let encoded = pack::open_chunk(&self.key, id, at, sealed)?;
-            if start >= offset && stop <= offset + buffer.len() as u64 {
-                let place = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
-                inflate(vault, id, at, encoded, place)?;
-            } else {
-                let mut plain = vec![0; plain_bytes];
-                inflate(vault, id, at, encoded, &mut plain)?;
-                copy_overlap(start, &plain, offset, buffer);
+            match self.open_one(vault, index, offset, buffer) {
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    buffer[(start.max(offset) - offset) as usize..(stop - offset) as usize].fill(0);
+                    failed.push((wanted, error));
+                }
+                other => other?,
             }
-            *end = stop.min(offset + buffer.len() as u64);
+            *end = stop;
         }
         Ok(())
+    }
+
+    fn open_one(&mut self, vault: &Vault, index: usize, offset: u64, buffer: &mut [u8]) -> Result<()> {
+        let Wanted { block, child: Child { id, at }, plain_bytes } = self.fetch.wanted[index];
+        let start = block * CHUNK_BYTES as u64;
+        let stop = start + plain_bytes as u64;
+        let from = (at.offset - self.fetch.start) as usize;
+        // Opening is in place, and the same chunk may stand at several blocks: open a copy of it then.
+        let again = self.fetch.wanted[index + 1..].iter().any(|later| later.child.at == at);
+        let mut copy = if again { self.sealed[from..from + at.length as usize].to_vec() } else { Vec::new() };
+        let sealed = if again { &mut copy[..] } else { &mut self.sealed[from..from + at.length as usize] };
+        let encoded = pack::open_chunk(&self.key, id, at, sealed)?;
+        if start >= offset && stop <= offset + buffer.len() as u64 {
+            let place = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
+            inflate(vault, id, at, encoded, place)
+        } else {
+            let mut plain = vec![0; plain_bytes];
+            inflate(vault, id, at, encoded, &mut plain)?;
+            copy_overlap(start, &plain, offset, buffer);
+            Ok(())
+        }
     }
 }
 

@@ -100,7 +100,7 @@ impl Session {
         vault.refresh_keys().await?;
         let told = vault.append_when_possible(Told::default(), &Record::Open { session: id }, now).await?;
         // After the log: whatever a run says of sessions committed by then is complete.
-        let (index, intended) = (vault.read_index().await?, vault.read_intents().await?);
+        let (index, intended) = (vault.read_index().await?, vault.read_intents(None).await?);
         let known = Known::new(index, told.state.clone(), intended);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
@@ -169,6 +169,18 @@ impl Session {
         let mut encoded = Vec::new();
         chunk::encode(plain, &mut encoded);
         let (places, full) = self.inner.append(PackKind::Map, &encoded, &[(id, encoded.len())]);
+        self.upload_all(full).await?;
+        Ok(places[0])
+    }
+
+    /// Where this session itself has put a chunk.
+    pub(crate) fn own_place(&self, id: &ChunkId) -> Option<Location> {
+        self.inner.known.own(id)
+    }
+
+    /// Puts bytes that are encoded already, as they were read from another pack or store.
+    pub(crate) async fn put_encoded(&self, kind: PackKind, id: ChunkId, encoded: &[u8]) -> Result<Location> {
+        let (places, full) = self.inner.append(kind, encoded, &[(id, encoded.len())]);
         self.upload_all(full).await?;
         Ok(places[0])
     }

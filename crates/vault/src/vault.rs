@@ -1,5 +1,6 @@
 //! A vault: created, opened, listed.
 
+use crate::copies::Moved;
 use crate::index::{Index, Location, RUN_BODY_BYTES_MAX, Run};
 use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
@@ -64,6 +65,7 @@ pub struct Vault {
     access: Access,
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
+    moved: Moved,
 }
 
 impl Vault {
@@ -146,7 +148,8 @@ impl Vault {
     }
 
     fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
-        Self { store, info, access, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
+        let (nodes, pack_keys) = (Cache::new(NODES_CACHED), Cache::new(PACK_KEYS_CACHED));
+        Self { store, info, access, nodes, pack_keys, moved: Moved::default() }
     }
 
     /// What it is.
@@ -162,6 +165,10 @@ impl Vault {
     /// Where it lies.
     pub fn store(&self) -> &Store {
         &self.store
+    }
+
+    pub(crate) fn moved(&self) -> &Moved {
+        &self.moved
     }
 
     pub(crate) fn keys(&self) -> &Keyring {
@@ -344,19 +351,26 @@ impl Vault {
     }
 
     async fn fetch_node(&self, child: &Child) -> Result<Arc<Node>> {
-        let Child { id, at } = *child;
-        check_length(at)?;
-        let mut sealed = self.read_sealed(at.pack, at.offset.into(), at.length.into()).await?;
-        let key = self.pack_key(at.pack).await?;
-        let encoded = pack::open_chunk(&key, id, at, &mut sealed)?;
-        let found = |found| Error::corrupt(at.pack, at.offset.into(), found);
-        let plain = chunk::decode(encoded, NODE_BYTES_MAX).map_err(found)?;
-        Ok(Arc::new(Node::decode(self.keys(), id, &plain).map_err(found)?))
+        let decode = |at: Location, encoded: &[u8]| {
+            let found = |found| Error::corrupt(at.pack, at.offset.into(), found);
+            let plain = chunk::decode(encoded, NODE_BYTES_MAX).map_err(found)?;
+            Ok(Arc::new(Node::decode(self.keys(), child.id, &plain).map_err(found)?))
+        };
+        let at = self.place_of(child).await?;
+        self.open_anywhere(&Child { at, ..*child }, decode).await
     }
 
-    /// Bytes of a pack, as they lie there.
+    /// Bytes of a pack, as they lie there. A pack that a point refers to and the store has not is damage, not
+    /// absence.
     pub(crate) async fn read_sealed(&self, pack: PackId, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let bytes = self.store.get_range(&pack.object(), offset..offset + length).await.map_err(missing)?;
+        let read = self.store.get_range(&pack.object(), offset..offset + length).await;
+        let bytes = read.map_err(|error| match error.kind() {
+            ErrorKind::NotFound => {
+                self.moved.note_gone(pack);
+                Error::caused(ErrorKind::Corrupt, format!("{error}: it is missing"), error)
+            }
+            _ => error,
+        })?;
         Ok(bytes.into())
     }
 
@@ -392,14 +406,6 @@ pub(crate) fn check_length(at: Location) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// A pack that a point refers to and the store has not is damage, not absence.
-fn missing(error: Error) -> Error {
-    match error.kind() {
-        ErrorKind::NotFound => Error::caused(ErrorKind::Corrupt, format!("{error}: it is missing"), error),
-        _ => error,
-    }
 }
 
 /// Looks at nothing but the version, so that a newer `vault.json` may otherwise look quite different.

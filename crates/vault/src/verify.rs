@@ -4,6 +4,7 @@
 //! only the store can run it. [`Vault::verify`] opens every chunk, inflates it and compares it with its id,
 //! and tells which points, disks and ranges what is damaged belongs to. It changes nothing.
 
+use crate::index::Location;
 use crate::map::{Child, Node};
 use crate::pack::{check_hash, open_chunk, read_toc};
 use crate::point::Point;
@@ -32,6 +33,8 @@ pub struct Verified {
     pub damage: Vec<Damage>,
     /// The points that cannot be restored whole.
     pub points: Vec<DamagedPoint>,
+    /// Packs that are damaged, or missing though points need them.
+    pub(crate) packs: BTreeSet<PackId>,
 }
 
 /// One object that is not what was written.
@@ -107,6 +110,9 @@ impl Vault {
             done.bytes += checked.bytes;
             done.chunks += checked.chunks;
             progress(checked.bytes);
+            if checked.whole.is_some() || !checked.faults.is_empty() {
+                done.packs.insert(pack);
+            }
             bad.packs.extend(checked.whole.as_ref().map(|_| pack));
             bad.places.extend(checked.faults.iter().map(|(offset, _)| (pack, *offset)));
             let texts = checked.whole.into_iter().chain(checked.faults.into_iter().map(|(_, found)| found));
@@ -152,7 +158,8 @@ impl Vault {
             }
         }
         let lost = |pack: PackId| Damage { object: pack.object(), found: "it is missing".into() };
-        done.damage.extend(missing.into_iter().map(lost));
+        done.damage.extend(missing.iter().copied().map(lost));
+        done.packs.extend(missing);
         Ok(())
     }
 }
@@ -232,7 +239,10 @@ impl Walk<'_> {
             if self.clean.contains(&child) {
                 continue;
             }
-            let node = if self.is_bad(&child) { None } else { self.read(&child, level).await? };
+            let node = match self.sound_place(&child).await? {
+                Some(at) => self.read(&Child { at, ..child }, level).await?,
+                None => None,
+            };
             let Some(node) = node else {
                 let span = crate::map::span(level + 1);
                 self.blocks
@@ -246,7 +256,7 @@ impl Walk<'_> {
                 let start = first + slot * step;
                 if level > 0 {
                     waiting.push((*below, level - 1, start));
-                } else if self.is_bad(below) {
+                } else if self.sound_place(below).await?.is_none() {
                     self.blocks.push(start..start + 1);
                 }
             }
@@ -267,13 +277,22 @@ impl Walk<'_> {
         }
     }
 
-    fn is_bad(&mut self, child: &Child) -> bool {
-        let pack = child.at.pack;
-        if !self.there.contains(&pack) {
-            self.missing.insert(pack);
-            return true;
+    /// Where a chunk lies undamaged: where its map says, or where it has a copy.
+    async fn sound_place(&mut self, child: &Child) -> Result<Option<Location>> {
+        if self.is_sound(&child.at) {
+            return Ok(Some(child.at));
         }
-        self.bad.packs.contains(&pack) || self.bad.places.contains(&(pack, child.at.offset))
+        let copies = self.vault.copies(&child.id, &child.at).await?;
+        let copy = copies.into_iter().find(|at| self.is_sound(at));
+        if copy.is_none() && !self.there.contains(&child.at.pack) {
+            self.missing.insert(child.at.pack);
+        }
+        Ok(copy)
+    }
+
+    fn is_sound(&self, at: &Location) -> bool {
+        let is_bad = self.bad.packs.contains(&at.pack) || self.bad.places.contains(&(at.pack, at.offset));
+        self.there.contains(&at.pack) && !is_bad
     }
 }
 

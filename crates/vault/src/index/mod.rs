@@ -63,10 +63,14 @@ impl Known {
         &self.fresh[usize::from(id.0[31] & 15)]
     }
 
+    /// Where this session has put a chunk.
+    pub(crate) fn own(&self, id: &ChunkId) -> Option<Location> {
+        self.shard(id).read().expect("no holder panics").get(id).copied()
+    }
+
     /// Where a chunk lies, if the vault or this session has it.
     pub(crate) fn get(&self, id: &ChunkId) -> Option<Location> {
-        let fresh = self.shard(id).read().expect("no holder panics").get(id).copied();
-        fresh.or_else(|| {
+        self.own(id).or_else(|| {
             let state = &self.state;
             let usable = |at: &Location| {
                 let pack = &at.pack;

@@ -9,7 +9,7 @@ mod node;
 mod walk;
 mod writer;
 
-pub(crate) use node::{Child, NODE_BYTES_MAX, Node, SLOTS};
+pub(crate) use node::{Child, NODE_BYTES_MAX, NODE_SEALED_BYTES_MIN, Node, SLOTS};
 pub(crate) use walk::leaves;
 pub use writer::DiskWriter;
 

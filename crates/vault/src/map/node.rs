@@ -21,6 +21,8 @@ use uuid::Uuid;
 pub(crate) const SLOTS: usize = 64;
 /// The largest node: all slots taken, every child in a pack of its own, every number at its longest.
 pub(crate) const NODE_BYTES_MAX: usize = 9 + SLOTS * (32 + 20 + 15) + 5;
+/// No sealed node is shorter: an id and a session are 48 bytes that nothing compresses, and sealing adds 17.
+pub(crate) const NODE_SEALED_BYTES_MIN: u32 = 64;
 /// Levels beyond this would span more than 2^64 blocks.
 const LEVEL_MAX: u8 = 10;
 

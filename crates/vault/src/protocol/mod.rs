@@ -20,9 +20,11 @@
 //! | `state.rs` | what the log says: records, and which may follow |
 //! | `writer.rs` | commit, step by step |
 //! | `collector.rs` | condemn, delete, confirm, step by step |
+//! | `home.rs` | which copy of a chunk counts, once there are several |
 //! | `model/` | every interleaving, and every rule broken |
 
 mod collector;
+mod home;
 #[cfg(test)]
 mod model;
 mod rules;
@@ -30,6 +32,7 @@ mod state;
 mod writer;
 
 pub(crate) use collector::{Collector, CollectorDoes, CollectorSees};
+pub(crate) use home::View;
 pub(crate) use rules::Rules;
 pub(crate) use state::{Doom, PointState, Record, Refusal, SessionState, State};
 pub(crate) use writer::{Intention, Writer, WriterDoes, WriterSees};

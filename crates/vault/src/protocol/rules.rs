@@ -22,6 +22,10 @@ pub(crate) struct Rules {
     pub(crate) collector_looks_again: bool,
     /// An intent stays until its deletes are confirmed.
     pub(crate) intent_outlives_deletes: bool,
+    /// A copy stands for a chunk elsewhere only if nobody wants to delete it.
+    pub(crate) copies_need_homes: bool,
+    /// A marker believes in nothing that others have published an intent to delete.
+    pub(crate) intents_unsettle: bool,
 }
 
 impl Rules {
@@ -36,5 +40,7 @@ impl Rules {
         presence_comes_last: true,
         collector_looks_again: true,
         intent_outlives_deletes: true,
+        copies_need_homes: true,
+        intents_unsettle: true,
     };
 }

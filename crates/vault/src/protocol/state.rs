@@ -26,8 +26,9 @@ pub(crate) enum Record {
     /// Condemned packs that will be deleted now; nothing saves them any more.
     Delete { packs: BTreeSet<PackId> },
     /// Packs that are to be emptied, being mostly garbage or damaged: their chunks are looked for elsewhere
-    /// first. A session that has copied what they hold is committed by this, without a point.
-    Retire { session: Option<SessionId>, packs: BTreeSet<PackId> },
+    /// first. A session that has copied what they hold is committed by this, without a point. `damaged` ones
+    /// are among them; no commit uses these any more.
+    Retire { session: Option<SessionId>, packs: BTreeSet<PackId>, damaged: BTreeSet<PackId> },
 }
 
 /// Where a session stands.
@@ -85,6 +86,8 @@ pub(crate) struct State {
     pub(crate) doomed: BTreeMap<PackId, Doom>,
     /// Packs whose chunks count as lying elsewhere if they do; for ever, whatever else becomes of the pack.
     pub(crate) retired: BTreeSet<PackId>,
+    /// Those of them that are not what was written.
+    pub(crate) damaged: BTreeSet<PackId>,
 }
 
 impl State {
@@ -113,9 +116,10 @@ impl State {
             Record::Delete { packs } => {
                 self.doomed.extend(packs.iter().map(|pack| (*pack, Doom::Deleting)));
             }
-            Record::Retire { session, packs } => {
+            Record::Retire { session, packs, damaged } => {
                 self.sessions.extend(session.map(|session| (session, SessionState::Committed)));
                 self.retired.extend(packs);
+                self.damaged.extend(damaged);
             }
         }
         Ok(())
@@ -137,11 +141,10 @@ impl State {
             Record::Delete { packs } => {
                 possible(packs.iter().all(|pack| self.doomed.get(pack) == Some(&Doom::Condemned)))
             }
-            Record::Retire { session, packs } => {
+            Record::Retire { session, packs, damaged } => {
                 let is_open = |session| self.sessions.get(session) == Some(&SessionState::Open);
-                possible(
-                    session.as_ref().is_none_or(is_open) && packs.iter().all(|pack| self.is_usable(pack)),
-                )
+                let sound = packs.iter().all(|pack| self.is_usable(pack)) && damaged.is_subset(packs);
+                possible(session.as_ref().is_none_or(is_open) && sound)
             }
         }
     }
@@ -158,7 +161,7 @@ impl State {
         if !bases.iter().all(|base| self.is_root(base)) {
             return Err(Refusal::BaseGone);
         }
-        if !uses.iter().all(|pack| self.is_usable(pack)) {
+        if !uses.iter().all(|pack| self.is_usable(pack) && !self.damaged.contains(pack)) {
             return Err(Refusal::PackGone);
         }
         Ok(())
@@ -190,5 +193,34 @@ impl State {
             Some(SessionState::Open) | None => !rules.orphans_are_fenced,
         };
         ended && !self.doomed.contains_key(pack)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::PackKind;
+    use uuid::Uuid;
+
+    #[test]
+    fn no_commit_uses_what_is_damaged_whenever_its_session_began() {
+        let [old, new] = [1, 2].map(|n| SessionId(Uuid::from_u128(n)));
+        let point = PointId(Uuid::from_u128(3));
+        let pack = PackId { kind: PackKind::Data, session: old, sequence: 0 };
+        let packs = BTreeSet::from([pack]);
+        let commit = |session, uses| Record::Commit { session, point, bases: BTreeSet::new(), uses };
+        let mut state = State::default();
+        let retire = |damaged| Record::Retire { session: None, packs: [pack].into(), damaged };
+        let records = [
+            Record::Open { session: old },
+            commit(old, BTreeSet::new()),
+            Record::Open { session: new },
+            retire(BTreeSet::new()),
+        ];
+        records.iter().for_each(|record| state.apply(record, Rules::ALL).expect("may follow"));
+        let uses = commit(new, packs.clone());
+        state.clone().apply(&uses, Rules::ALL).expect("a pack that is merely retired serves");
+        state.apply(&retire(packs), Rules::ALL).expect("found damaged later");
+        assert_eq!(state.apply(&uses, Rules::ALL), Err(Refusal::PackGone));
     }
 }

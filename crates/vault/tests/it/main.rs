@@ -2,12 +2,14 @@
 
 mod backup;
 mod collect;
+mod compact;
 mod crash;
 mod damage;
 mod faults;
 mod keys;
 mod open;
 mod probe;
+mod repair;
 mod requests;
 mod round_trip;
 mod stores;

@@ -1,6 +1,6 @@
 //! The search: depth first through every world that can be reached, each looked at once.
 
-use super::world::{Faults, Next, Reached, World};
+use super::world::{Copier, Faults, Next, Reached, World};
 use crate::protocol::Rules;
 use std::collections::HashSet;
 use std::fmt;
@@ -11,6 +11,7 @@ use std::hash::BuildHasher;
 pub(super) struct Bounds {
     pub(super) writers: usize,
     pub(super) collectors: usize,
+    pub(super) copier: Copier,
     /// The search ends here without a verdict on the rest.
     pub(super) states_max: usize,
 }
@@ -57,7 +58,7 @@ pub(super) fn explore(rules: Rules, faults: Faults, bounds: Bounds) -> Verdict {
     let mut reached = Reached::default();
     let mut edges = 0;
     let mut trace: Vec<&'static str> = Vec::new();
-    let start = World::new(bounds.writers, bounds.collectors);
+    let start = World::new(bounds.writers, bounds.collectors, bounds.copier);
     seen.is_new(&start);
     let mut waiting: Vec<(Next, usize)> = vec![((start, "the beginning"), 0)];
     let mut nexts = Vec::new();

@@ -14,7 +14,7 @@ mod world;
 
 use super::Rules;
 use explore::{Bounds, Verdict, explore};
-use world::Faults;
+use world::{Copier, Faults};
 
 /// The log alone.
 const LOG: Rules = Rules {
@@ -22,6 +22,7 @@ const LOG: Rules = Rules {
     writer_checks_presence: false,
     collector_looks_again: false,
     intent_outlives_deletes: false,
+    intents_unsettle: false,
     ..Rules::ALL
 };
 /// The handshake alone.
@@ -30,6 +31,7 @@ const HANDSHAKE: Rules = Rules {
     condemn_is_exact: false,
     deleting_is_recorded: false,
     orphans_are_fenced: false,
+    copies_need_homes: false,
     ..Rules::ALL
 };
 const SOUND: Faults = Faults {
@@ -41,25 +43,46 @@ const SOUND: Faults = Faults {
 };
 
 fn bounds() -> Bounds {
+    let copier = Copier::Absent;
     match std::env::var("STRONGROOM_MODEL").as_deref() {
-        Ok("full") => Bounds { writers: 2, collectors: 1, states_max: 100_000_000 },
-        _ => Bounds { writers: 1, collectors: 2, states_max: 3_000_000 },
+        Ok("full") => Bounds { writers: 2, collectors: 1, copier, states_max: 100_000_000 },
+        _ => Bounds { writers: 1, collectors: 2, copier, states_max: 3_000_000 },
+    }
+}
+
+/// With a copier, a writer and a collector are searched, and two collectors; with `full`, all of them, as far as
+/// it goes.
+fn bounds_of(copier: Copier) -> Vec<Bounds> {
+    let of = |writers, collectors| Bounds { writers, collectors, copier, states_max: 10_000_000 };
+    match std::env::var("STRONGROOM_MODEL").as_deref() {
+        Ok("full") => vec![Bounds { states_max: 60_000_000, ..of(1, 2) }],
+        _ => vec![of(1, 1), of(0, 2)],
     }
 }
 
 fn holds(name: &str, rules: Rules, faults: Faults) {
-    let found = explore(rules, faults, bounds());
+    holds_within(bounds(), name, rules, faults);
+}
+
+fn holds_within(bounds: Bounds, name: &str, rules: Rules, faults: Faults) {
+    let found = explore(rules, faults, bounds);
     println!("{name}: {found}");
     assert!(!matches!(found, Verdict::Lost { .. }), "{name}: {found}");
     if let Verdict::Holds { reached, .. } = found {
-        assert!(reached.deleted && reached.acknowledged && reached.refused, "{name} did too little: {found}");
+        let wrote = bounds.writers == 0 || (reached.acknowledged && reached.refused);
+        let moved = bounds.copier == Copier::Absent || reached.moved;
+        assert!(reached.deleted && wrote && moved, "{name} did too little: {found}");
     }
 }
 
 fn loses(name: &str, rules: Rules, faults: Faults) {
     // One writer cannot show every loss: the search grows until it is found.
-    let two = Bounds { writers: 2, collectors: 2, states_max: 60_000_000 };
-    let found = [bounds(), two].into_iter().map(|bounds| explore(rules, faults, bounds));
+    let two = Bounds { writers: 2, collectors: 2, copier: Copier::Absent, states_max: 60_000_000 };
+    loses_within(&[bounds(), two], name, rules, faults);
+}
+
+fn loses_within(bounds: &[Bounds], name: &str, rules: Rules, faults: Faults) {
+    let found = bounds.iter().map(|bounds| explore(rules, faults, *bounds));
     let found = found.into_iter().find(|found| matches!(found, Verdict::Lost { .. }));
     println!("{name}: {}", found.as_ref().map_or_else(|| "NOT FOUND".into(), ToString::to_string));
     assert!(found.is_some(), "{name}: the loss was not found");
@@ -116,4 +139,36 @@ fn the_handshake_loses_without_any_one_of_its_rules() {
     loses("intents adopted", HANDSHAKE, Faults { intents_adopted: true, ..SOUND });
     loses("stale listing", HANDSHAKE, Faults { stale_listing: true, ..SOUND });
     loses("names reused (handshake)", HANDSHAKE, Faults { names_reused: true, ..SOUND });
+}
+
+fn copies_hold(name: &str, rules: Rules, copiers: &[Copier]) {
+    for bounds in copiers.iter().flat_map(|copier| bounds_of(*copier)) {
+        let Bounds { writers, collectors, copier, .. } = bounds;
+        holds_within(bounds, &format!("{name}, {copier:?}, {writers}x{collectors}"), rules, SOUND);
+    }
+}
+
+#[test]
+fn copies_lose_nothing() {
+    copies_hold("both", Rules::ALL, &[Copier::Compacts, Copier::Heals]);
+}
+
+#[test]
+fn copies_lose_nothing_by_the_log_alone() {
+    copies_hold("log", LOG, &[Copier::Compacts, Copier::Heals]);
+}
+
+#[test]
+fn copies_lose_nothing_by_the_handshake_alone() {
+    // That nobody uses what is damaged is in the log alone.
+    copies_hold("handshake", HANDSHAKE, &[Copier::Compacts]);
+}
+
+#[test]
+fn copies_are_lost_without_any_one_of_their_rules() {
+    let loses = |copier, name, rules| loses_within(&bounds_of(copier), name, rules, SOUND);
+    let late = Bounds { collectors: 2, ..bounds_of(Copier::HasCompacted)[0] };
+    loses_within(&[late], "any copy counts", Rules { copies_need_homes: false, ..LOG }, SOUND);
+    loses(Copier::Compacts, "condemn not exact, with copies", Rules { condemn_is_exact: false, ..LOG });
+    loses(Copier::Compacts, "intents are believed in", Rules { intents_unsettle: false, ..HANDSHAKE });
 }

@@ -1,7 +1,7 @@
 //! The world that the step functions act in: a store, a log, and everybody's hands.
 
 use crate::protocol::{
-    Collector, CollectorDoes, CollectorSees, Intention, PointState, Record, Rules, SessionState, State,
+    Collector, CollectorDoes, CollectorSees, Intention, PointState, Record, Rules, SessionState, State, View,
     Writer, WriterDoes, WriterSees,
 };
 use crate::{PackId, PackKind, PointId, SessionId};
@@ -25,6 +25,41 @@ pub(super) struct Faults {
 
 type Packs = BTreeSet<PackId>;
 
+/// A chunk that a point needs: where its map says that it lies.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+struct Need {
+    hint: PackId,
+    /// It is the chunk of pack 0 that the copier copies; else one that the copier takes for garbage.
+    copied: bool,
+}
+
+type Needs = BTreeSet<Need>;
+
+/// What the copier does with pack 0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Copier {
+    /// There is none.
+    Absent,
+    /// It compacts: copies what is needed of the pack.
+    Compacts,
+    /// It has compacted, after the writers began and before they found what they use.
+    HasCompacted,
+    /// It heals: the chunk in pack 0 has rotted, the copy comes from elsewhere.
+    Heals,
+}
+
+/// How far the copier is.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Copying {
+    Waits,
+    Opened,
+    Put,
+    Done,
+}
+
+/// The copier's session.
+const COPIER: usize = 9;
+
 /// Session 0 has committed point 0 with pack 0 before anything begins; writer i is session i + 1.
 fn session(number: usize) -> SessionId {
     SessionId(Uuid::from_u128(number as u128))
@@ -45,10 +80,10 @@ pub(super) struct World {
     /// The log without its last record, for a store with two winners.
     before: Option<Box<State>>,
     present: Packs,
-    /// Points' objects in the store, and all the packs each needs.
-    objects: BTreeMap<PointId, Packs>,
+    /// Points' objects in the store, and all that each needs.
+    objects: BTreeMap<PointId, Needs>,
     /// Points that were acknowledged and not purged since.
-    promised: BTreeMap<PointId, Packs>,
+    promised: BTreeMap<PointId, Needs>,
     intents: Vec<Packs>,
     /// Deletes that were sent; they arrive at any time, and may arrive again.
     sent: Packs,
@@ -56,12 +91,16 @@ pub(super) struct World {
     collectors: Vec<CollectorHand>,
     /// Purges that are in the log but whose objects are still there.
     to_remove: BTreeSet<PointId>,
+    copier: Copier,
+    copying: Copying,
 }
 
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct WriterHand {
     knows: Option<Box<State>>,
     writer: Option<Writer>,
+    /// What its point needs besides its own packs.
+    needs: Needs,
     read: u64,
     /// How far it has read the intents, and what it found.
     scanned: usize,
@@ -72,7 +111,10 @@ struct WriterHand {
 #[derive(Clone, PartialEq, Eq, Hash)]
 struct CollectorHand {
     collector: Collector,
-    read: u64,
+    /// What it has read of the log.
+    knows: Box<State>,
+    /// What it has read of others' intents.
+    others: Option<Packs>,
     /// The points it has looked at again, and what they refer to.
     looked: BTreeSet<PointId>,
     found: Packs,
@@ -84,42 +126,99 @@ pub(super) struct Reached {
     pub(super) deleted: bool,
     pub(super) acknowledged: bool,
     pub(super) refused: bool,
+    /// The retired pack was deleted, and what it held lives on in its copy.
+    pub(super) moved: bool,
 }
 
 /// A next world and what led there.
 pub(super) type Next = (World, &'static str);
 
 impl World {
-    pub(super) fn new(writers: usize, collectors: usize) -> Self {
+    pub(super) fn new(writers: usize, collectors: usize, copier: Copier) -> Self {
         let mut log = State::default();
         log.sessions.insert(session(0), SessionState::Committed);
         log.points.insert(point(0), PointState::Live);
-        let needs: Packs = [pack(0)].into();
-        let hand =
-            WriterHand { knows: None, writer: None, read: 0, scanned: 0, found: Packs::new(), done: false };
+        let needs: Needs = [Need { hint: pack(0), copied: true }].into();
+        let hand = WriterHand {
+            knows: None,
+            writer: None,
+            needs: Needs::new(),
+            read: 0,
+            scanned: 0,
+            found: Packs::new(),
+            done: false,
+        };
         let collector = CollectorHand {
             collector: Collector::new(),
-            read: 0,
+            knows: Box::default(),
+            others: None,
             looked: BTreeSet::new(),
             found: Packs::new(),
         };
+        let mut present: Packs = [pack(0)].into();
+        let mut copying = Copying::Waits;
+        let mut writers = vec![hand; writers];
+        if copier == Copier::HasCompacted {
+            log.sessions.extend((1..=writers.len()).map(|n| (session(n), SessionState::Open)));
+            writers.iter_mut().for_each(|hand| hand.knows = Some(Box::new(log.clone())));
+            log.sessions.insert(session(COPIER), SessionState::Committed);
+            log.retired.insert(pack(0));
+            present.insert(pack(COPIER));
+            copying = Copying::Done;
+        }
         Self {
             log,
             before: None,
-            present: needs.clone(),
+            present,
             objects: [(point(0), needs.clone())].into(),
             promised: [(point(0), needs)].into(),
             intents: vec![Packs::new(); collectors],
             sent: Packs::new(),
-            writers: vec![hand; writers],
+            writers,
             collectors: vec![collector; collectors],
             to_remove: BTreeSet::new(),
+            copier,
+            copying,
         }
     }
 
     /// The loss.
     pub(super) fn is_lost(&self) -> bool {
-        self.promised.values().any(|needs| !needs.is_subset(&self.present))
+        let zero = pack(0);
+        let is_rotten = |pack: &PackId| self.copier == Copier::Heals && *pack == zero;
+        let is_kept = |need: &Need| self.copies(need).iter().any(|copy| !is_rotten(copy));
+        // What rotted is no loss of ours until it was healed.
+        let counts = |need: &&Need| !is_rotten(&need.hint) || (need.copied && self.copying == Copying::Done);
+        self.promised.values().any(|needs| needs.iter().filter(counts).any(|need| !is_kept(need)))
+    }
+
+    /// The packs there are that hold a chunk.
+    fn copies(&self, need: &Need) -> Vec<PackId> {
+        let both = [pack(0), pack(COPIER)];
+        let copied = if need.copied && both.contains(&need.hint) { &both[..] } else { &[] };
+        let all: Packs = copied.iter().copied().chain([need.hint]).collect();
+        all.intersection(&self.present).copied().collect()
+    }
+
+    /// The packs that points need, as a marker sees it; nothing if a chunk is nowhere: the run fails then.
+    fn referred<'a>(
+        &self,
+        needs: impl Iterator<Item = &'a Need>,
+        view: &View<'_>,
+        rules: Rules,
+    ) -> Option<Packs> {
+        let mut referred = Packs::new();
+        for need in needs {
+            let homes = view.homes(need.hint, &self.copies(need), rules);
+            referred.extend((!homes.is_empty()).then_some(homes)?);
+        }
+        Some(referred)
+    }
+
+    /// What collectors other than `index` mean to delete.
+    fn intents_of_others(&self, index: usize) -> Packs {
+        let others = (0..self.intents.len()).filter(|other| *other != index);
+        others.flat_map(|other| &self.intents[other]).copied().collect()
     }
 
     pub(super) fn reached(&self, reached: &mut Reached) {
@@ -129,6 +228,7 @@ impl World {
             hand.writer.as_ref().is_some_and(|w| matches!(w.does(), WriterDoes::GiveUp(_)))
         };
         reached.refused |= self.writers.iter().any(refused);
+        reached.moved |= self.promised.contains_key(&point(0)) && !self.present.contains(&pack(0));
     }
 
     /// Everything that can happen next.
@@ -140,6 +240,7 @@ impl World {
             self.collector_steps(index, rules, faults, out);
         }
         self.user_steps(rules, out);
+        self.copier_steps(rules, out);
         self.foul_steps(faults, out);
         for one in &self.sent {
             let mut next = self.clone();
@@ -174,7 +275,7 @@ impl World {
         let (does, wants) = (writer.does(), writer.wants.clone());
         let label = match does {
             WriterDoes::PublishReference => {
-                next.objects.insert(wants.point, self.needs(&wants));
+                next.objects.insert(wants.point, hand.needs.clone());
                 next.writer_sees(index, &WriterSees::Published, rules);
                 "writer publishes its reference"
             }
@@ -206,7 +307,7 @@ impl World {
                 "writer appends its commit"
             }
             WriterDoes::Acknowledge => {
-                next.promised.insert(wants.point, self.needs(&wants));
+                next.promised.insert(wants.point, hand.needs.clone());
                 next.writers[index].done = true;
                 "writer acknowledges"
             }
@@ -224,21 +325,68 @@ impl World {
         let (session, point) = (session(index + 1), point(index + 1));
         let base =
             Intention { session, point, own: Packs::new(), bases: BTreeSet::new(), uses: Packs::new() };
-        let mut choose = |wants: Intention, uploads: Option<PackId>, label| {
+        let mut choose = |wants: Intention, needs: Needs, uploads: Option<PackId>, label| {
             let mut next = self.clone();
             next.present.extend(uploads);
             next.writers[index].writer = Some(Writer::new(wants));
+            next.writers[index].needs = needs;
             next.writers[index].knows = None;
             out.push((next, label));
         };
-        for used in (0..=self.writers.len()).map(pack).filter(|pack| knows.is_usable(pack)) {
-            choose(Intention { uses: [used].into(), ..base.clone() }, None, "writer uses a pack it knows");
+        let known = (0..=self.writers.len()).chain([COPIER]).map(pack);
+        for used in known.filter(|pack| knows.is_usable(pack) && !knows.retired.contains(pack)) {
+            let wants = Intention { uses: [used].into(), ..base.clone() };
+            let need = |copied| [Need { hint: used, copied }].into();
+            choose(wants.clone(), need(true), None, "writer uses a chunk it knows");
+            if self.copier != Copier::Absent && used == pack(0) {
+                choose(wants, need(false), None, "writer uses a chunk that was garbage");
+            }
         }
         for old in knows.points.keys().filter(|old| knows.is_root(old)) {
-            choose(Intention { bases: [*old].into(), ..base.clone() }, None, "writer builds on a point");
+            let wants = Intention { bases: [*old].into(), ..base.clone() };
+            choose(wants, needs_of_base(self, old), None, "writer builds on a point");
         }
         let name = if faults.names_reused { pack(0) } else { pack(index + 1) };
-        choose(Intention { own: [name].into(), ..base.clone() }, Some(name), "writer writes a pack");
+        let needs = [Need { hint: name, copied: false }].into();
+        choose(Intention { own: [name].into(), ..base }, needs, Some(name), "writer writes a pack");
+    }
+
+    /// The copier writes what pack 0 holds into a pack of its own, and has pack 0 retired.
+    fn copier_steps(&self, rules: Rules, out: &mut Vec<Next>) {
+        let mut next = self.clone();
+        let session = session(COPIER);
+        let label = match self.copying {
+            Copying::Waits if self.copier == Copier::Absent => return,
+            Copying::Waits => {
+                next.log.apply(&Record::Open { session }, rules).expect("a fresh session");
+                next.before = None;
+                next.copying = Copying::Opened;
+                "copier opens its session"
+            }
+            Copying::Opened if !self.present.contains(&pack(0)) => return,
+            Copying::Opened => {
+                next.present.insert(pack(COPIER));
+                next.copying = Copying::Put;
+                "copier puts its copy"
+            }
+            Copying::Put => {
+                let packs: Packs = [pack(0)].into();
+                let damaged = if self.copier == Copier::Heals { packs.clone() } else { Packs::new() };
+                let record = Record::Retire { session: Some(session), packs, damaged };
+                if next.log.apply(&record, rules).is_err() {
+                    if rules.commit_is_validated {
+                        return;
+                    }
+                    next.log.sessions.insert(session, SessionState::Committed);
+                    next.log.retired.insert(pack(0));
+                }
+                next.before = None;
+                next.copying = Copying::Done;
+                "copier has the pack retired"
+            }
+            Copying::Done => return,
+        };
+        out.push((next, label));
     }
 
     fn collector_steps(&self, index: usize, rules: Rules, faults: Faults, out: &mut Vec<Next>) {
@@ -247,20 +395,23 @@ impl World {
         let (seen, label) = match hand.collector.does() {
             CollectorDoes::Rest => return,
             CollectorDoes::Mark => {
-                next.collectors[index].read = self.log.position;
+                next.collectors[index].knows = Box::new(self.log.clone());
                 let roots = self.objects.iter().filter(|(point, _)| self.log.is_root(point));
-                let referred = roots.flat_map(|(_, needs)| needs).copied().collect();
+                let view = View { state: &self.log, intended: &self.intents_of_others(index) };
+                let Some(referred) = self.referred(roots.flat_map(|(_, needs)| needs), &view, rules) else {
+                    return;
+                };
                 let (state, packs) = (self.log.clone(), self.present.clone());
                 (CollectorSees::Marked { state, packs, referred }, "collector marks")
             }
             CollectorDoes::Append(record) => {
                 let exact = rules.condemn_is_exact || matches!(record, Record::Delete { .. });
-                let at = if exact { hand.read } else { self.log.position };
+                let at = if exact { hand.knows.position } else { self.log.position };
                 let record = if exact { record } else { self.still_possible(record) };
                 (CollectorSees::Appended(next.append(&record, at, rules, faults)), "collector appends")
             }
             CollectorDoes::ReadLog => {
-                next.collectors[index].read = self.log.position;
+                next.collectors[index].knows = Box::new(self.log.clone());
                 (CollectorSees::Log(self.log.clone()), "collector reads the log")
             }
             CollectorDoes::PublishIntent(packs) => {
@@ -293,11 +444,17 @@ impl World {
     /// A listing gives one point after the other; what is put meanwhile behind it is missed.
     fn look_again(&self, index: usize, packs: &Packs, rules: Rules, faults: Faults) -> Vec<Next> {
         let hand = &self.collectors[index];
+        let Some(others) = &hand.others else {
+            let mut next = self.clone();
+            next.collectors[index].others = Some(self.intents_of_others(index));
+            return vec![(next, "collector reads others' intents")];
+        };
         let all = (0..=self.writers.len()).map(point);
         let Some(at) = all.into_iter().find(|point| !hand.looked.contains(point)) else {
             let mut next = self.clone();
             let found = std::mem::take(&mut next.collectors[index].found);
             next.collectors[index].looked.clear();
+            next.collectors[index].others = None;
             let referred = found.intersection(packs).copied().collect();
             next.collectors[index].collector.sees(CollectorSees::Referred(referred), rules);
             return vec![(next, "collector has looked again")];
@@ -306,8 +463,13 @@ impl World {
         next.collectors[index].looked.insert(at);
         let missed = faults.stale_listing && self.objects.contains_key(&at);
         let missed = missed.then(|| (next.clone(), "a listing misses a point"));
-        next.collectors[index].found.extend(self.objects.get(&at).into_iter().flatten());
-        missed.into_iter().chain([(next, "collector looks at a point again")]).collect()
+        let view = View { state: &hand.knows, intended: others };
+        let looked = self.referred(self.objects.get(&at).into_iter().flatten(), &view, rules);
+        let looked = looked.map(|referred| {
+            next.collectors[index].found.extend(referred);
+            (next, "collector looks at a point again")
+        });
+        missed.into_iter().chain(looked).collect()
     }
 
     /// A user purges points; a janitor aborts sessions that may only be slow.
@@ -349,7 +511,7 @@ impl World {
         for owner in (0..self.intents.len()).filter(|_| faults.intents_adopted) {
             let other_is_idle =
                 (0..self.collectors.len()).any(|other| other != owner && idle(&self.collectors[other]));
-            let referred: Packs = self.objects.values().flatten().copied().collect();
+            let referred: Packs = self.objects.values().flatten().map(|need| need.hint).collect();
             let garbage_is_gone =
                 self.intents[owner].difference(&referred).all(|pack| !self.present.contains(pack));
             if other_is_idle && garbage_is_gone && !self.intents[owner].is_empty() {
@@ -387,23 +549,16 @@ impl World {
         }
     }
 
-    /// Every pack that a point needs: its own, those it uses, and all of its bases'.
-    fn needs(&self, wants: &Intention) -> Packs {
-        let bases = wants.bases.iter().flat_map(|base| [pack_of_base(self, base)]).flatten();
-        wants.own.iter().chain(&wants.uses).copied().chain(bases).collect()
-    }
-
     fn writer_sees(&mut self, index: usize, seen: &WriterSees, rules: Rules) {
         self.writers[index].writer.as_mut().expect("it has begun").sees(seen, rules);
     }
 }
 
-/// The packs of a point that is built on; they do not change, whether its object is still there or not.
-fn pack_of_base(world: &World, base: &PointId) -> Packs {
+/// What a point that is built on needs; that does not change, whether its object is still there or not.
+fn needs_of_base(world: &World, base: &PointId) -> Needs {
     if *base == point(0) {
-        return [pack(0)].into();
+        return [Need { hint: pack(0), copied: true }].into();
     }
-    let writer =
-        world.writers.iter().filter_map(|hand| hand.writer.as_ref()).find(|w| w.wants.point == *base);
-    writer.map(|writer| world.needs(&writer.wants)).unwrap_or_default()
+    let made = |hand: &&WriterHand| hand.writer.as_ref().is_some_and(|w| w.wants.point == *base);
+    world.writers.iter().find(made).map(|hand| hand.needs.clone()).unwrap_or_default()
 }

@@ -1,0 +1,118 @@
+//! Compaction: packs that are mostly garbage are emptied. What is needed of them is sealed into new packs as it
+//! is, neither inflated nor compressed again; then the log retires the old ones, and the collection that follows
+//! finds nothing left in them.
+//!
+//! Order: new packs durable → index → retire. CRASH: before the record, packs of an open session that nobody
+//! needs; they go with its abort. After it, maps still name the old places: readers ask the index for the new
+//! ones, and so does marking (`protocol/home.rs`), which keeps an old pack while anything has no other home. What
+//! became needed while it was copied is therefore not lost, only not moved.
+
+use super::mark::{Live, Marker};
+use super::{CollectOptions, Collected};
+use crate::index::Location;
+use crate::log::Told;
+use crate::pack::{self, open_chunk, read_toc};
+use crate::protocol::State;
+use crate::seal::{HEAD_BYTES, ObjectKey};
+use crate::vault::Vault;
+use crate::{ChunkId, Error, ErrorKind, PackId, Result, Session, SessionId};
+use jiff::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use uuid::{NoContext, Uuid};
+
+/// What makes compacting a pack worth a request: 64 KiB.
+const GAIN_BYTES_MIN: u64 = 64 << 10;
+
+/// Packs that should be emptied, and the bytes that are needed in them; those with the least first, as far as a
+/// run may go.
+pub(super) fn candidates(
+    state: &State,
+    packs: &BTreeMap<PackId, u64>,
+    marker: &Marker<'_>,
+    options: &CollectOptions,
+) -> BTreeMap<PackId, u64> {
+    let mut found: Vec<(f64, PackId, u64)> = Vec::new();
+    for (pack, size) in packs.iter().filter(|(pack, _)| marker.refers_to(pack)) {
+        let live = marker.live_in(pack).1;
+        let share = live as f64 / *size as f64;
+        // A damaged pack is repair's matter: emptying it would fail at every run.
+        let may = state.is_usable(pack) && !state.doomed.contains_key(pack) && !state.damaged.contains(pack);
+        if may && share < options.compact_below && size.saturating_sub(live) >= GAIN_BYTES_MIN {
+            found.push((share, *pack, live));
+        }
+    }
+    found.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+    let mut left = options.compact_bytes_max;
+    let fits = |(_, _, live): &(f64, PackId, u64)| left.checked_sub(*live).map(|rest| left = rest).is_some();
+    let chosen: Vec<_> = found.into_iter().take_while(fits).collect();
+    chosen.into_iter().map(|(_, pack, live)| (pack, live)).collect()
+}
+
+impl Vault {
+    /// Empties packs that are mostly garbage.
+    pub(super) async fn compact(
+        self: &Arc<Self>,
+        options: &CollectOptions,
+        done: &mut Collected,
+    ) -> Result<()> {
+        if options.compact_below <= 0.0 {
+            return Ok(());
+        }
+        let told = self.read_log(Told::default()).await?;
+        let packs = self.list_packs().await?;
+        let mut marker = Marker::new(self);
+        marker.learn(&told, &packs, self.read_intents(None).await?);
+        marker.mark_roots(&told).await?;
+        let chosen = candidates(&told.state, &packs, &marker, options);
+        if chosen.is_empty() {
+            return Ok(());
+        }
+        let session = Session::begin(self, session_at(options.now), options.now).await?;
+        let mut emptied = BTreeSet::new();
+        for pack in chosen.into_keys() {
+            let Some(chunks) = self.read_live(pack, marker.live_in(&pack).0).await? else { continue };
+            for (id, encoded) in &chunks {
+                session.put_encoded(pack.kind, *id, encoded).await?;
+            }
+            emptied.insert(pack);
+        }
+        done.moved_bytes += session.written().sealed;
+        done.compacted += emptied.len();
+        session.retire(emptied, BTreeSet::new(), options.now).await
+    }
+
+    /// What is needed of a pack, opened but still encoded. `None` if it is gone or any of that is damaged: the
+    /// pack then stays as it is.
+    async fn read_live(&self, pack: PackId, live: Live) -> Result<Option<Vec<(ChunkId, Vec<u8>)>>> {
+        let bytes = match self.store().get(&pack.object()).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+            other => other?,
+        };
+        let (keys, vault) = (Arc::clone(self.keys_shared()), self.id());
+        let work = tokio::task::spawn_blocking(move || {
+            let entries = read_toc(&keys, vault, pack, &bytes)?;
+            let key = ObjectKey::open(&keys, vault, pack::object_name(pack), &bytes[..HEAD_BYTES])?;
+            let open = |(id, at): (ChunkId, Location)| {
+                let sealed = bytes.get(at.offset as usize..at.offset as usize + at.length as usize);
+                let beyond =
+                    || Error::corrupt(pack, at.offset.into(), "its table names a place beyond its end");
+                let mut sealed = sealed.ok_or_else(beyond)?.to_vec();
+                let length = open_chunk(&key, id, at, &mut sealed)?.len();
+                sealed.truncate(length);
+                Ok((id, sealed))
+            };
+            entries.into_iter().filter(|(_, at)| live.has(at)).map(open).collect::<Result<Vec<_>>>()
+        });
+        match work.await.expect("opening a pack does not panic") {
+            Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
+            other => other.map(Some),
+        }
+    }
+}
+
+/// A session's id tells when it began, so that one that died is aborted one day.
+pub(crate) fn session_at(now: Timestamp) -> SessionId {
+    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
+    SessionId(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, 0)))
+}
