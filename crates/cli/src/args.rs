@@ -123,7 +123,23 @@ pub(crate) enum VaultCommand {
         #[arg(long)]
         scrub: bool,
     },
-    /// Free the space of what nothing needs any more: purge points deleted long ago, delete their packs.
+    /// Put right what is damaged: save what is whole of damaged packs, take the rest from another store of the same
+    /// vault, and see to it that no new point builds on damage.
+    ///
+    /// Reads everything first and says what is damaged; changes nothing unless --yes is given. Deletes nothing.
+    /// What no copy is found of is healed by the next `strongroom backup --full` of a machine that still has it.
+    Repair {
+        #[command(flatten)]
+        vault: VaultArgs,
+        /// Another store of the same vault to take whole chunks from.
+        #[arg(long, value_name = LOCATION, value_parser = location())]
+        from: Option<StoreAddress>,
+        /// Do it.
+        #[arg(long)]
+        yes: bool,
+    },
+    /// Free the space of what nothing needs any more: purge points deleted long ago, delete their packs, empty packs
+    /// that are mostly garbage.
     ///
     /// Says what it would do and does nothing, unless --yes is given. Safe beside running backups.
     Collect {
@@ -141,6 +157,9 @@ pub(crate) enum VaultCommand {
         /// Allow more than half of the vault to be deleted in one run.
         #[arg(long)]
         allow_large: bool,
+        /// Empty packs of which less than this many percent is needed, by moving that; 0 moves nothing.
+        #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=90))]
+        compact_below: u8,
     },
     /// Show a vault: its format, size, and points per machine.
     Show {

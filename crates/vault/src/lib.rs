@@ -7,8 +7,8 @@
 //!
 //! Reading order: [`Store`] (`store/`: where objects lie) → [`Vault`] (`vault.rs`: create, open, list) →
 //! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
-//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs`
-//! (deleting). `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
+//! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect/`
+//! (deleting, compacting) → `repair.rs`. `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
 //!
 //! Invariants:
@@ -29,6 +29,7 @@
 //! | **restore** | safe | safe: read-only | safe until purged | a point purged while it is read fails, by name |
 //! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
 //! | **collect** | | | | safe: each condemns, intends and deletes by itself |
+//! | **compact, repair** | safe: what is retired serves sessions that found it before; `Conflict` if it goes | safe: what is not where its map says is looked for | safe | safe: copies are kept by the rule of `protocol/home.rs` |
 //! | **change keys** | safe: an open vault takes newer keys over when a session begins or an object needs them; of a removed holder, `Key` | safe, likewise | safe | safe |
 //!
 //! Two changes of keys race for one name; the loser is made again on top of the winner's.

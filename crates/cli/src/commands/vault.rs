@@ -18,11 +18,13 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
         }
         VaultCommand::Show { location, key } => show(format, &location, &key).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
-        VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
+        VaultCommand::Repair { vault, from, yes } => super::repair::run(format, &vault, from, yes).await,
+        VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large, compact_below } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
             let mut options = CollectOptions::new(super::now());
             (options.soft_delete, options.grace) = (days(keep_deleted), days(grace));
             options.share_max = if allow_large { 1.0 } else { options.share_max };
+            options.compact_below = f64::from(compact_below) / 100.0;
             collect(format, &vault, &options, yes).await
         }
     }
@@ -96,6 +98,7 @@ async fn collect(
     let vault = open::vault(vault).await?;
     let plan = vault.plan_collection(options).await.context("plan a collection")?;
     let bytes: u64 = plan.garbage.values().sum();
+    let live: u64 = plan.compact.values().sum();
     let due: u64 = plan.delete.iter().filter_map(|pack| plan.garbage.get(pack)).sum();
     let mut facts = vec![
         ("Stored", output::size(plan.stored_bytes)),
@@ -104,7 +107,12 @@ async fn collect(
         ("Garbage", format!("{} in {} packs", output::size(bytes), plan.garbage.len())),
         ("Of that to be freed now", format!("{} in {} packs", output::size(due), plan.delete.len())),
     ];
+    if !plan.compact.is_empty() {
+        let moves = format!("{} out of {} packs", output::size(live), plan.compact.len());
+        facts.push(("To be moved, to empty packs", moves));
+    }
     let mut value = serde_json::json!({
+        "compact": { "packs": plan.compact.len(), "bytes": live },
         "stored_bytes": plan.stored_bytes, "purge": plan.purge, "abort": plan.abort,
         "garbage": { "packs": plan.garbage.len(), "bytes": bytes },
         "due": { "packs": plan.delete.len(), "bytes": due },
@@ -112,10 +120,17 @@ async fn collect(
     if yes {
         let done = vault.collect(options).await.context("collect")?;
         facts.push(("Done", format!("{} purged, {} packs condemned", done.purged, done.condemned)));
+        if done.compacted > 0 {
+            facts.push((
+                "Moved",
+                format!("{} out of {} packs", output::size(done.moved_bytes), done.compacted),
+            ));
+        }
         facts.push(("Freed", format!("{} in {} packs", output::size(done.freed_bytes), done.deleted)));
         value["done"] = serde_json::json!({
             "purged": done.purged, "aborted": done.aborted, "condemned": done.condemned,
             "deleted": done.deleted, "freed_bytes": done.freed_bytes,
+            "compacted": done.compacted, "moved_bytes": done.moved_bytes,
         });
     }
     output::print(format, &value, || output::facts(&facts))?;

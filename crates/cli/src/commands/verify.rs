@@ -26,11 +26,11 @@ pub(crate) async fn run(format: OutputFormat, args: &VaultArgs, scrub: bool) -> 
     let what = format!("{} objects are damaged or missing", done.damage.len());
     Err(Told::corrupt(
         what,
-        "keep the vault as it is; points that are not listed are whole and can be restored",
+        "points that are not listed are whole; `strongroom vault repair` shows what can be put right",
     ))
 }
 
-fn value(done: &Verified) -> serde_json::Value {
+pub(super) fn value(done: &Verified) -> serde_json::Value {
     let damage =
         done.damage.iter().map(|one| serde_json::json!({ "object": one.object, "found": one.found }));
     let points = done.points.iter().map(|hurt| {
@@ -45,7 +45,7 @@ fn value(done: &Verified) -> serde_json::Value {
     })
 }
 
-fn table(done: &Verified) -> String {
+pub(super) fn table(done: &Verified) -> String {
     let mut text = output::facts(&[
         ("Read", format!("{} in {} objects", output::size(done.bytes), done.objects)),
         ("Opened", format!("{} chunks", done.chunks)),

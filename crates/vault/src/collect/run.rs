@@ -86,7 +86,9 @@ impl<'a> Run<'a> {
 
     async fn append(&mut self, record: &Record) -> Result<bool> {
         if let Record::Condemn { packs } = record {
-            let bytes = packs.iter().filter_map(|pack| self.packs.get(pack)).sum();
+            // What was retired is kept elsewhere: its going is no loss that a breaker should stop.
+            let lost = packs.iter().filter(|pack| !self.told.state.retired.contains(pack));
+            let bytes = lost.filter_map(|pack| self.packs.get(pack)).sum();
             check_share(bytes, self.packs.values().sum(), self.options)?;
         }
         let stands = self.vault.append(&self.told, record, self.options.now).await?;

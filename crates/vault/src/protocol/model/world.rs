@@ -395,7 +395,7 @@ impl World {
         let (seen, label) = match hand.collector.does() {
             CollectorDoes::Rest => return,
             CollectorDoes::Mark => {
-                next.collectors[index].knows = Box::new(self.log.clone());
+                *next.collectors[index].knows = self.log.clone();
                 let roots = self.objects.iter().filter(|(point, _)| self.log.is_root(point));
                 let view = View { state: &self.log, intended: &self.intents_of_others(index) };
                 let Some(referred) = self.referred(roots.flat_map(|(_, needs)| needs), &view, rules) else {
@@ -411,7 +411,7 @@ impl World {
                 (CollectorSees::Appended(next.append(&record, at, rules, faults)), "collector appends")
             }
             CollectorDoes::ReadLog => {
-                next.collectors[index].knows = Box::new(self.log.clone());
+                *next.collectors[index].knows = self.log.clone();
                 (CollectorSees::Log(self.log.clone()), "collector reads the log")
             }
             CollectorDoes::PublishIntent(packs) => {
