@@ -5,6 +5,7 @@
 //!
 //! INVARIANT: any error in marking ends the run. An object that cannot be read is never "nothing there".
 
+use crate::index::Extent;
 use crate::log::Told;
 use crate::map::{Child, Node};
 use crate::point::Point;
@@ -127,6 +128,7 @@ impl Vault {
             collector.sees(seen, Rules::ALL);
         }
         run.finish_deletes().await?;
+        self.tidy_index(&run.told.state, Extent::All).await;
         Ok(run.done)
     }
 

@@ -62,6 +62,7 @@ pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
+pub use index::Rebuilt;
 pub use keys::{
     HashCost, Holder, HolderId, HolderSecret, Holders, KeyFile, KeyProvider, NewHolder, Passphrase,
     RecoveryKey, Removal, Rotation, WrapContext,
