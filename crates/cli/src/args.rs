@@ -72,6 +72,9 @@ pub(crate) struct VaultArgs {
     pub(crate) vault: StoreAddress,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
+    /// Where copies of the vault's index are kept [default: ~/.cache/strongroom]. May be deleted at any time.
+    #[arg(long, env = "STRONGROOM_CACHE", value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
 }
 
 /// What opens a vault: any one of its holders.
@@ -141,6 +144,13 @@ pub(crate) enum VaultCommand {
         /// Allow more than half of the vault to be deleted in one run.
         #[arg(long)]
         allow_large: bool,
+    },
+    /// Make the index anew from the packs, because it was damaged or lost. Safe beside running backups.
+    ///
+    /// Without an index everything can be restored, but what is backed up is stored again.
+    Reindex {
+        #[command(flatten)]
+        vault: VaultArgs,
     },
     /// Show a vault: its format, size, and points per machine.
     Show {

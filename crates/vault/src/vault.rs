@@ -159,6 +159,11 @@ impl Vault {
         Self { shelf: Shelf::below(cache, self.id()), ..self }
     }
 
+    #[cfg(test)]
+    pub(crate) fn with_limits(self, limits: crate::index::Limits) -> Self {
+        Self { shelf: self.shelf.with_limits(limits), ..self }
+    }
+
     /// The runs of the index that are at hand.
     pub(crate) fn shelf(&self) -> &Shelf {
         &self.shelf

@@ -5,6 +5,7 @@ mod key;
 mod machine;
 mod nbd;
 mod point;
+mod reindex;
 mod restore;
 mod vault;
 mod verify;

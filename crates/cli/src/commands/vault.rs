@@ -18,6 +18,7 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
         }
         VaultCommand::Show { location, key } => show(format, &location, &key).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
+        VaultCommand::Reindex { vault } => super::reindex::run(format, &vault).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
             let mut options = CollectOptions::new(super::now());
@@ -111,6 +112,7 @@ async fn collect(
     });
     if yes {
         let done = vault.collect(options).await.context("collect")?;
+        open::warn_index(&vault);
         facts.push(("Done", format!("{} purged, {} packs condemned", done.purged, done.condemned)));
         facts.push(("Freed", format!("{} in {} packs", output::size(done.freed_bytes), done.deleted)));
         value["done"] = serde_json::json!({

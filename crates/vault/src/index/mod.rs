@@ -24,6 +24,8 @@ mod filter;
 mod folder;
 mod known;
 mod levels;
+#[cfg(test)]
+mod measure;
 mod merge;
 mod name;
 mod publish;

@@ -139,10 +139,9 @@ impl Vault {
             if !self.reads_back(index, *group).await? {
                 continue;
             }
-            let deletes = stream::iter(left).map(|name| async move {
-                let object = name.object();
-                self.store().delete(&object).await
-            });
+            let objects: Vec<String> = left.iter().map(RunName::object).collect();
+            let deletes =
+                stream::iter(objects).map(|object| async move { self.store().delete(&object).await });
             deletes.buffer_unordered(DELETES_MAX).try_collect::<()>().await?;
         }
         Ok(())

@@ -70,7 +70,7 @@ impl Shelf {
     }
 
     #[cfg(test)]
-    pub(super) fn with_limits(self, limits: Limits) -> Self {
+    pub(crate) fn with_limits(self, limits: Limits) -> Self {
         Self { limits, ..self }
     }
 

@@ -5,6 +5,7 @@ mod collect;
 mod crash;
 mod damage;
 mod faults;
+mod index;
 mod keys;
 mod open;
 mod probe;
