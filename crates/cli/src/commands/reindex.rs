@@ -10,8 +10,8 @@ use mover::Progress;
 pub(crate) async fn run(format: OutputFormat, args: &VaultArgs) -> Result<()> {
     let vault = open::vault(args).await?;
     let watch = Watch::new();
-    let done = vault.rebuild_index(&|bytes| watch.show(Progress::Advance(bytes)));
-    let done = done.await.context("rebuild the vault's index")?;
+    let advance = |bytes| watch.show(Progress::Advance(bytes));
+    let done = vault.rebuild_index(&advance).await.context("rebuild the vault's index")?;
     let damage =
         done.damage.iter().map(|one| serde_json::json!({ "object": one.object, "found": one.found }));
     let value = serde_json::json!({

@@ -5,6 +5,8 @@
 //! eight are left out, since the runs of a group share their beginnings.
 
 use crate::ChunkId;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// Bytes of a block.
 pub(super) const BLOCK_BYTES: usize = 64;
@@ -38,4 +40,36 @@ pub(super) fn insert(filter: &mut [u8], id: &[u8]) {
 fn bits_of(id: &[u8]) -> impl Iterator<Item = usize> {
     let hash = u64::from_le_bytes(id[16..24].try_into().expect("ids have 32 bytes"));
     (0..BITS_SET).map(move |bit| (hash >> (9 * bit)) as usize & (BLOCK_BYTES * 8 - 1))
+}
+
+/// The largest filter that is held in memory: of 262,144 entries. Groups have few larger runs to look through.
+const HELD_BYTES: usize = 384 << 10;
+/// The bytes of all filters that are held.
+const HELD_BYTES_MAX: usize = 16 << 20;
+
+/// How much of the memory for filters is taken.
+#[derive(Clone, Default)]
+pub(super) struct Budget(Arc<AtomicUsize>);
+
+impl Budget {
+    /// Makes room for a filter of so many bytes, if it is worth it and there is any.
+    pub(super) fn hold(&self, length: usize) -> Option<Held> {
+        let fits = |taken: usize| {
+            (length <= HELD_BYTES).then_some(taken + length).filter(|all| *all <= HELD_BYTES_MAX)
+        };
+        let taken = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fits);
+        taken.ok().map(|_| Held { bytes: vec![0; length], budget: self.clone() })
+    }
+}
+
+/// A filter in memory, or room for it.
+pub(super) struct Held {
+    pub(super) bytes: Vec<u8>,
+    budget: Budget,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.budget.0.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
 }

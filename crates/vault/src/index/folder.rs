@@ -8,6 +8,7 @@
 //! first byte on: it is gone with the process, however that ends.
 
 use super::body::Body;
+use super::filter::Budget;
 use super::name::RunName;
 use super::run::{Bytes, Run};
 use crate::{Error, ErrorKind, Result, VaultId};
@@ -23,28 +24,36 @@ use uuid::Uuid;
 pub(super) struct Folder {
     vault: VaultId,
     path: Option<PathBuf>,
+    /// Of the filters of files; in memory they are anyway.
+    filters: Budget,
 }
 
 impl Folder {
     /// Memory.
     pub(super) fn none(vault: VaultId) -> Self {
-        Self { vault, path: None }
+        Self { vault, path: None, filters: Budget::default() }
     }
 
     /// This vault's folder below `cache`. Nothing is made yet.
     pub(super) fn below(cache: &Path, vault: VaultId) -> Self {
-        Self { vault, path: Some(cache.join(vault.to_string())) }
+        Self { path: Some(cache.join(vault.to_string())), ..Self::none(vault) }
     }
 
     /// The run, if it is here whole. What bears its name and is not is removed.
     pub(super) fn open(&self, name: RunName) -> Option<Run> {
         let path = self.path.as_ref()?.join(file_name(name));
         let file = File::open(&path).ok()?;
-        let run = Run::open(self.vault, name, Bytes::File(file));
+        let run = self.run_in(name, file);
         if run.is_none() {
             let _ = fs::remove_file(&path); // or it is replaced by what is fetched
         }
         run
+    }
+
+    fn run_in(&self, name: RunName, file: File) -> Option<Run> {
+        let mut run = Run::open(self.vault, name, Bytes::File(file))?;
+        run.hold_filter(&self.filters);
+        Some(run)
     }
 
     /// Keeps a run for later.
@@ -84,7 +93,7 @@ impl Folder {
 
     fn reopen(&self, name: RunName, file: File) -> io::Result<Run> {
         file.unlock()?;
-        let run = Run::open(self.vault, name, Bytes::File(file));
+        let run = self.run_in(name, file);
         run.ok_or_else(|| io::Error::other("what is read there is not what was written"))
     }
 

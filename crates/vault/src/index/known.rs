@@ -175,7 +175,13 @@ impl Known {
         let mut spill = self.spill.lock().expect("no holder panics").take().expect("taken once, at commit");
         let mut entries = self.leave();
         spill.add(&mut entries);
+        *self.spilled.write().expect("no holder panics") = Arc::new(spill.runs());
         spill.into_merge()
+    }
+
+    /// Whether what it has spilled cannot be read any more.
+    pub(super) fn has_lost(&self) -> bool {
+        self.spilled.read().expect("no holder panics").iter().any(|run| run.is_broken())
     }
 
     /// The packs of other sessions it has found something in.

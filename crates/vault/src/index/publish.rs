@@ -38,12 +38,13 @@ impl Vault {
     /// Of the store. A local copy that cannot be read leaves chunks unpublished: they are noted as trouble,
     /// and stored again by others until the index is rebuilt.
     pub(crate) async fn put_index(&self, session: SessionId, known: &Known) -> Result<()> {
-        match known.take_added() {
-            Ok(added) => self.put_group(session.0, added, Vec::new()).await,
-            Err(error) => {
+        let put = async { self.put_group(session.0, known.take_added()?, Vec::new()).await };
+        match put.await {
+            Err(error) if known.has_lost() => {
                 self.shelf().complain(error);
                 Ok(())
             }
+            other => other,
         }
     }
 
@@ -63,16 +64,18 @@ impl Vault {
         if extent == Extent::Small && self.shelf().index().await.due(state, extent)?.is_empty() {
             return Ok(());
         }
+        let mut deleted = Ok(());
         for _ in 0..MERGES_MAX {
             let index = self.index().await?;
-            self.delete_replaced(&index).await?;
+            // Where nothing may be deleted, merging helps all the same.
+            deleted = self.delete_replaced(&index).await;
             let due = index.due(state, extent)?;
             if due.is_empty() {
                 break;
             }
             self.merge_groups(&index, &due, state).await?;
         }
-        Ok(())
+        deleted
     }
 
     async fn merge_groups(&self, index: &Index, due: &BTreeSet<Uuid>, state: &State) -> Result<()> {

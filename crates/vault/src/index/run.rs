@@ -12,8 +12,8 @@
 //! | then f × 64 | filter |
 //! | then n × 44 | entries as in the store |
 //!
-//! What comes before the packs is held in memory, an eighth of a byte an entry. A chunk that is not here costs one
-//! read of 64 bytes, one that is another of 2.8 KiB and one of 28 bytes.
+//! What comes before the packs is held in memory, an eighth of a byte an entry, and the filters of small runs. A chunk
+//! that is not here costs one read of 64 bytes, one that is another of 2.8 KiB and one of 28 bytes.
 //!
 //! INVARIANT: what rotted in the cache is never believed: head, entries and packs are checked whenever they are
 //! read. A filter is not: at worst it hides a chunk, which is stored again then.
@@ -21,7 +21,7 @@
 use super::Location;
 use super::body::{Body, ENTRY_BYTES, REPLACED_MAX, RUN_ENTRIES_MAX, decode_pack, encode_pack, id_of};
 use super::body::{location_of, row_of};
-use super::filter::{self, BLOCK_BYTES};
+use super::filter::{self, BLOCK_BYTES, Budget, Held};
 use super::name::RunName;
 use crate::bytes_io::Fields;
 use crate::{ChunkId, Error, ErrorKind, PackId, Result, VaultId};
@@ -120,6 +120,7 @@ pub(crate) struct Run {
     fences: Vec<Fence>,
     last: u32,
     bytes: Bytes,
+    filter: Option<Held>,
     broken: AtomicBool,
 }
 
@@ -151,7 +152,8 @@ impl Run {
         let replaces = (0..replaced).map(|_| RunName::take(&mut fields)).collect::<Option<_>>()?;
         let fence = |_| Some(Fence { first: u32::from_be_bytes(fields.array()?), check: fields.u32()? });
         let fences = (0..counts.buckets()).map(fence).collect::<Option<_>>()?;
-        Some(Self { name, replaces, counts, fences, last, bytes, broken: AtomicBool::new(false) })
+        let broken = AtomicBool::new(false);
+        Some(Self { name, replaces, counts, fences, last, bytes, filter: None, broken })
     }
 
     /// The bytes of a run at hand, in pieces: what comes before the entries, and the entries.
@@ -223,10 +225,22 @@ impl Run {
         if !self.range().is_some_and(|(first, last)| (first..=last).contains(&prefix)) {
             return Ok(());
         }
-        let mut block = [0; BLOCK_BYTES];
         let at = filter::block_of(&id.0, self.counts.blocks) * BLOCK_BYTES;
-        self.read_at(self.counts.filter_at() + at, &mut block)?;
+        let mut block = [0; BLOCK_BYTES];
+        match &self.filter {
+            Some(held) => block.copy_from_slice(&held.bytes[at..at + BLOCK_BYTES]),
+            None => self.read_at(self.counts.filter_at() + at, &mut block)?,
+        }
         if filter::may_hold(&block, id) { self.find_entry(id, prefix, found) } else { Ok(()) }
+    }
+
+    /// Takes the filter into memory, if there is room: a small run is asked as often as a large one.
+    pub(super) fn hold_filter(&mut self, budget: &Budget) {
+        if let Some(mut held) = budget.hold(self.counts.blocks * BLOCK_BYTES)
+            && self.read_at(self.counts.filter_at(), &mut held.bytes).is_ok()
+        {
+            self.filter = Some(held);
+        }
     }
 
     fn find_entry(&self, id: &ChunkId, prefix: u32, found: &mut Vec<Location>) -> Result<()> {

@@ -75,6 +75,22 @@ async fn a_merge_that_is_cut_off_anywhere_forgets_nothing() {
     assert!(whole && acknowledged > 8 && cut_in_merge > 8, "{acknowledged} {cut_in_merge}");
 }
 
+/// As where objects are locked for years: what was merged once is not merged again with every backup.
+#[tokio::test]
+async fn where_nothing_may_be_deleted_merging_goes_on_and_ends() {
+    let inner = Arc::new(InMemory::new());
+    let store = CutStore::new(Arc::clone(&inner), i64::MAX, false).keeping_everything();
+    let (vault, holder) = create_in(Store::new(Arc::new(store), "locked")).await;
+    for number in 0..40 {
+        back_up(&vault, &disk(number), None).await.expect("backup");
+        let trouble = vault.index_trouble();
+        assert!(trouble.is_none_or(|error| error.kind() == vault::ErrorKind::Denied));
+    }
+    let listed = runs(&vault).await;
+    assert!((40..50).contains(&listed), "forty of sessions, and one for about seven: {listed}");
+    assert_known(&reopened(&inner, &holder).await, 0..40).await;
+}
+
 #[tokio::test]
 async fn a_cache_serves_and_may_be_deleted_at_any_time() {
     let inner = Arc::new(InMemory::new());
