@@ -5,8 +5,8 @@
 
 use super::folder::Folder;
 use super::merge::Merge;
-use super::run::Run;
 use super::spill::Spill;
+use super::table::Table;
 use super::{Index, Limits, Location};
 use crate::protocol::State;
 use crate::{ChunkId, PackId, PackKind, Result, SessionId};
@@ -67,7 +67,7 @@ pub(crate) struct Known {
     fresh: AtomicUsize,
     spill: Mutex<Option<Spill>>,
     /// The runs of `spill`, for those who look something up.
-    spilled: RwLock<Arc<Vec<Arc<Run>>>>,
+    spilled: RwLock<Arc<Table>>,
 }
 
 impl Known {
@@ -123,11 +123,7 @@ impl Known {
         }
         // After the shard: what leaves it stands here before it is gone there.
         let spilled = Arc::clone(&self.spilled.read().expect("no holder panics"));
-        let mut found = Vec::new();
-        spilled.iter().find_map(|run| {
-            run.find(id, &mut found).ok()?;
-            found.pop()
-        })
+        spilled.find(id).ok()?.pop()
     }
 
     /// Notes what this session has put into a pack.
@@ -151,7 +147,7 @@ impl Known {
             spill.add(&mut entries);
             // An error leaves a level unmerged: more to look through, nothing lost.
             let _ = spill.settle();
-            *self.spilled.write().expect("no holder panics") = Arc::new(spill.runs());
+            *self.spilled.write().expect("no holder panics") = Arc::new(Table::new(spill.runs()));
             for shard in &self.shards {
                 shard.write().expect("no holder panics").leaving = HashMap::new();
             }
@@ -175,13 +171,13 @@ impl Known {
         let mut spill = self.spill.lock().expect("no holder panics").take().expect("taken once, at commit");
         let mut entries = self.leave();
         spill.add(&mut entries);
-        *self.spilled.write().expect("no holder panics") = Arc::new(spill.runs());
+        *self.spilled.write().expect("no holder panics") = Arc::new(Table::new(spill.runs()));
         spill.into_merge()
     }
 
     /// Whether what it has spilled cannot be read any more.
     pub(super) fn has_lost(&self) -> bool {
-        self.spilled.read().expect("no holder panics").iter().any(|run| run.is_broken())
+        self.spilled.read().expect("no holder panics").has_broken()
     }
 
     /// The packs of other sessions it has found something in.

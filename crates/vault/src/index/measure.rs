@@ -4,7 +4,9 @@
 use super::folder::Folder;
 use super::known::FRESH_MAX;
 use super::name::RunName;
+use super::run::Run;
 use super::spill::Spill;
+use super::table::Table;
 use super::{Index, Limits, Location};
 use crate::{ChunkId, PackId, PackKind, SessionId, VaultId};
 use std::collections::{BTreeMap, BTreeSet};
@@ -65,9 +67,9 @@ fn an_index_of_many_chunks() {
     let place = tempfile::tempdir().expect("tempdir");
     let (limits, group) = (Limits::default(), Uuid::from_u128(4));
     let folder = Folder::below(place.path(), VaultId(Uuid::from_u128(1)));
-    let index = |runs| {
-        let (replaced, damaged) = (BTreeMap::new(), BTreeSet::new());
-        Index { folder: folder.clone(), limits, runs, replaced, damaged }
+    let index = |runs: BTreeMap<RunName, Arc<Run>>| {
+        let (table, replaced) = (Table::new(runs.values().cloned()), BTreeMap::new());
+        Index { folder: folder.clone(), limits, runs, table, replaced, damaged: BTreeSet::new() }
     };
     let mut spill = Spill::new(folder.clone(), limits, group);
     timed(&format!("{chunks} chunks added"), || {

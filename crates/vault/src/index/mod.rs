@@ -9,7 +9,7 @@
 //! | file | holds |
 //! | --- | --- |
 //! | `body.rs` | a run as it lies in the store |
-//! | `run.rs`, `filter.rs`, `folder.rs` | a run at hand: looked up in, checked, kept |
+//! | `run.rs`, `filter.rs`, `folder.rs`, `table.rs` | runs at hand: looked up in, checked, kept |
 //! | `shelf.rs` | which runs there are: in step with the store |
 //! | `known.rs`, `spill.rs` | what a session knows, and what it adds |
 //! | `merge.rs` | many runs as one order |
@@ -33,6 +33,7 @@ mod rebuild;
 mod run;
 mod shelf;
 mod spill;
+mod table;
 #[cfg(test)]
 mod tests;
 
@@ -47,6 +48,7 @@ use name::RunName;
 use run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use table::Table;
 use uuid::Uuid;
 
 /// Where a sealed chunk lies.
@@ -82,6 +84,7 @@ pub(crate) struct Index {
     limits: Limits,
     /// Those that count.
     runs: BTreeMap<RunName, Arc<Run>>,
+    table: Table,
     /// Those that others stand for, but are in the store still; by the group that stands for them.
     replaced: BTreeMap<Uuid, BTreeSet<RunName>>,
     /// Those that cannot be read.
@@ -95,9 +98,7 @@ impl Index {
     /// # Errors
     /// `Store` if the local copy of a run cannot be read. [`Vault::index`](crate::Vault::index) fetches it again.
     pub(crate) fn find(&self, id: &ChunkId) -> Result<Vec<Location>> {
-        let mut found = Vec::new();
-        self.runs.values().try_for_each(|run| run.find(id, &mut found))?;
-        Ok(found)
+        self.table.find(id)
     }
 
     /// The runs of a group.

@@ -211,6 +211,11 @@ impl Run {
         self.fences.first().map(|first| (first.first, self.last))
     }
 
+    /// The first four bytes of an id, as ranges have them.
+    pub(super) fn prefix(id: &ChunkId) -> u32 {
+        u32::from_be_bytes(first_bytes(&id.0))
+    }
+
     /// Whether reading it has failed: it is to be fetched again.
     pub(super) fn is_broken(&self) -> bool {
         self.broken.load(Ordering::Relaxed)
@@ -221,7 +226,7 @@ impl Run {
     /// # Errors
     /// `Store` if the local copy cannot be read, or has rotted. The next look at the index fetches it anew.
     pub(super) fn find(&self, id: &ChunkId, found: &mut Vec<Location>) -> Result<()> {
-        let prefix = u32::from_be_bytes(first_bytes(&id.0));
+        let prefix = Self::prefix(id);
         if !self.range().is_some_and(|(first, last)| (first..=last).contains(&prefix)) {
             return Ok(());
         }

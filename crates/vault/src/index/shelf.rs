@@ -6,6 +6,7 @@
 use super::body::{Body, RUN_BODY_BYTES_MAX};
 use super::folder::Folder;
 use super::run::Run;
+use super::table::Table;
 use super::{Index, Limits, RunName};
 use crate::record::open_record;
 use crate::seal::HEAD_BYTES;
@@ -85,9 +86,9 @@ impl Shelf {
             let left: BTreeSet<RunName> = names.filter(|name| held.listed.contains(name)).collect();
             replaced.insert(group, left);
         }
-        let runs = held.runs.iter().map(|(name, run)| (*name, Arc::clone(run)));
-        let damaged = held.damaged.clone();
-        Index { folder: self.folder.clone(), limits: self.limits, runs: runs.collect(), replaced, damaged }
+        let runs: BTreeMap<_, _> = held.runs.iter().map(|(name, run)| (*name, Arc::clone(run))).collect();
+        let (table, damaged) = (Table::new(runs.values().cloned()), held.damaged.clone());
+        Index { folder: self.folder.clone(), limits: self.limits, runs, table, replaced, damaged }
     }
 
     /// Keeps a copy of a run that is about to be put: nobody here need fetch it.

@@ -174,6 +174,7 @@ fn known(session: SessionId, folder: Folder) -> Known {
         folder,
         limits: SMALL,
         runs: BTreeMap::new(),
+        table: Default::default(),
         replaced: BTreeMap::new(),
         damaged: BTreeSet::new(),
     };
