@@ -183,30 +183,43 @@ fn known(session: SessionId, folder: Folder) -> Known {
 
 #[test]
 fn threads_that_share_a_session_find_what_any_of_them_added() {
+    use std::sync::atomic::{AtomicU32, Ordering};
+    const EACH: u32 = 1000;
     let folder = tempfile::tempdir().expect("tempdir");
     let session = SessionId(Uuid::from_u128(1));
     let known = known(session, Folder::below(folder.path(), VAULT));
+    let added: [AtomicU32; 2] = Default::default();
+    let id = |thread: u32, n: u32| {
+        ChunkId(*blake3::hash(&[thread.to_le_bytes(), n.to_le_bytes()].concat()).as_bytes())
+    };
     std::thread::scope(|scope| {
-        for thread in 0..4u32 {
+        for (thread, added) in (0..).zip(&added) {
             let known = &known;
             scope.spawn(move || {
-                for n in 0..500u32 {
-                    let id = |n: u32| {
-                        ChunkId(*blake3::hash(&[thread.to_le_bytes(), n.to_le_bytes()].concat()).as_bytes())
-                    };
+                for n in 0..EACH {
                     let pack = PackId { kind: PackKind::Data, session, sequence: thread };
-                    known.insert(id(n), Location { pack, offset: n, length: 1 });
+                    known.insert(id(thread, n), Location { pack, offset: n, length: 1 });
+                    added.store(n + 1, Ordering::Release);
                     known.make_room();
-                    for earlier in [n, n / 2, n / 7] {
-                        let found = known.get(&id(earlier)).expect("added before");
-                        assert_eq!((found.pack.sequence, found.offset), (thread, earlier));
+                }
+            });
+            // Looks at what was added last while it moves from memory to files and from level to level.
+            scope.spawn(move || {
+                loop {
+                    let end = added.load(Ordering::Acquire);
+                    for n in (end.saturating_sub(20)..end).chain([end / 3].into_iter().filter(|n| *n < end)) {
+                        let found = known.get(&id(thread, n)).expect("added before");
+                        assert_eq!((found.pack.sequence, found.offset), (thread, n));
+                    }
+                    if end == EACH {
+                        break;
                     }
                 }
             });
         }
     });
-    let mut added = known.take_added().expect("whole");
-    assert_eq!(added.body(10_000).expect("whole").count(), 2000);
+    let mut all = known.take_added().expect("whole");
+    assert_eq!(all.body(10_000).expect("whole").count(), 2 * EACH as usize);
 }
 
 #[test]
