@@ -72,6 +72,9 @@ pub(crate) struct VaultArgs {
     pub(crate) vault: StoreAddress,
     #[command(flatten)]
     pub(crate) key: KeyArgs,
+    /// Where copies of the vault's index are kept [default: ~/.cache/strongroom]. May be deleted at any time.
+    #[arg(long, env = "STRONGROOM_CACHE", value_name = "DIR")]
+    pub(crate) cache: Option<PathBuf>,
 }
 
 /// What opens a vault: any one of its holders.
@@ -160,6 +163,13 @@ pub(crate) enum VaultCommand {
         /// Empty packs of which less than this many percent is needed, by moving that; 0 moves nothing.
         #[arg(long, value_name = "PERCENT", default_value_t = 50, value_parser = clap::value_parser!(u8).range(0..=90))]
         compact_below: u8,
+    },
+    /// Make the index anew from the packs, because it was damaged or lost. Safe beside running backups.
+    ///
+    /// Without an index everything can be restored, but what is backed up is stored again.
+    Reindex {
+        #[command(flatten)]
+        vault: VaultArgs,
     },
     /// Show a vault: its format, size, and points per machine.
     Show {

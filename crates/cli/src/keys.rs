@@ -135,7 +135,8 @@ fn ask(prompt: &str) -> Result<Zeroizing<String>> {
     rpassword::prompt_password(prompt).map(Zeroizing::new).context("ask for a passphrase on the terminal")
 }
 
-fn path_of(variable: &str) -> Option<PathBuf> {
+/// The path that a variable of the environment names.
+pub(crate) fn path_of(variable: &str) -> Option<PathBuf> {
     std::env::var_os(variable).filter(|value| !value.is_empty()).map(PathBuf::from)
 }
 

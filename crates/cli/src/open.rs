@@ -12,18 +12,36 @@ use vault::{DiskRecord, Holders, Point, Store, StoreAddress, StoreSettings, Surv
 
 /// Opens a vault.
 pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
-    vault_at(&args.vault, &args.key).await
+    opened(&args.vault, &args.key).await.map(|vault| Arc::new(vault.with_cache(&cache(args))))
 }
 
-/// Opens the vault at a location.
+/// Where indexes are kept: as is said, or where the user's or the system's caches lie.
+fn cache(args: &VaultArgs) -> PathBuf {
+    let of_user = || Some(keys::path_of("HOME")?.join(".cache"));
+    let caches = || keys::path_of("XDG_CACHE_HOME").or_else(of_user).unwrap_or_else(|| "/var/cache".into());
+    args.cache.clone().unwrap_or_else(|| caches().join("strongroom"))
+}
+
+/// Tells of an index that could not be tidied.
+pub(crate) fn warn_index(vault: &Vault) {
+    if let Some(error) = vault.index_trouble() {
+        eprintln!("warning: the index is not as it should be, nothing else is affected: {error}");
+    }
+}
+
+/// Opens the vault at a location, for work that needs no index.
 pub(crate) async fn vault_at(location: &StoreAddress, key: &KeyArgs) -> Result<Arc<Vault>> {
+    opened(location, key).await.map(Arc::new)
+}
+
+async fn opened(location: &StoreAddress, key: &KeyArgs) -> Result<Vault> {
     let (store, id) = store_of(location).await?;
     let holder = keys::find(&key.which, &store, id).await.with_context(|| opening(location))?;
     let opened = match key.keyring {
         None => Vault::open(store, &*holder.key).await,
         Some(number) => Vault::open_with_keyring(store, &*holder.key, number).await,
     };
-    opened.map(Arc::new).map_err(|error| not_opened(error, location, &holder))
+    opened.map_err(|error| not_opened(error, location, &holder))
 }
 
 /// Opens the holders of a vault's keys, to change them; `holder` lives as long.

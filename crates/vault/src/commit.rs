@@ -10,7 +10,7 @@
 //! CRASH: before 6, packs, runs and perhaps a point's object that the log knows nothing of. They are not
 //! listed and not used, and go when collection aborts the session.
 
-use crate::index::{RUN_ENTRIES_MAX, encode_run};
+use crate::index::Extent;
 use crate::pack::read_toc;
 use crate::point::{Point, PointStats};
 use crate::protocol::{Doom, Intention, Record, Rules, State, Writer, WriterDoes, WriterSees};
@@ -51,7 +51,7 @@ impl Session {
         let written = self.written();
         let session = self.close().await?;
         read_back(&session).await?;
-        put_index(&session).await?;
+        session.vault.put_index(session.id, &session.known).await?;
         let point = Point {
             format: 1,
             id: draft.id,
@@ -70,6 +70,8 @@ impl Session {
             disks,
         };
         publish(&session, &point).await?;
+        // The point exists by now, whatever becomes of this.
+        session.vault.tidy_index(&session.told.state, Extent::Small).await;
         Ok(point)
     }
 }
@@ -88,7 +90,7 @@ impl Session {
     ) -> Result<()> {
         let session = self.close().await?;
         read_back(&session).await?;
-        put_index(&session).await?;
+        session.vault.put_index(session.id, &session.known).await?;
         let record = if packs.is_empty() {
             Record::Abort { session: session.id }
         } else {
@@ -206,17 +208,6 @@ async fn read_back(session: &Inner) -> Result<()> {
             let bytes = session.vault.store().get(&pack.object()).await?;
             read_toc(session.vault.keys(), session.vault.id(), pack, &bytes)?;
         }
-    }
-    Ok(())
-}
-
-/// Publishes what the session added.
-async fn put_index(session: &Inner) -> Result<()> {
-    let Inner { vault, id, known, .. } = session;
-    for (part, sequence) in known.fresh().chunks(RUN_ENTRIES_MAX).zip(0..) {
-        let name = ObjectName { kind: ObjectKind::IndexRun, id: id.0, sequence };
-        let object = seal_record(vault.keys(), vault.id(), name, &encode_run(part));
-        vault.store().create(&format!("index/{id}/{sequence:08x}"), object).await?;
     }
     Ok(())
 }

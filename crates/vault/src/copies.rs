@@ -34,9 +34,9 @@ impl Vault {
         let mut index = self.moved().index.lock().await;
         for is_fresh in [index.is_none(), true] {
             if is_fresh {
-                *index = Some(Arc::new(self.read_index().await?));
+                *index = Some(self.index().await?);
             }
-            let mut places = index.as_ref().expect("read above").find(id);
+            let mut places = index.as_ref().expect("read above").find(id)?;
             places.retain(|at| at != hint && !self.moved().is_gone(&at.pack));
             if !places.is_empty() || is_fresh {
                 return Ok(places);

@@ -25,6 +25,9 @@ pub(crate) const PACK_BYTES: usize = 48 << 20;
 /// The most a sealed chunk takes: raw, with its codec byte and tag.
 pub(crate) const SEALED_BYTES_MAX: usize = chunk::PLAIN_BYTES_MAX + 1 + TAG_BYTES;
 
+/// The end of a pack that is read for its table: enough for 3,200 chunks, four times what a pack of data has.
+pub(crate) const TAIL_BYTES: u64 = 128 << 10;
+
 const ENTRY_BYTES: usize = 40;
 const FOOTER_BYTES: usize = 48;
 const FOOTER_MAGIC: &[u8; 4] = b"SRPF";
@@ -127,27 +130,48 @@ pub(crate) fn read_toc(
         return Err(bad(bytes.len(), "it ends early"));
     }
     let key = ObjectKey::open(keys, vault, object_name(id), &bytes[..HEAD_BYTES])?;
-    let footer = bytes.len() - FOOTER_BYTES;
-    let mut fields = Fields(&bytes[footer..]);
-    let (Some(toc), Some(length), Some(count)) = (fields.u32(), fields.u32(), fields.u32()) else {
-        return Err(bad(footer, "its footer ends early"));
-    };
-    let (toc, length, count) = (toc as usize, length as usize, count as usize);
-    let fits = toc.checked_add(length) == Some(footer)
-        && count.checked_mul(ENTRY_BYTES).map(|n| n + TAG_BYTES) == Some(length);
-    if fields.take(4) != Some(FOOTER_MAGIC) || !fits || toc < HEAD_BYTES {
-        return Err(bad(footer, "its footer makes no sense"));
+    match read_tail(&key, id, bytes.len() as u64, bytes)? {
+        Tail::Whole(entries) => Ok(entries),
+        Tail::From(_) => unreachable!("all of it is there"),
     }
-    let mut sealed = bytes[toc..footer].to_vec();
+}
+
+/// What the end of a pack told.
+pub(crate) enum Tail {
+    /// Its table of contents.
+    Whole(Vec<(ChunkId, Location)>),
+    /// Where the table begins: before the bytes that were read.
+    From(u64),
+}
+
+/// The entries of a pack of `size` bytes, from its last ones. Proved by the table's seal, not by the pack's hash.
+pub(crate) fn read_tail(key: &ObjectKey, id: PackId, size: u64, end: &[u8]) -> Result<Tail> {
+    let bad = |at: u64, found: &str| Error::corrupt(id, at, found);
+    let Some((_, footer)) = end.split_last_chunk::<FOOTER_BYTES>() else {
+        return Err(bad(size, "it ends early"));
+    };
+    let footer_at = size - FOOTER_BYTES as u64;
+    let mut fields = Fields(footer);
+    let (Some(toc), Some(length), Some(count)) = (fields.u32(), fields.u32(), fields.u32()) else {
+        return Err(bad(footer_at, "its footer ends early"));
+    };
+    let (toc, length, count) = (u64::from(toc), u64::from(length), u64::from(count));
+    let fits = toc + length == footer_at && count * ENTRY_BYTES as u64 + TAG_BYTES as u64 == length;
+    if fields.take(4) != Some(FOOTER_MAGIC) || !fits || toc < HEAD_BYTES as u64 {
+        return Err(bad(footer_at, "its footer makes no sense"));
+    }
+    let Some(from) = toc.checked_sub(size - end.len() as u64) else { return Ok(Tail::From(toc)) };
+    let mut sealed = end[from as usize..end.len() - FOOTER_BYTES].to_vec();
     let entries = key
-        .open_at(toc as u64, TOC_LABEL, &mut sealed)
+        .open_at(toc, TOC_LABEL, &mut sealed)
         .ok_or_else(|| bad(toc, "the seal of its table of contents is broken"))?;
     let mut fields = Fields(entries);
     let entry = |_| {
         let (id_bytes, offset, length) = (fields.array()?, fields.u32()?, fields.u32()?);
         Some((ChunkId(id_bytes), Location { pack: id, offset, length }))
     };
-    (0..count).map(entry).collect::<Option<_>>().ok_or_else(|| bad(toc, "its table of contents ends early"))
+    let entries = (0..count).map(entry).collect::<Option<_>>();
+    entries.map(Tail::Whole).ok_or_else(|| bad(toc, "its table of contents ends early"))
 }
 
 /// Opens the sealed chunk that lies at `location`; gives codec and body.
@@ -182,6 +206,17 @@ mod tests {
         }
         let full = pack.finish();
         assert_eq!(read_toc(&keys, vault, id, &full.bytes).expect("reads"), places);
+        let key = ObjectKey::open(&keys, vault, object_name(id), &full.bytes).expect("key");
+        let size = full.bytes.len();
+        let toc = size - FOOTER_BYTES - TAG_BYTES - 2 * ENTRY_BYTES;
+        for from in 0..size {
+            let told = read_tail(&key, id, size as u64, &full.bytes[from..]);
+            match told {
+                Ok(Tail::Whole(entries)) => assert!(from <= toc && entries == places),
+                Ok(Tail::From(start)) => assert!(from > toc && start == toc as u64),
+                Err(_) => assert!(from > size - FOOTER_BYTES, "the footer is there"),
+            }
+        }
         for at in 0..full.bytes.len() {
             let mut bytes = full.bytes.clone();
             bytes[at] ^= 0x10;

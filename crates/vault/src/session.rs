@@ -100,8 +100,8 @@ impl Session {
         vault.refresh_keys().await?;
         let told = vault.append_when_possible(Told::default(), &Record::Open { session: id }, now).await?;
         // After the log: whatever a run says of sessions committed by then is complete.
-        let (index, intended) = (vault.read_index().await?, vault.read_intents(None).await?);
-        let known = Known::new(index, told.state.clone(), intended);
+        let (index, intended) = (vault.index().await?, vault.read_intents(None).await?);
+        let known = Known::new(id, index, told.state.clone(), intended);
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Ok(Self {
             inner: Arc::new(Inner {
@@ -181,6 +181,7 @@ impl Session {
     /// Puts bytes that are encoded already, as they were read from another pack or store.
     pub(crate) async fn put_encoded(&self, kind: PackKind, id: ChunkId, encoded: &[u8]) -> Result<Location> {
         let (places, full) = self.inner.append(kind, encoded, &[(id, encoded.len())]);
+        self.inner.known.make_room();
         self.upload_all(full).await?;
         Ok(places[0])
     }
@@ -222,6 +223,8 @@ impl Session {
             done.expect("an upload does not panic")?;
         }
         drop(uploads);
+        // Publishing the index needs the room.
+        self.inner.spare_buffers.lock().expect("no holder panics").clear();
         Arc::try_unwrap(self.inner).map_err(|_| {
             Error::new(
                 ErrorKind::Invalid,
@@ -270,6 +273,7 @@ impl Inner {
             })
             .collect();
         let (places, full) = self.append(PackKind::Data, &encoded, &fresh);
+        self.known.make_room();
         let place_of = |id| places[fresh.iter().position(|(other, _)| *other == id).expect("encoded above")];
         let stored = found
             .into_iter()

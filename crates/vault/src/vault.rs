@@ -1,7 +1,7 @@
 //! A vault: created, opened, listed.
 
 use crate::copies::Moved;
-use crate::index::{Index, Location, RUN_BODY_BYTES_MAX, Run};
+use crate::index::{Location, Shelf};
 use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
@@ -11,14 +11,15 @@ use crate::protocol::{PointState, State};
 use crate::record::open_record;
 use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
 use crate::{
-    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result, SessionId,
-    Store, VaultId, chunk,
+    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result, Store,
+    VaultId, chunk,
 };
-use futures_util::stream::{self, StreamExt, TryStreamExt};
+use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::sync::Arc;
 
 /// The version of the format that this program writes, and the newest it reads.
@@ -66,6 +67,7 @@ pub struct Vault {
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
     moved: Moved,
+    shelf: Shelf,
 }
 
 impl Vault {
@@ -149,7 +151,24 @@ impl Vault {
 
     fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
         let (nodes, pack_keys) = (Cache::new(NODES_CACHED), Cache::new(PACK_KEYS_CACHED));
-        Self { store, info, access, nodes, pack_keys, moved: Moved::default() }
+        let shelf = Shelf::new(info.id);
+        Self { store, info, access, nodes, pack_keys, moved: Moved::default(), shelf }
+    }
+
+    /// Keeps the index in a folder of its own below `cache`, made when it is first needed, instead of in memory:
+    /// 46 bytes for every chunk in the vault. It may be deleted at any time; several programs may share it.
+    pub fn with_cache(self, cache: &Path) -> Self {
+        Self { shelf: Shelf::below(cache, self.id()), ..self }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn with_limits(self, limits: crate::index::Limits) -> Self {
+        Self { shelf: self.shelf.with_limits(limits), ..self }
+    }
+
+    /// The runs of the index that are at hand.
+    pub(crate) fn shelf(&self) -> &Shelf {
+        &self.shelf
     }
 
     /// What it is.
@@ -305,34 +324,6 @@ impl Vault {
     pub async fn usage(&self) -> Result<(u64, u64)> {
         let objects = self.store.list("").await?;
         Ok((objects.len() as u64, objects.iter().map(|(_, size)| size).sum()))
-    }
-
-    /// Every run of the index that can be read. One that is damaged is passed over: what only it names is
-    /// stored again, and nothing else depends on it. `scrub` names it.
-    pub(crate) async fn read_index(&self) -> Result<Index> {
-        let objects = self.store.list("index").await?;
-        let read = |(name, _): (String, u64)| async move {
-            match self.read_run(&name).await {
-                Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
-                other => other.map(Some),
-            }
-        };
-        let runs = stream::iter(objects).map(read).buffer_unordered(READS_MAX);
-        Ok(Index::new(runs.try_filter_map(|run| async { Ok(run) }).try_collect().await?))
-    }
-
-    async fn read_run(&self, object: &str) -> Result<Run> {
-        let parsed = object
-            .strip_prefix("index/")
-            .and_then(|rest| rest.split_once('/'))
-            .and_then(|(id, seq)| Some((id.parse::<SessionId>().ok()?, u32::from_str_radix(seq, 16).ok()?)));
-        let (id, sequence) =
-            parsed.ok_or_else(|| Error::corrupt(object, 0, "no index run has such a name"))?;
-        let name = ObjectName { kind: ObjectKind::IndexRun, id: id.0, sequence };
-        let bytes = self.store.get(object).await?;
-        let body =
-            self.open_fresh(|keys| open_record(keys, self.id(), name, &bytes, RUN_BODY_BYTES_MAX)).await?;
-        Run::decode(&body).map_err(|found| Error::corrupt(object, HEAD_BYTES as u64, found))
     }
 
     /// A node of a map, which must be at `level`.

@@ -32,7 +32,7 @@ enum Command {
     },
     /// Measure the engine beside its limits and the peers that are installed; see `cargo xtask bench --help`.
     Bench {
-        /// Passed on: `vault`, and its options.
+        /// `index CHUNKS`; or passed on: `vault`, and its options.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
@@ -46,6 +46,9 @@ fn main() -> ExitCode {
     let done = match Args::parse().command {
         Command::Demo => demo::run(),
         Command::Test { quick } => test::run(quick),
+        Command::Bench { arguments } if arguments.first().is_some_and(|what| what == "index") => {
+            test::index(arguments.get(1).map_or("10000000", String::as_str))
+        }
         Command::Bench { arguments } => run::cargo(
             ["run", "--release", "--quiet", "--package", "bench", "--"]
                 .map(String::from)

@@ -74,6 +74,12 @@ fn documentation() -> Result<()> {
     cargo_with(("RUSTDOCFLAGS", "-D warnings"), doc)
 }
 
+/// Measures an index of so many chunks.
+pub(crate) fn index(chunks: &str) -> Result<()> {
+    let test = ["test", "--release", "--package", "vault", "--lib", "index::measure", "--", "--nocapture"];
+    cargo_with(("STRONGROOM_INDEX_CHUNKS", chunks), test)
+}
+
 /// `cargo xtask model`.
 pub(crate) fn model() -> Result<()> {
     let test = [

@@ -47,6 +47,7 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         )?;
     }
     let point = done?;
+    open::warn_index(&vault);
     output::print(format, &point::value(&point), || summary(&point))
 }
 

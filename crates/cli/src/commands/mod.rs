@@ -5,6 +5,7 @@ mod key;
 mod machine;
 mod nbd;
 mod point;
+mod reindex;
 mod repair;
 mod restore;
 mod vault;

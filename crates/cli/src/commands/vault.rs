@@ -19,6 +19,7 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
         VaultCommand::Show { location, key } => show(format, &location, &key).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
         VaultCommand::Repair { vault, from, yes } => super::repair::run(format, &vault, from, yes).await,
+        VaultCommand::Reindex { vault } => super::reindex::run(format, &vault).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large, compact_below } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
             let mut options = CollectOptions::new(super::now());
@@ -119,6 +120,7 @@ async fn collect(
     });
     if yes {
         let done = vault.collect(options).await.context("collect")?;
+        open::warn_index(&vault);
         facts.push(("Done", format!("{} purged, {} packs condemned", done.purged, done.condemned)));
         if done.compacted > 0 {
             facts.push((

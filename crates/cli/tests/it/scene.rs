@@ -56,9 +56,14 @@ impl Scene {
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
         command.args(arguments);
-        for variable in
-            ["XDG_CONFIG_HOME", "STRONGROOM_KEY_FILE", "STRONGROOM_PASSPHRASE", "STRONGROOM_NEW_PASSPHRASE"]
-        {
+        for variable in [
+            "XDG_CONFIG_HOME",
+            "XDG_CACHE_HOME",
+            "STRONGROOM_CACHE",
+            "STRONGROOM_KEY_FILE",
+            "STRONGROOM_PASSPHRASE",
+            "STRONGROOM_NEW_PASSPHRASE",
+        ] {
             command.env_remove(variable);
         }
         command.env("HOME", self.folder.path()).env("TMPDIR", self.path("tmp"));

@@ -219,9 +219,9 @@ impl<'a> Marker<'a> {
         }
         let index = match &self.index {
             Some(index) => Arc::clone(index),
-            None => Arc::clone(self.index.insert(Arc::new(self.vault.read_index().await?))),
+            None => Arc::clone(self.index.insert(self.vault.index().await?)),
         };
-        let mut places = index.find(&child.id);
+        let mut places = index.find(&child.id)?;
         places.retain(|at| at.pack != hint);
         places.push(child.at);
         places.retain(|at| self.packs.contains_key(&at.pack));

@@ -17,6 +17,7 @@ mod due;
 mod mark;
 mod run;
 
+use crate::index::Extent;
 use crate::log::Told;
 use crate::point::Point;
 use crate::protocol::{Collector, CollectorDoes, PointState, Record, Rules, SessionState, State};
@@ -155,6 +156,7 @@ impl Vault {
             collector.sees(seen, Rules::ALL);
         }
         run.finish_deletes().await?;
+        self.tidy_index(&run.told.state, Extent::All).await;
         Ok(run.done)
     }
 

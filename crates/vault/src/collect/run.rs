@@ -13,7 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 pub(super) struct Run<'a> {
     vault: &'a Vault,
     options: &'a CollectOptions,
-    told: Told,
+    pub(super) told: Told,
     marker: Marker<'a>,
     packs: BTreeMap<PackId, u64>,
     /// The name of the intent that is published.

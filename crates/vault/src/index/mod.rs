@@ -1,18 +1,55 @@
 //! The index: which chunks the vault has, and where. A cache: the tables of contents of the packs are
 //! the truth, and it can be rebuilt from them.
 //!
-//! Each session publishes what it added as sorted runs (`run.rs`). A writer looks a chunk up in what its
-//! own session has written, then in the runs there were when it began; of those it believes only packs that
-//! the log lets it use.
+//! It is made of immutable sorted **runs**. Each session publishes what it added as a group of them; groups of
+//! like size are merged, so that there are few to look through however many sessions there were. Each run in
+//! the store has a copy at hand, a file of the local cache that is read by position: memory holds an eighth of a
+//! byte a chunk, never a map of everything.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `body.rs` | a run as it lies in the store |
+//! | `run.rs`, `filter.rs`, `folder.rs`, `table.rs` | runs at hand: looked up in, checked, kept |
+//! | `shelf.rs` | which runs there are: in step with the store |
+//! | `known.rs`, `spill.rs` | what a session knows, and what it adds |
+//! | `merge.rs` | many runs as one order |
+//! | `levels.rs`, `publish.rs` | which runs are due to be merged; putting runs, and deleting what they replace |
+//! | `rebuild.rs` | the index anew, from the packs |
+//!
+//! INVARIANT: whoever finds something here believes only packs that the log lets it use. Nothing but the speed
+//! of readers and the deduplication of writers depends on the index.
 
+mod body;
+mod filter;
+mod folder;
+mod known;
+mod levels;
+#[cfg(test)]
+mod measure;
+mod merge;
+mod name;
+mod publish;
+mod rebuild;
 mod run;
+mod shelf;
+mod spill;
+mod table;
+#[cfg(test)]
+mod tests;
 
-pub(crate) use run::{RUN_BODY_BYTES_MAX, RUN_ENTRIES_MAX, Run, encode_run};
+pub(crate) use known::Known;
+pub(crate) use levels::Extent;
+pub use rebuild::Rebuilt;
+pub(crate) use shelf::Shelf;
 
-use crate::protocol::State;
-use crate::{ChunkId, PackId};
-use std::collections::{BTreeSet, HashMap};
-use std::sync::{Mutex, RwLock};
+use crate::{ChunkId, PackId, Result};
+use folder::Folder;
+use name::RunName;
+use run::Run;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use table::Table;
+use uuid::Uuid;
 
 /// Where a sealed chunk lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -22,83 +59,51 @@ pub(crate) struct Location {
     pub(crate) length: u32,
 }
 
-/// Every run there is.
-#[derive(Default)]
+/// How large things grow; smaller in tests.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// Chunks of a session in memory.
+    fresh: usize,
+    /// Entries of a run that is written: half of what a run may have, since fetching one takes its object, its
+    /// body and a copy, 70 MiB.
+    run_entries: usize,
+    /// So many groups of like size are merged: few enough to look through seven of each size, enough that an
+    /// entry is written again but five times on the way to a hundred million.
+    fan_in: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { fresh: known::FRESH_MAX, run_entries: body::RUN_ENTRIES_MAX / 2, fan_in: 8 }
+    }
+}
+
+/// The runs that there were when somebody looked.
 pub(crate) struct Index {
-    runs: Vec<Run>,
+    folder: Folder,
+    limits: Limits,
+    /// Those that count.
+    runs: BTreeMap<RunName, Arc<Run>>,
+    table: Table,
+    /// Those that others stand for, but are in the store still; by the group that stands for them.
+    replaced: BTreeMap<Uuid, BTreeSet<RunName>>,
+    /// Those that cannot be read.
+    damaged: BTreeSet<RunName>,
 }
 
 impl Index {
-    pub(crate) fn new(runs: Vec<Run>) -> Self {
-        Self { runs }
-    }
-
     /// Every place at which a run says that the chunk lies. Whether it may be used, or is there still, only the
     /// log and the store can say.
-    pub(crate) fn find(&self, id: &ChunkId) -> Vec<Location> {
-        self.runs.iter().filter_map(|run| run.get(id)).collect()
-    }
-}
-
-/// What a session knows to be in the vault.
-pub(crate) struct Known {
-    index: Index,
-    /// What the log said when the session began.
-    state: State,
-    /// Packs that somebody means to delete, or meant to and died: a commit that uses them would be refused.
-    intended: BTreeSet<PackId>,
-    /// Packs of other sessions that were found to hold something. A commit names them.
-    used: Mutex<BTreeSet<PackId>>,
-    // Sixteen shards, so that compressing threads do not wait for one another.
-    fresh: [RwLock<HashMap<ChunkId, Location>>; 16],
-}
-
-impl Known {
-    /// Starts from the runs there are, what the log says, and the intents to delete.
-    pub(crate) fn new(index: Index, state: State, intended: BTreeSet<PackId>) -> Self {
-        Self { index, state, intended, used: Mutex::default(), fresh: Default::default() }
+    ///
+    /// # Errors
+    /// `Store` if the local copy of a run cannot be read. [`Vault::index`](crate::Vault::index) fetches it again.
+    pub(crate) fn find(&self, id: &ChunkId) -> Result<Vec<Location>> {
+        self.table.find(id)
     }
 
-    fn shard(&self, id: &ChunkId) -> &RwLock<HashMap<ChunkId, Location>> {
-        &self.fresh[usize::from(id.0[31] & 15)]
-    }
-
-    /// Where this session has put a chunk.
-    pub(crate) fn own(&self, id: &ChunkId) -> Option<Location> {
-        self.shard(id).read().expect("no holder panics").get(id).copied()
-    }
-
-    /// Where a chunk lies, if the vault or this session has it.
-    pub(crate) fn get(&self, id: &ChunkId) -> Option<Location> {
-        self.own(id).or_else(|| {
-            let state = &self.state;
-            let usable = |at: &Location| {
-                let pack = &at.pack;
-                state.is_usable(pack) && !state.retired.contains(pack) && !self.intended.contains(pack)
-            };
-            let found = self.index.find(id).into_iter().find(usable)?;
-            self.used.lock().expect("no holder panics").insert(found.pack);
-            Some(found)
-        })
-    }
-
-    /// Notes what this session has put into a pack.
-    pub(crate) fn insert(&self, id: ChunkId, location: Location) {
-        self.shard(&id).write().expect("no holder panics").insert(id, location);
-    }
-
-    /// Everything this session has added, sorted by id.
-    pub(crate) fn fresh(&self) -> Vec<(ChunkId, Location)> {
-        let mut all = Vec::new();
-        for shard in &self.fresh {
-            all.extend(shard.read().expect("no holder panics").iter().map(|(id, at)| (*id, *at)));
-        }
-        all.sort_unstable_by_key(|(id, _)| *id);
-        all
-    }
-
-    /// The packs of other sessions it has found something in.
-    pub(crate) fn used(&self) -> BTreeSet<PackId> {
-        self.used.lock().expect("no holder panics").clone()
+    /// The runs of a group.
+    fn group(&self, group: Uuid) -> impl Iterator<Item = (&RunName, &Arc<Run>)> {
+        let bounds = [0, u32::MAX].map(|sequence| RunName { group, sequence });
+        self.runs.range(bounds[0]..=bounds[1])
     }
 }

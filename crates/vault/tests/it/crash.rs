@@ -25,6 +25,7 @@ pub(crate) struct CutStore {
     last_lands: bool,
     spoils_puts: bool,
     answers_are_lost: bool,
+    keeps_everything: bool,
 }
 
 impl CutStore {
@@ -35,7 +36,13 @@ impl CutStore {
             last_lands,
             spoils_puts: false,
             answers_are_lost: false,
+            keeps_everything: false,
         }
+    }
+
+    /// Nothing may be deleted.
+    pub(crate) fn keeping_everything(self) -> Self {
+        Self { keeps_everything: true, ..self }
     }
 
     /// Every put lands, its answer is lost, and the layer that tries again finds the name taken.
@@ -90,9 +97,13 @@ impl ObjectStore for CutStore {
     }
 
     fn delete_stream(&self, paths: BoxStream<'static, Result<Path>>) -> BoxStream<'static, Result<Path>> {
-        let left = Arc::clone(&self.writes_left);
+        let (left, keeps) = (Arc::clone(&self.writes_left), self.keeps_everything);
         let counted = paths.map(move |path| {
             let path = path?;
+            if keeps && !is_probe(&path) {
+                let (path, source) = (path.to_string(), "objects are locked".into());
+                return Err(object_store::Error::PermissionDenied { path, source });
+            }
             if !is_probe(&path) && left.fetch_sub(1, Ordering::SeqCst) <= 0 {
                 return Err(object_store::Error::Generic { store: "cut", source: "power cut".into() });
             }

@@ -6,6 +6,7 @@ mod compact;
 mod crash;
 mod damage;
 mod faults;
+mod index;
 mod keys;
 mod open;
 mod probe;

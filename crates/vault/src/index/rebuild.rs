@@ -1,0 +1,106 @@
+//! The index anew, from the tables of contents of the packs.
+//!
+//! The runs that are to go are listed before the packs: whatever they name was durable by then, so that the packs
+//! listed afterwards hold all of it. CRASH: as of a merge (`publish.rs`).
+
+use super::Location;
+use super::RunName;
+use super::body::REPLACED_MAX;
+use super::levels::is_wanted;
+use super::spill::Spill;
+use crate::log::Told;
+use crate::pack::{TAIL_BYTES, Tail, object_name, read_tail};
+use crate::seal::{HEAD_BYTES, ObjectKey};
+use crate::vault::Vault;
+use crate::{ChunkId, Damage, ErrorKind, PackId, Result};
+use futures_util::stream::{self, StreamExt};
+use uuid::Uuid;
+
+/// Packs whose tables are read at once: 16 MiB where they are full of map nodes.
+const READS_MAX: usize = 16;
+
+/// What a rebuild found.
+#[derive(Clone, Debug, Default)]
+pub struct Rebuilt {
+    /// Packs read.
+    pub packs: u64,
+    /// Chunks and map nodes in them.
+    pub chunks: u64,
+    /// Runs of the old index that are gone.
+    pub replaced: u64,
+    /// Packs whose tables cannot be read: what they hold is stored again where it is needed.
+    pub damage: Vec<Damage>,
+}
+
+impl Vault {
+    /// Makes the index anew from the packs, and deletes the old one. Safe beside anything else.
+    ///
+    /// `progress` is told the bytes of each pack that is done with; few of them are read.
+    pub async fn rebuild_index(&self, progress: &(dyn Fn(u64) + Sync)) -> Result<Rebuilt> {
+        let old: Vec<RunName> = self.list_runs().await?.into_keys().take(REPLACED_MAX).collect();
+        let packs = self.list_packs().await?;
+        // After the packs: of what is gone for ever, nothing need be read.
+        let state = self.read_log(Told::default()).await?.state;
+        let mut rebuilt = Rebuilt { replaced: old.len() as u64, ..Rebuilt::default() };
+        let group = Uuid::new_v4();
+        let mut spill = Spill::new(self.shelf().folder.clone(), self.shelf().limits, group);
+        let mut entries: Vec<(ChunkId, Location)> = Vec::new();
+        let wanted = packs.into_iter().filter(|(pack, _)| is_wanted(&state, pack));
+        let read = |(pack, size)| async move { (pack, size, self.read_table(pack, size).await) };
+        let mut tables = stream::iter(wanted).map(read).buffer_unordered(READS_MAX);
+        while let Some((pack, size, table)) = tables.next().await {
+            progress(size);
+            match table {
+                Ok(table) => {
+                    rebuilt.packs += 1;
+                    rebuilt.chunks += table.len() as u64;
+                    entries.extend(table);
+                }
+                // Collected since it was listed.
+                Err(error) if error.kind() == ErrorKind::NotFound => {}
+                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                    rebuilt.damage.push(Damage { object: pack.object(), found: error.to_string() });
+                }
+                Err(error) => return Err(error),
+            }
+            if entries.len() >= self.shelf().limits.fresh {
+                (spill, entries) = spilled(spill, entries).await?;
+            }
+        }
+        drop(tables);
+        let (spill, _) = spilled(spill, entries).await?;
+        self.put_group(group, spill.into_merge()?, old).await?;
+        let index = self.index().await?;
+        self.delete_replaced(&index).await?;
+        Ok(rebuilt)
+    }
+
+    /// The table of contents of a pack, from its end: one request, two if it is long, and one for its head.
+    async fn read_table(&self, pack: PackId, size: u64) -> Result<Vec<(ChunkId, Location)>> {
+        let object = pack.object();
+        let head = self.store().get_range(&object, 0..HEAD_BYTES as u64).await?;
+        let open = |keys: &_| ObjectKey::open(keys, self.id(), object_name(pack), &head);
+        let key = self.open_fresh(open).await?;
+        let mut from = size.saturating_sub(TAIL_BYTES);
+        loop {
+            let end = self.store().get_range(&object, from..size).await?;
+            match read_tail(&key, pack, size, &end)? {
+                Tail::Whole(entries) => return Ok(entries),
+                Tail::From(start) => from = start,
+            }
+        }
+    }
+}
+
+/// Moves entries out of memory.
+async fn spilled(
+    mut spill: Spill,
+    mut entries: Vec<(ChunkId, Location)>,
+) -> Result<(Spill, Vec<(ChunkId, Location)>)> {
+    let work = tokio::task::spawn_blocking(move || {
+        spill.add(&mut entries);
+        entries.clear();
+        spill.settle().map(|()| (spill, entries))
+    });
+    work.await.expect("sorting does not panic")
+}
