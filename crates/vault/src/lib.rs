@@ -36,9 +36,11 @@
 //! Errors: [`ErrorKind`] says what a caller can do. `Corrupt` is never folded into another kind.
 
 mod bytes_io;
+mod checkpoint;
 mod chunk;
 mod collect;
 mod commit;
+mod copy;
 mod deletion;
 mod error;
 mod id;
@@ -51,7 +53,9 @@ mod point;
 mod protocol;
 mod reader;
 mod record;
+mod rescue;
 mod seal;
+mod sealed;
 mod session;
 mod store;
 mod vault;
@@ -60,6 +64,7 @@ mod verify;
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
+pub use copy::{Copied, CopyPlan, CopyRun, copy_point, plan_copy};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
 pub use keys::{
@@ -69,6 +74,7 @@ pub use keys::{
 pub use map::{DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
+pub use rescue::{Found, FoundPoint, Gap, Rescue, Standing};
 pub use session::{Base, Session, StoredBatch, Written};
 pub use store::{ProbeReport, Store, StoreAddress, StoreSettings, Verdict};
 pub use vault::{Survey, Vault, VaultInfo};

@@ -26,7 +26,7 @@ pub(crate) const PACK_BYTES: usize = 48 << 20;
 pub(crate) const SEALED_BYTES_MAX: usize = chunk::PLAIN_BYTES_MAX + 1 + TAG_BYTES;
 
 const ENTRY_BYTES: usize = 40;
-const FOOTER_BYTES: usize = 48;
+pub(crate) const FOOTER_BYTES: usize = 48;
 const FOOTER_MAGIC: &[u8; 4] = b"SRPF";
 const TOC_LABEL: &[u8] = b"toc";
 
@@ -127,27 +127,52 @@ pub(crate) fn read_toc(
         return Err(bad(bytes.len(), "it ends early"));
     }
     let key = ObjectKey::open(keys, vault, object_name(id), &bytes[..HEAD_BYTES])?;
-    let footer = bytes.len() - FOOTER_BYTES;
-    let mut fields = Fields(&bytes[footer..]);
-    let (Some(toc), Some(length), Some(count)) = (fields.u32(), fields.u32(), fields.u32()) else {
-        return Err(bad(footer, "its footer ends early"));
-    };
-    let (toc, length, count) = (toc as usize, length as usize, count as usize);
-    let fits = toc.checked_add(length) == Some(footer)
-        && count.checked_mul(ENTRY_BYTES).map(|n| n + TAG_BYTES) == Some(length);
-    if fields.take(4) != Some(FOOTER_MAGIC) || !fits || toc < HEAD_BYTES {
-        return Err(bad(footer, "its footer makes no sense"));
+    let footer_at = bytes.len() - FOOTER_BYTES;
+    let footer = Footer::parse(&bytes[footer_at..], footer_at).map_err(|found| bad(footer_at, found))?;
+    open_toc(&key, id, &footer, bytes[footer.toc..footer_at].to_vec())
+}
+
+/// Where a pack's table of contents lies, as its footer says.
+pub(crate) struct Footer {
+    pub(crate) toc: usize,
+    pub(crate) toc_bytes: usize,
+    count: usize,
+}
+
+impl Footer {
+    /// Takes the footer apart that was read at `footer_at`; its hash is not looked at.
+    pub(crate) fn parse(bytes: &[u8], footer_at: usize) -> std::result::Result<Self, &'static str> {
+        let mut fields = Fields(bytes);
+        let (Some(toc), Some(length), Some(count)) = (fields.u32(), fields.u32(), fields.u32()) else {
+            return Err("its footer ends early");
+        };
+        let (toc, toc_bytes, count) = (toc as usize, length as usize, count as usize);
+        let fits = toc.checked_add(toc_bytes) == Some(footer_at)
+            && count.checked_mul(ENTRY_BYTES).map(|n| n + TAG_BYTES) == Some(toc_bytes);
+        if fields.take(4) != Some(FOOTER_MAGIC) || !fits || toc < HEAD_BYTES {
+            return Err("its footer makes no sense");
+        }
+        Ok(Self { toc, toc_bytes, count })
     }
-    let mut sealed = bytes[toc..footer].to_vec();
+}
+
+/// Opens a table of contents, as it lies in its pack.
+pub(crate) fn open_toc(
+    key: &ObjectKey,
+    id: PackId,
+    footer: &Footer,
+    mut sealed: Vec<u8>,
+) -> Result<Vec<(ChunkId, Location)>> {
+    let bad = |found: &str| Error::corrupt(id, footer.toc as u64, found);
     let entries = key
-        .open_at(toc as u64, TOC_LABEL, &mut sealed)
-        .ok_or_else(|| bad(toc, "the seal of its table of contents is broken"))?;
+        .open_at(footer.toc as u64, TOC_LABEL, &mut sealed)
+        .ok_or_else(|| bad("the seal of its table of contents is broken"))?;
     let mut fields = Fields(entries);
     let entry = |_| {
         let (id_bytes, offset, length) = (fields.array()?, fields.u32()?, fields.u32()?);
         Some((ChunkId(id_bytes), Location { pack: id, offset, length }))
     };
-    (0..count).map(entry).collect::<Option<_>>().ok_or_else(|| bad(toc, "its table of contents ends early"))
+    (0..footer.count).map(entry).collect::<Option<_>>().ok_or_else(|| bad("its table of contents ends early"))
 }
 
 /// Opens the sealed chunk that lies at `location`; gives codec and body.

@@ -1,7 +1,10 @@
 //! The vault against an oracle, against crashes and against damage; its store against servers and faults.
 
 mod backup;
+mod checkpoints;
 mod collect;
+mod copy;
+mod counting;
 mod crash;
 mod damage;
 mod faults;
@@ -9,6 +12,7 @@ mod keys;
 mod open;
 mod probe;
 mod requests;
+mod rescue;
 mod round_trip;
 mod stores;
 mod verify;
