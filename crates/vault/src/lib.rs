@@ -8,7 +8,8 @@
 //! Reading order: [`Store`] (`store/`: where objects lie) → [`Vault`] (`vault.rs`: create, open, list) →
 //! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
 //! `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the way back) → `collect.rs`
-//! (deleting). `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
+//! (deleting) → [`copy_point`] (`copy.rs`: to another store of the vault) → [`Rescue`] (`rescue.rs`: whatever
+//! else is lost). `keys/` stands apart: who can open a vault ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
 //!
 //! Invariants:
@@ -29,6 +30,8 @@
 //! | **restore** | safe | safe: read-only | safe until purged | a point purged while it is read fails, by name |
 //! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
 //! | **collect** | | | | safe: each condemns, intends and deletes by itself |
+//! | **copy to, copy from** | safe: a copy is a backup of the target | safe: read-only | safe: what the target's log knows is not copied again | target: as a backup; source: a pack collected meanwhile fails it, by name |
+//! | **rescue** | safe: read-only, and asks no log | safe | safe | what is deleted meanwhile is a gap |
 //! | **change keys** | safe: an open vault takes newer keys over when a session begins or an object needs them; of a removed holder, `Key` | safe, likewise | safe | safe |
 //!
 //! Two changes of keys race for one name; the loser is made again on top of the winner's.
