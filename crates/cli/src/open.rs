@@ -44,11 +44,16 @@ pub(crate) async fn replica(from: &Vault, args: &CopyArgs) -> Result<Arc<Vault>>
     {
         std::fs::create_dir(directory).with_context(|| format!("make a replica in {location}"))?;
     }
-    let target = store(location).await.with_context(|| opening(location))?;
-    match Vault::info_of(&target).await {
+    let target = store(location).await;
+    let is_there = match &target {
+        Ok(store) => Vault::info_of(store).await.map(drop),
+        // A directory that is not there is told like a place without a vault.
+        Err(error) => Err(vault::Error::new(error.kind(), error.to_string())),
+    };
+    match is_there {
         Err(error) if error.kind() == vault::ErrorKind::NotFound && args.create => {
             let holder = keys::find(&key.which, from.store(), from.id()).await?;
-            let made = Vault::create_replica(target, from, now(), &*holder.key).await;
+            let made = Vault::create_replica(target?, from, now(), &*holder.key).await;
             Ok(Arc::new(made.with_context(|| format!("make a replica in {location}"))?))
         }
         Err(error) if error.kind() == vault::ErrorKind::NotFound => {

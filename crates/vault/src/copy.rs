@@ -15,7 +15,8 @@
 //! **The name.** A copy keeps the id of its point. Names are never used twice, so an attempt claims the id in
 //! the target's log before it puts an object under it: it opens a session of that very id, which the log
 //! allows once. An attempt that died after that leaves the id used up, and the next one takes the id's
-//! successor: the same time, and other bits that follow from the first.
+//! successor: the same time, and other bits that follow from the first. Two who copy one point at once may so
+//! both make it: a copy too many, never a wrong one.
 
 use crate::log::Told;
 use crate::map::{Child, Differing, MapDiff};
@@ -33,6 +34,8 @@ use std::sync::Arc;
 
 /// Leaves copied at once: each up to 64 chunks, 4 MiB.
 const LEAVES_AT_ONCE: usize = 4;
+/// How often others may be quicker to append to the log before a claim is given up.
+const CLAIMS_MAX: u32 = 1000;
 /// How often a copy of one point may die between its claim and its commit.
 const SUCCESSORS_MAX: u32 = 1000;
 
@@ -164,22 +167,20 @@ enum Claim {
 /// attempt only, and whoever still means to delete what another attempt left cannot hit it.
 async fn claim(to: &Vault, wanted: PointId, now: Timestamp) -> Result<Claim> {
     let mut told = Told::default();
-    loop {
+    for _ in 0..CLAIMS_MAX {
         told = to.read_log(told).await?;
         let id = match look(&told.state, wanted) {
             Err(settled) => return Ok(Claim::Settled(settled)),
             Ok(Some(id)) => id,
-            Ok(None) => {
-                let context = format!("point {wanted} was tried to be copied {SUCCESSORS_MAX} times in vain");
-                return Err(Error::new(ErrorKind::Conflict, context));
-            }
+            Ok(None) => break,
         };
-        match to.append_when_possible(told.clone(), &Record::Open { session: SessionId(id.0) }, now).await {
-            Ok(_) => return Ok(Claim::Taken(id)),
-            Err(error) if error.kind() == ErrorKind::Conflict => {}
-            Err(error) => return Err(error),
+        // Alone: another attempt's claim says the same as ours.
+        if to.append_alone(&told, &Record::Open { session: SessionId(id.0) }, now).await? {
+            return Ok(Claim::Taken(id));
         }
     }
+    let context = format!("point {wanted} found no free name: too many write, or tried to copy it in vain");
+    Err(Error::new(ErrorKind::Conflict, context))
 }
 
 /// The id that attempt number `attempt` to copy a point uses: of the same time, so that ids sort as before.

@@ -102,15 +102,19 @@ impl Vault {
     /// A put whose answer was lost may be tried again beneath us, and is then refused by itself: what stands
     /// there is read, and the same record is ours, or one that says the same.
     pub(crate) async fn append(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
+        Ok(self.append_alone(told, record, at).await?
+            || self.read_entry(told.state.position).await?.1.record == *record)
+    }
+
+    /// As [`append`](Self::append), but `false` too if somebody else put a record that says the same.
+    pub(crate) async fn append_alone(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
         let number = told.state.position;
         let entry = Entry { at, record: record.clone() };
         let body = serde_json::to_vec(&entry).expect("plain data");
         let object = self.seal_named(ObjectKind::LogRecord, sequence(number), &body)?;
         match self.store().create(&crate::log::object(number), object).await {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                Ok(self.read_entry(number).await?.1.record == *record)
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
     }

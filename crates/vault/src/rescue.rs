@@ -161,7 +161,13 @@ impl Rescue {
         let slots = (first..).zip(&node.slots).filter(|(block, _)| *block < block_count(size));
         let wanted: Vec<(u64, Child)> = slots.filter_map(|(block, child)| Some((block, (*child)?))).collect();
         let children = wanted.iter().map(|(_, child)| *child).collect();
-        let chunks: HashMap<_, _> = reader.read_each(children).await?.into_iter().collect();
+        let mut chunks: HashMap<_, _> = HashMap::new();
+        for (id, tried) in reader.read_each(children).await? {
+            // A chunk that stands at several blocks may lie at several places: one that can be read is enough.
+            if tried.is_ok() || !chunks.contains_key(&id) {
+                chunks.insert(id, tried);
+            }
+        }
         let mut read = Read { blocks: Vec::new(), missing: Vec::new() };
         for (block, child) in wanted {
             let (offset, length) = (block * CHUNK_BYTES as u64, block_bytes(size, block));
