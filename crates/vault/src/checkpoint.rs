@@ -228,7 +228,7 @@ const SESSION_STATES: [SessionState; 3] =
 const POINT_STATES: [PointState; 3] = [PointState::Live, PointState::SoftDeleted, PointState::Purged];
 const DOOMS: [Doom; 2] = [Doom::Condemned, Doom::Deleting];
 
-fn place<T: PartialEq>(all: &[T], one: T) -> u8 {
+fn place<T: PartialEq + Copy>(all: &[T], one: T) -> u8 {
     all.iter().position(|other| *other == one).expect("every state is listed") as u8
 }
 

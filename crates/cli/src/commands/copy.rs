@@ -33,7 +33,8 @@ pub(crate) async fn run(format: OutputFormat, args: CopyArgs) -> Result<()> {
         let size = point.disks.iter().map(|disk| disk.map.size).sum();
         watch.show(Progress::Disk { name: format!("copy of {}", point.id), size, tracking: String::new() });
         let run = CopyRun { session: SessionId(Uuid::now_v7()), now: super::now() };
-        let work = async { Ok(vault::copy_point(&from, &to, &point, run, &advance).await) };
+        // Boxed: all that a session keeps under way would otherwise lie in the futures above.
+        let work = async { Ok(Box::pin(vault::copy_point(&from, &to, &point, run, &advance)).await) };
         let copied = super::unless_interrupted("the copy", work).await?;
         watch.show(Progress::DiskDone);
         match copied {

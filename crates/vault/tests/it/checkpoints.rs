@@ -1,6 +1,6 @@
 //! Checkpoints of the log: what they save, and that nothing depends on them.
 
-use crate::backup::{back_up, create_in, noise, now, restore};
+use crate::backup::{back_up, blocks, create_in, noise, now, restore};
 use crate::counting::CountingStore;
 use block::{BlockSink, MemoryDisk};
 use futures_util::TryStreamExt;
@@ -67,7 +67,7 @@ async fn the_first_block_of_a_cold_point_takes_seven_requests() {
     }
     let full = back_up(&vault, &disk, None).await.expect("full");
     disk.write(4999 * CHUNK_BYTES as u64, noise(9999, 512)).await.expect("in range");
-    let changes = Vec::from([4999..5000]);
+    let changes = blocks(4999..5000);
     let incremental = back_up(&vault, &disk, Some((&full, &changes))).await.expect("incremental");
     for (point, most) in [(full, 7), (incremental, 7)] {
         let (store, asked) = CountingStore::over(Arc::clone(&inner));
