@@ -119,7 +119,8 @@ async fn a_copy_costs_what_differs() {
     let target = Arc::new(Vault::open(target, &holder).await.expect("open"));
     let plan = plan_copy(&source, &target, &second).await.expect("plan");
     assert!(matches!(plan, CopyPlan::Make(BLOCK)), "{plan:?}");
-    (read.take(), put.take());
+    read.take();
+    put.take();
     let source = Arc::new(Vault::open(source.store().clone(), &holder).await.expect("open, nothing cached"));
     let copied = made(&source, &target, &second).await;
     let (read, put) = (read.take(), put.take());
