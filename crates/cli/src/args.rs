@@ -12,7 +12,8 @@ Exit codes:
   2  the command line is wrong     7  stored data is damaged
   3  no such vault, point, disk    8  made by a newer version, or QEMU is too old
      or machine                    9  no room left
-  4  it exists already             130  interrupted";
+  4  it exists already             10 restored with gaps
+                                   130  interrupted";
 
 /// How a place of a vault is called.
 const LOCATION: &str = "URL|DIR";
@@ -59,6 +60,12 @@ pub(crate) enum Command {
     Point(PointCommand),
     /// Bring the disks of a recovery point back as image files.
     Restore(RestoreArgs),
+    /// Restore whatever can be read from a damaged vault, with its objects and a key alone.
+    ///
+    /// Finds every point whose object opens, whatever became of the log, the index, vault.json or the newest
+    /// keyring, and whether the point was deleted or never committed. What is found nowhere is left as a hole
+    /// and listed beside the image.
+    Rescue(RescueArgs),
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),
@@ -118,6 +125,11 @@ pub(crate) enum VaultCommand {
         #[arg(long)]
         no_recovery_key: bool,
     },
+    /// Copy points to another place that holds the same vault: only what differs, oldest first.
+    ///
+    /// A replica has points, deletions and retention of its own: what is deleted in one place stays in the
+    /// other, and what was deleted in the replica is not copied again.
+    Copy(CopyArgs),
     /// Read everything again and name what is damaged, and which points it hurts. Changes nothing.
     Verify {
         #[command(flatten)]
@@ -363,6 +375,46 @@ pub(crate) struct RestoreArgs {
     /// Only this disk; may be repeated.
     #[arg(long = "disk", value_name = "DISK")]
     pub(crate) disks: Vec<String>,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct RescueArgs {
+    /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
+    #[arg(long, env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
+    pub(crate) vault: StoreAddress,
+    #[command(flatten)]
+    pub(crate) key: KeyArgs,
+    /// The folder to restore into, a folder a point in it; made if it does not exist. Nothing in it is replaced.
+    #[arg(long, value_name = "DIR", required_unless_present = "list")]
+    pub(crate) to: Option<PathBuf>,
+    /// Only this point: its id, or the end of it.
+    #[arg(long, value_name = "POINT")]
+    pub(crate) point: Option<String>,
+    /// Only list the points that were found, and what is known of them.
+    #[arg(long)]
+    pub(crate) list: bool,
+}
+
+/// What is copied, and whither.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct CopyArgs {
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// The replica: another place that holds the same vault, opened with the same key.
+    #[arg(long, value_name = LOCATION, value_parser = location())]
+    pub(crate) to: StoreAddress,
+    /// Only this point: its id, the end of its id, or `latest`.
+    #[arg(long, value_name = "POINT")]
+    pub(crate) point: Option<String>,
+    /// Only points of this machine.
+    #[arg(long, value_name = "MACHINE")]
+    pub(crate) machine: Option<String>,
+    /// Make the replica if there is none: in an empty place, or a new directory.
+    #[arg(long)]
+    pub(crate) create: bool,
+    /// Only show what would be copied.
+    #[arg(long, conflicts_with = "create")]
+    pub(crate) plan: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

@@ -15,6 +15,7 @@ enum Class {
     Corrupt = 7,
     Unsupported = 8,
     NoSpace = 9,
+    Gaps = 10,
     Interrupted = 130,
 }
 
@@ -41,6 +42,11 @@ impl Told {
 
     pub(crate) fn corrupt(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         Self { class: Class::Corrupt, what: what.into(), hint: hint.into() }.into()
+    }
+
+    /// What was restored has holes that it should not have.
+    pub(crate) fn gaps(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Gaps, what: what.into(), hint: hint.into() }.into()
     }
 
     pub(crate) fn interrupted(what: impl Into<String>) -> anyhow::Error {

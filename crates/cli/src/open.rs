@@ -1,6 +1,7 @@
 //! Finding what the arguments name: vaults, points, machines. Keys are in `keys.rs`.
 
-use crate::args::{KeyArgs, MachineArgs, PointArgs, VaultArgs};
+use crate::args::{CopyArgs, KeyArgs, MachineArgs, PointArgs, VaultArgs};
+use crate::commands::now;
 use crate::failure::Told;
 use crate::keys::{self, FoundKey};
 use anyhow::{Context, Result};
@@ -8,7 +9,7 @@ use hypervisor::MachineAddress;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
-use vault::{DiskRecord, Holders, Point, Store, StoreAddress, StoreSettings, Survey, Vault, VaultId};
+use vault::{DiskRecord, Holders, Point, Rescue, Store, StoreAddress, StoreSettings, Survey, Vault, VaultId};
 
 /// Opens a vault.
 pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
@@ -42,6 +43,43 @@ async fn opened(location: &StoreAddress, key: &KeyArgs) -> Result<Vault> {
         Some(number) => Vault::open_with_keyring(store, &*holder.key, number).await,
     };
     opened.map_err(|error| not_opened(error, location, &holder))
+}
+
+/// Opens what is left of the vault at a location.
+pub(crate) async fn rescue(location: &StoreAddress, key: &KeyArgs) -> Result<Rescue> {
+    let store = store(location).await.with_context(|| opening(location))?;
+    let id = Rescue::vault_id(&store, key.keyring).await.with_context(|| opening(location))?;
+    let holder = keys::find(&key.which, &store, id).await.with_context(|| opening(location))?;
+    let opened = Rescue::open(store, &*holder.key, key.keyring).await;
+    opened.map_err(|error| not_opened(error, location, &holder))
+}
+
+/// Opens the replica that a copy goes to; makes it if that is wished and there is none.
+pub(crate) async fn replica(from: &Vault, args: &CopyArgs) -> Result<Arc<Vault>> {
+    let (location, key) = (&args.to, &args.vault.key);
+    if let (true, StoreAddress::Directory(directory)) = (args.create, location)
+        && !directory.is_dir()
+    {
+        std::fs::create_dir(directory).with_context(|| format!("make a replica in {location}"))?;
+    }
+    let target = store(location).await;
+    let is_there = match &target {
+        Ok(store) => Vault::info_of(store).await.map(drop),
+        // A directory that is not there is told like a place without a vault.
+        Err(error) => Err(vault::Error::new(error.kind(), error.to_string())),
+    };
+    match is_there {
+        Err(error) if error.kind() == vault::ErrorKind::NotFound && args.create => {
+            let holder = keys::find(&key.which, from.store(), from.id()).await?;
+            let made = Vault::create_replica(target?, from, now(), &*holder.key).await;
+            Ok(Arc::new(made.with_context(|| format!("make a replica in {location}"))?))
+        }
+        Err(error) if error.kind() == vault::ErrorKind::NotFound => {
+            let hint = "check its place; --create makes a replica in an empty one";
+            Err(Told::not_found(error.to_string(), hint))
+        }
+        _ => vault_at(location, key).await,
+    }
 }
 
 /// Opens the holders of a vault's keys, to change them; `holder` lives as long.

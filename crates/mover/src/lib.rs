@@ -6,7 +6,7 @@
 //! catalog, no policy and no schedule: what to do and when is decided elsewhere.
 //!
 //! Reading order: [`backup()`] (`backup.rs`) → [`store_disk()`] (`store_disk.rs`, the loop of the product) →
-//! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`).
+//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`).
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
@@ -20,6 +20,7 @@ mod backup;
 mod error;
 mod image;
 mod progress;
+mod rescue;
 mod restore;
 mod serve;
 mod store_disk;
@@ -28,6 +29,7 @@ pub use backup::{BackupRequest, backup};
 pub use error::{Error, Result};
 pub use image::ImageFormat;
 pub use progress::Progress;
+pub use rescue::{RescuedDisk, rescue};
 pub use restore::{RestoreRequest, Restored, RestoredDisk, restore};
 pub use serve::serve;
 pub use store_disk::store_disk;

@@ -72,7 +72,7 @@ pub async fn restore(
     Ok(Restored { disks: restored, description })
 }
 
-fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
+pub(crate) fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
     let point = &request.point;
     if request.disks.is_empty() {
         return Ok(point.disks.iter().collect());
@@ -82,7 +82,7 @@ fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
 }
 
 /// The names of the images, all free.
-fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBuf>> {
+pub(crate) fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBuf>> {
     let folder = &request.folder;
     let doing = || format!("prepare the folder {}", folder.display());
     if !folder.is_dir() {
@@ -103,12 +103,12 @@ fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBu
 }
 
 /// Where an image is written until it is whole.
-fn partial(path: &Path) -> PathBuf {
+pub(crate) fn partial(path: &Path) -> PathBuf {
     PathBuf::from(format!("{}.partial", path.display()))
 }
 
 /// A partial image; dropped, it is gone. CRASH: stays.
-struct Partial(PathBuf);
+pub(crate) struct Partial(pub(crate) PathBuf);
 
 impl Drop for Partial {
     fn drop(&mut self) {
@@ -137,7 +137,7 @@ async fn restore_disk(
 }
 
 /// Gives a finished file its name and makes the name durable.
-fn publish(partial: &Path, path: &Path) -> Result<()> {
+pub(crate) fn publish(partial: &Path, path: &Path) -> Result<()> {
     let folder = path.parent().unwrap_or(Path::new("."));
     rename_without_replacing(partial, path)
         .and_then(|()| std::fs::File::open(folder)?.sync_all())
@@ -157,7 +157,7 @@ fn rename_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
 const DESCRIPTION: &str = "machine.json";
 
 /// What the machine was, and which image is which of its disks.
-fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]) -> Result<PathBuf> {
+pub(crate) fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]) -> Result<PathBuf> {
     let path = request.folder.join(DESCRIPTION);
     let images = disks.iter().map(|disk| {
         serde_json::json!({ "disk": disk.name, "path": disk.path, "format": disk.format.name(), "size": disk.size })

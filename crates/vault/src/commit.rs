@@ -148,7 +148,9 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
 async fn put_point(session: &Inner, point: &Point) -> Result<()> {
     let vault = &session.vault;
     let body = serde_json::to_vec(point).expect("a point is plain data");
-    let name = ObjectName { kind: ObjectKind::Point, id: point.id.0, sequence: 0 };
+    // The session's id, not the point's: a copy of the point in another store is another object, and must
+    // have another key.
+    let name = ObjectName { kind: ObjectKind::Point, id: session.id.0, sequence: 0 };
     let object = seal_record(vault.keys(), vault.id(), name, &body);
     vault.store().create(&Point::object(&point.machine, point.id), object).await
 }

@@ -8,7 +8,8 @@
 //! Reading order: [`Store`] (`store/`: where objects lie) → [`Vault`] (`vault.rs`: create, open, list) →
 //! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
 //! `index/` (which chunks there are) → `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the
-//! way back) → `collect/` (deleting, compacting) → `repair.rs`. `keys/` stands apart: who can open a vault
+//! way back) → `collect/` (deleting, compacting) → `repair.rs` → [`copy_point`] (`copy.rs`: to another store of the
+//! vault) → [`Rescue`] (`rescue.rs`: whatever else is lost). `keys/` stands apart: who can open a vault
 //! ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
 //!
@@ -31,6 +32,8 @@
 //! | **delete, undelete** | | | one order: the log | safe: only what was soft-deleted long enough is purged |
 //! | **collect** | | | | safe: each condemns, intends and deletes by itself |
 //! | **compact, repair** | safe: what is retired serves sessions that found it before; `Conflict` if it goes | safe: what is not where its map says is looked for | safe | safe: copies are kept by the rule of `protocol/home.rs` |
+//! | **copy to, copy from** | safe: a copy is a backup of the target | safe: read-only | safe: what the target's log knows is not copied again | target: as a backup; source: a pack collected meanwhile fails it, by name |
+//! | **rescue** | safe: read-only, and asks no log | safe | safe | what is deleted meanwhile is a gap |
 //! | **change keys** | safe: an open vault takes newer keys over when a session begins or an object needs them; of a removed holder, `Key` | safe, likewise | safe | safe |
 //!
 //! Two changes of keys race for one name; the loser is made again on top of the winner's.
@@ -38,10 +41,12 @@
 //! Errors: [`ErrorKind`] says what a caller can do. `Corrupt` is never folded into another kind.
 
 mod bytes_io;
+mod checkpoint;
 mod chunk;
 mod collect;
 mod commit;
 mod copies;
+mod copy;
 mod deletion;
 mod error;
 mod id;
@@ -55,7 +60,9 @@ mod protocol;
 mod reader;
 mod record;
 mod repair;
+mod rescue;
 mod seal;
+mod sealed;
 mod session;
 mod store;
 mod vault;
@@ -64,6 +71,7 @@ mod verify;
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
+pub use copy::{Copied, CopyPlan, CopyRun, copy_point, plan_copy};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
 pub use index::Rebuilt;
@@ -75,6 +83,7 @@ pub use map::{DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use repair::Repaired;
+pub use rescue::{Found, FoundPoint, Gap, Rescue, Standing};
 pub use session::{Base, Session, StoredBatch, Written};
 pub use store::{ProbeReport, Store, StoreAddress, StoreSettings, Verdict};
 pub use vault::{Survey, Vault, VaultInfo};

@@ -4,6 +4,8 @@
 //! before it and asked [`State`] whether it may follow; if the name is taken, it reads on and asks again.
 //!
 //! CRASH: a put that was not acknowledged may stand. Whoever comes back to it reads it like any other.
+//!
+//! Who begins to read starts from a checkpoint (`checkpoint.rs`) and lists only what came after it.
 
 use crate::protocol::{Record, Rules, State};
 use crate::record::{open_record, seal_record};
@@ -33,35 +35,59 @@ struct Entry {
 }
 
 /// What the log says, and when packs were condemned and points soft-deleted.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Told {
     pub(crate) state: State,
     pub(crate) condemned_at: BTreeMap<PackId, Timestamp>,
     pub(crate) deleted_at: BTreeMap<crate::PointId, Timestamp>,
+    /// The number of records that the newest known checkpoint holds.
+    pub(crate) checkpoint: u64,
 }
 
 impl Vault {
-    /// Reads the log to its end, from what is known of it.
+    /// Reads the log to its end, from what is known of it; from a checkpoint if that is nothing.
     pub(crate) async fn read_log(&self, mut told: Told) -> Result<Told> {
-        let mut numbers = Vec::new();
-        for (name, _) in self.store().list("log").await? {
-            let number = name.strip_prefix("log/").filter(|digits| digits.len() == 16);
-            let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
-            numbers.push(number.ok_or_else(|| Error::corrupt(&name, 0, "no record has such a name"))?);
+        let mut records_min = told.state.position;
+        if told.state.position == 0 {
+            let found = self.last_checkpoint().await?;
+            (told, records_min) = (found.told, found.records_min);
         }
-        numbers.sort_unstable();
         let first = told.state.position;
-        let fresh: Vec<u64> = numbers.into_iter().filter(|number| *number >= first).collect();
-        // A gap is a record that was lost: what follows it was computed with it.
-        if let Some((expected, _)) = (first..).zip(&fresh).find(|(expected, number)| expected != *number) {
-            return Err(Error::corrupt(object(expected), 0, "the log has later records but lacks this one"));
-        }
+        let fresh = self.list_records(first, records_min).await?;
         let entries = stream::iter(fresh).map(|number| async move { self.read_entry(number).await });
         let mut entries = entries.buffered(READS_MAX);
         while let Some((number, entry)) = entries.try_next().await? {
             told.follow(number, &entry)?;
         }
         Ok(told)
+    }
+
+    /// The numbers of all records from `first` on.
+    ///
+    /// INVARIANT: records are never deleted. The one before `first`, and as many as a checkpoint was made of,
+    /// were once there: if the store lists them no more, the log has lost its tail, and with it points.
+    async fn list_records(&self, first: u64, records_min: u64) -> Result<Vec<u64>> {
+        // The listing begins with the record before the first: proof that it begins where it should.
+        let known = first.saturating_sub(1);
+        let before = known.checked_sub(1).map(object);
+        let mut numbers = Vec::new();
+        for (name, _) in self.store().list_after("log", before.as_deref()).await? {
+            let number = name.strip_prefix("log/").filter(|digits| digits.len() == 16);
+            let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
+            numbers.push(number.ok_or_else(|| Error::corrupt(&name, 0, "no record has such a name"))?);
+        }
+        numbers.sort_unstable();
+        // A gap is a record that was lost: what follows it was computed with it.
+        if let Some((expected, _)) = (known..).zip(&numbers).find(|(expected, number)| expected != *number) {
+            return Err(Error::corrupt(object(expected), 0, "the log has later records but lacks this one"));
+        }
+        let next = numbers.last().map_or(known, |last| last + 1);
+        if next < records_min {
+            let found = format!("the log has lost its tail: it once had {records_min} records");
+            return Err(Error::corrupt(object(next), 0, found));
+        }
+        numbers.retain(|number| *number >= first);
+        Ok(numbers)
     }
 
     async fn read_entry(&self, number: u64) -> Result<(u64, Entry)> {
@@ -76,15 +102,19 @@ impl Vault {
     /// A put whose answer was lost may be tried again beneath us, and is then refused by itself: what stands
     /// there is read, and the same record is ours, or one that says the same.
     pub(crate) async fn append(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
+        Ok(self.append_alone(told, record, at).await?
+            || self.read_entry(told.state.position).await?.1.record == *record)
+    }
+
+    /// As [`append`](Self::append), but `false` too if somebody else put a record that says the same.
+    pub(crate) async fn append_alone(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
         let number = told.state.position;
         let entry = Entry { at, record: record.clone() };
         let body = serde_json::to_vec(&entry).expect("plain data");
         let object = self.seal_named(ObjectKind::LogRecord, sequence(number), &body)?;
         match self.store().create(&crate::log::object(number), object).await {
             Ok(()) => Ok(true),
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => {
-                Ok(self.read_entry(number).await?.1.record == *record)
-            }
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(false),
             Err(error) => Err(error),
         }
     }
@@ -109,6 +139,7 @@ impl Vault {
             }
             if self.append(&told, record, at).await? {
                 told.follow(told.state.position, &Entry { at, record: record.clone() })?;
+                self.put_checkpoint_if_due(&mut told).await;
                 return Ok(told);
             }
         }

@@ -15,6 +15,7 @@ use crate::index::Location;
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node, root_level};
 use crate::protocol::Record;
+use crate::sealed::Encoded;
 use crate::vault::Vault;
 use crate::verify::Verified;
 use crate::{ChunkId, DiskMap, Error, ErrorKind, PackId, PackKind, Result, Session};
@@ -154,7 +155,8 @@ impl Walk<'_> {
         };
         let kind: PackKind = child.at.pack.kind;
         if self.session.own_place(&child.id).is_none() {
-            self.session.put_encoded(kind, child.id, &encoded).await?;
+            let chunk = Encoded { id: child.id, bytes: encoded };
+            self.session.put_encoded(kind, vec![chunk], (0, 0)).await?;
             done.saved += 1;
         }
         Ok(Some(plain))

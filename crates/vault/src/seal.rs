@@ -7,7 +7,7 @@
 //! | 10 | kind of object |
 //! | 11 | zero |
 //! | 12..16 | key epoch |
-//! | 16..32 | id: the session's for packs and index runs, the point's for points |
+//! | 16..32 | id: the session's for packs, index runs and points; else drawn for each attempt |
 //! | 32..36 | sequence |
 //! | 36..40 | zero |
 //! | 40..72 | key commitment |
@@ -43,6 +43,7 @@ pub(crate) enum ObjectKind {
     Point = 4,
     LogRecord = 5,
     Intent = 6,
+    Checkpoint = 7,
 }
 
 /// The part of a head that names the object.

@@ -14,11 +14,12 @@ use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX};
 use crate::pack::{FullPack, OpenPack};
 use crate::protocol::Record;
+use crate::sealed::Encoded;
 use crate::vault::Vault;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -178,12 +179,35 @@ impl Session {
         self.inner.known.own(id)
     }
 
-    /// Puts bytes that are encoded already, as they were read from another pack or store.
-    pub(crate) async fn put_encoded(&self, kind: PackKind, id: ChunkId, encoded: &[u8]) -> Result<Location> {
-        let (places, full) = self.inner.append(kind, encoded, &[(id, encoded.len())]);
-        self.inner.known.make_room();
+    /// Puts chunks that are encoded already; gives their places. `new` and `known` are what they and others
+    /// that the vault had come to, in bytes of disks.
+    pub(crate) async fn put_encoded(
+        &self,
+        kind: PackKind,
+        chunks: Vec<Encoded>,
+        (new, known): (u64, u64),
+    ) -> Result<HashMap<ChunkId, Location>> {
+        self.inner.new_bytes.fetch_add(new, Ordering::Relaxed);
+        self.inner.known_bytes.fetch_add(known, Ordering::Relaxed);
+        if chunks.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
+        let inner = Arc::clone(&self.inner);
+        let work = tokio::task::spawn_blocking(move || {
+            let _permit = permit;
+            let (mut encoded, mut ids) = (Vec::new(), Vec::with_capacity(chunks.len()));
+            for Encoded { id, bytes } in chunks {
+                encoded.extend_from_slice(&bytes);
+                ids.push((id, bytes.len()));
+            }
+            let (places, full) = inner.append(kind, &encoded, &ids);
+            inner.known.make_room();
+            (ids.into_iter().map(|(id, _)| id).zip(places).collect(), full)
+        });
+        let (places, full) = work.await.expect("sealing chunks does not panic");
         self.upload_all(full).await?;
-        Ok(places[0])
+        Ok(places)
     }
 
     /// What it has done so far.

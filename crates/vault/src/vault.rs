@@ -9,16 +9,18 @@ use crate::pack::{self, SEALED_BYTES_MAX};
 use crate::point::{POINT_BYTES_MAX, Point};
 use crate::protocol::{PointState, State};
 use crate::record::open_record;
-use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
+use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName, id_in_head};
 use crate::{
-    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result, Store,
-    VaultId, chunk,
+    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PackKind, PointId, Result,
+    Store, VaultId, chunk,
 };
+use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
 use jiff::Timestamp;
 use moka::future::Cache;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -30,6 +32,14 @@ const FEATURES: &[&str] = &[];
 const NODES_CACHED: u64 = 2048;
 /// Keys of packs kept derived: deriving one costs a read of the pack's head.
 const PACK_KEYS_CACHED: u64 = 4096;
+/// What is read of a map pack at first, and kept: its head, and the beginning of its nodes. The map packs of
+/// incrementals are smaller than this; of a full one it holds the path to the disk's first blocks, which are
+/// read first by whoever boots from it. A store needs as long for it as for its first byte.
+const MAP_START_BYTES: u64 = 256 << 10;
+/// Of so many map packs: 16 MiB in all.
+const MAP_STARTS_CACHED: u64 = 64;
+/// A chunk that ends before this in its pack is read together with the pack's head.
+const DATA_START_BYTES: u64 = 128 << 10;
 /// Small objects read at once when listing.
 const READS_MAX: usize = 16;
 
@@ -50,6 +60,19 @@ pub struct VaultInfo {
     pub chunk_bytes: u64,
 }
 
+impl VaultInfo {
+    fn new(id: VaultId, created: Timestamp) -> Self {
+        Self {
+            kind: "strongroom-vault".into(),
+            format: FORMAT_VERSION,
+            must_understand: Vec::new(),
+            id,
+            created,
+            chunk_bytes: CHUNK_BYTES as u64,
+        }
+    }
+}
+
 /// What a look at a vault's points found.
 #[derive(Debug, Default)]
 pub struct Survey {
@@ -68,6 +91,7 @@ pub struct Vault {
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
     moved: Moved,
     shelf: Shelf,
+    map_starts: Cache<PackId, Bytes>,
 }
 
 impl Vault {
@@ -102,18 +126,39 @@ impl Vault {
             return Err(Error::new(ErrorKind::AlreadyExists, context));
         }
         store.probe(id.0, created).await?.require_shared(&store)?;
-        let info = VaultInfo {
-            kind: "strongroom-vault".into(),
-            format: FORMAT_VERSION,
-            must_understand: Vec::new(),
-            id,
-            created,
-            chunk_bytes: CHUNK_BYTES as u64,
-        };
+        let info = VaultInfo::new(id, created);
         keys::create(&store, id, holders).await?;
         store.create("vault.json", json(&info)).await?;
         let access = Access::open(&store, id, holders[0].key, None).await?;
         Ok(Self::assemble(store, info, access))
+    }
+
+    /// Makes an empty store hold the vault too, and opens it there: with the newest keyring as it is, and a
+    /// log of its own.
+    ///
+    /// The order is that of [`create_with`](Self::create_with). Both objects are the same whoever puts them:
+    /// CRASH: leaves a keyring without a vault, and making the replica again goes on from there.
+    ///
+    /// # Errors
+    /// As [`create_with`](Self::create_with); `Key` if `holder` does not open the vault's newest keyring.
+    pub async fn create_replica(
+        store: Store,
+        of: &Self,
+        now: Timestamp,
+        holder: &dyn KeyProvider,
+    ) -> Result<Self> {
+        let foreign = |name: &str| !name.starts_with("probe/") && !name.starts_with("keys/");
+        if let Some(name) = store.any(foreign).await? {
+            let context =
+                format!("{} is not empty (it holds {name}): a replica needs an empty place", store.shown());
+            return Err(Error::new(ErrorKind::AlreadyExists, context));
+        }
+        store.probe(of.id().0, now).await?.require_shared(&store)?;
+        keys::copy_newest(of.store(), &store, of.id()).await?;
+        // It must open before it is a vault.
+        let access = Access::open(&store, of.id(), holder, None).await?;
+        store.create("vault.json", json(&of.info)).await?;
+        Ok(Self::assemble(store, of.info.clone(), access))
     }
 
     /// Opens the vault in `store`.
@@ -135,6 +180,17 @@ impl Vault {
         Ok(Self::assemble(store, info, access))
     }
 
+    /// Opens a vault of which only the id is known, because `vault.json` is lost or damaged.
+    pub(crate) async fn open_as(
+        store: Store,
+        id: VaultId,
+        holder: &dyn KeyProvider,
+        keyring: Option<u32>,
+    ) -> Result<Self> {
+        let access = Access::open(&store, id, holder, keyring).await?;
+        Ok(Self::assemble(store, VaultInfo::new(id, Timestamp::UNIX_EPOCH), access))
+    }
+
     /// What the vault in `store` is; needs no key.
     pub async fn info_of(store: &Store) -> Result<VaultInfo> {
         let bytes = store.get("vault.json").await.map_err(|error| match error.kind() {
@@ -151,8 +207,9 @@ impl Vault {
 
     fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
         let (nodes, pack_keys) = (Cache::new(NODES_CACHED), Cache::new(PACK_KEYS_CACHED));
-        let shelf = Shelf::new(info.id);
-        Self { store, info, access, nodes, pack_keys, moved: Moved::default(), shelf }
+        let (shelf, moved) = (Shelf::new(info.id), Moved::default());
+        let map_starts = Cache::new(MAP_STARTS_CACHED);
+        Self { store, info, access, nodes, pack_keys, moved, shelf, map_starts }
     }
 
     /// Keeps the index in a folder of its own below `cache`, made when it is first needed, instead of in memory:
@@ -197,6 +254,17 @@ impl Vault {
     /// Takes over the epochs of the newest keyring, which others may have put since the vault was opened.
     pub(crate) async fn refresh_keys(&self) -> Result<()> {
         self.access.refresh(&self.store).await
+    }
+
+    /// Takes over the newest keyring of another store of this vault, so that a data key that was rotated away
+    /// there seals nothing here. Where keys were changed here by themselves, they stay as they are.
+    pub(crate) async fn follow_keys(&self, from: &Self) -> Result<()> {
+        from.refresh_keys().await?;
+        self.refresh_keys().await?;
+        if from.keys().extends(self.keys()) {
+            keys::copy_newest(&from.store, &self.store, self.id()).await?;
+        }
+        Ok(())
     }
 
     /// Opens what may be sealed under an epoch that is newer than the keys at hand.
@@ -295,26 +363,26 @@ impl Vault {
         machine: Option<&MachineKey>,
     ) -> Result<Vec<(MachineKey, PointId)>> {
         let folder = machine.map_or_else(|| "points".into(), |machine| format!("points/{machine}"));
-        let parse = |(name, _): &(String, u64)| {
-            let mut parts = name.split('/').skip(1);
-            match (parts.next(), parts.next(), parts.next()) {
-                (Some(machine), Some(id), None) => Ok((MachineKey::new(machine)?, id.parse()?)),
-                _ => Err(Error::corrupt(name, 0, "no point has such a name")),
-            }
-        };
-        self.store.list(&folder).await?.iter().map(parse).collect()
+        self.store.list(&folder).await?.iter().map(|(name, _)| parse_point(name)).collect()
+    }
+
+    /// The point whose object has that name.
+    pub(crate) async fn point_named(&self, object: &str) -> Result<Point> {
+        let (machine, id) = parse_point(object)?;
+        self.point(&machine, id).await
     }
 
     /// One point.
     pub async fn point(&self, machine: &MachineKey, id: PointId) -> Result<Point> {
         let object = Point::object(machine, id);
         let bytes = self.store.get(&object).await?;
-        let name = ObjectName { kind: ObjectKind::Point, id: id.0, sequence: 0 };
+        let session = id_in_head(&bytes).ok_or_else(|| Error::corrupt(&object, 0, "it ends early"))?;
+        let name = ObjectName { kind: ObjectKind::Point, id: session, sequence: 0 };
         let body =
             self.open_fresh(|keys| open_record(keys, self.id(), name, &bytes, POINT_BYTES_MAX)).await?;
         let point: Point = serde_json::from_slice(&body)
             .map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read point {object}"), e))?;
-        if point.id != id || &point.machine != machine {
+        if point.id != id || &point.machine != machine || point.session.0 != session {
             return Err(Error::corrupt(object, 0, "it is another point than its name says"));
         }
         Ok(point)
@@ -354,32 +422,76 @@ impl Vault {
     /// Bytes of a pack, as they lie there. A pack that a point refers to and the store has not is damage, not
     /// absence.
     pub(crate) async fn read_sealed(&self, pack: PackId, offset: u64, length: u64) -> Result<Vec<u8>> {
-        let read = self.store.get_range(&pack.object(), offset..offset + length).await;
-        let bytes = read.map_err(|error| match error.kind() {
-            ErrorKind::NotFound => {
-                self.moved.note_gone(pack);
-                Error::caused(ErrorKind::Corrupt, format!("{error}: it is missing"), error)
+        let read = self.read_part(pack, offset..offset + length).await;
+        read.map_err(|error| self.missing(pack, error))
+    }
+
+    /// What a failed read of a pack means: if it is not there, it never will be again.
+    fn missing(&self, pack: PackId, error: Error) -> Error {
+        if error.kind() != ErrorKind::NotFound {
+            return error;
+        }
+        self.moved.note_gone(pack);
+        Error::caused(ErrorKind::Corrupt, format!("{error}: it is missing"), error)
+    }
+
+    /// As the store has it; what is likely to be asked for next comes along.
+    async fn read_part(&self, pack: PackId, range: Range<u64>) -> Result<Vec<u8>> {
+        let at = range.start as usize..range.end as usize;
+        if pack.kind == PackKind::Map && range.end <= MAP_START_BYTES {
+            // Of a pack that is shorter the store is asked again, and says so.
+            if let Some(bytes) = self.map_start(pack).await?.get(at) {
+                return Ok(bytes.to_vec());
             }
-            _ => error,
-        })?;
+        } else if range.end <= DATA_START_BYTES && !self.pack_keys.contains_key(&pack) {
+            let start = self.store.get_range(&pack.object(), 0..range.end).await?;
+            // Whoever asks for the key is told what is wrong with the head.
+            if let Ok(key) = self.open_head(pack, &start).await {
+                self.pack_keys.insert(pack, key).await;
+            }
+            return Ok(start[at].to_vec());
+        }
+        let bytes = self.store.get_range(&pack.object(), range).await?;
         Ok(bytes.into())
+    }
+
+    async fn map_start(&self, pack: PackId) -> Result<Bytes> {
+        let object = pack.object();
+        let fetch = self.store.get_start(&object, MAP_START_BYTES);
+        let start = Box::pin(self.map_starts.try_get_with(pack, fetch)).await;
+        start.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
     }
 
     /// The key of a pack, from its head.
     pub(crate) async fn pack_key(&self, pack: PackId) -> Result<Arc<ObjectKey>> {
         let fetch = async {
-            let head = self.read_sealed(pack, 0, HEAD_BYTES as u64).await?;
-            let open = |keys: &Keyring| ObjectKey::open(keys, self.id(), pack::object_name(pack), &head);
-            self.open_fresh(open).await.map(Arc::new)
+            let head = match pack.kind {
+                PackKind::Map => self.map_start(pack).await,
+                PackKind::Data => self.store.get_range(&pack.object(), 0..HEAD_BYTES as u64).await,
+            };
+            self.open_head(pack, &head.map_err(|error| self.missing(pack, error))?).await
         };
         let key = Box::pin(self.pack_keys.try_get_with(pack, fetch)).await;
         key.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+    }
+
+    async fn open_head(&self, pack: PackId, bytes: &[u8]) -> Result<Arc<ObjectKey>> {
+        let open = |keys: &Keyring| ObjectKey::open(keys, self.id(), pack::object_name(pack), bytes);
+        self.open_fresh(open).await.map(Arc::new)
     }
 }
 
 impl Survey {
     fn strictly(mut self) -> Result<Vec<Point>> {
         self.damage.pop().map_or(Ok(self.points), Err)
+    }
+}
+
+fn parse_point(object: &str) -> Result<(MachineKey, PointId)> {
+    let mut parts = object.split('/').skip(1);
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(machine), Some(id), None) => Ok((MachineKey::new(machine)?, id.parse()?)),
+        _ => Err(Error::corrupt(object, 0, "no point has such a name")),
     }
 }
 

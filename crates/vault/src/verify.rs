@@ -64,7 +64,7 @@ pub struct DamagedPoint {
 /// It finds what rots, not what somebody forges: that takes [`Vault::verify`].
 pub async fn scrub(store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified> {
     let mut done = Verified::default();
-    for folder in ["packs", "maps", "index", "points", "log"] {
+    for folder in ["packs", "maps", "index", "points", "log", "checkpoints"] {
         let objects = stream::iter(store.list(folder).await?).map(|(name, _)| async move {
             let read = store.get(&name).await;
             let checked = match read {

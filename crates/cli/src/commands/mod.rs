@@ -1,12 +1,14 @@
 //! One file a noun.
 
 mod backup;
+mod copy;
 mod key;
 mod machine;
 mod nbd;
 mod point;
 mod reindex;
 mod repair;
+mod rescue;
 mod restore;
 mod vault;
 mod verify;
@@ -31,13 +33,14 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Backup(args) => backup::run(output, args).await,
         Command::Point(command) => point::run(output, command).await,
         Command::Restore(args) => restore::run(output, args).await,
+        Command::Rescue(args) => rescue::run(output, args).await,
         Command::Nbd(command) => nbd::run(output, command).await,
     }
 }
 
 /// The one place where the clock is read.
 #[allow(clippy::disallowed_methods)]
-fn now() -> Timestamp {
+pub(crate) fn now() -> Timestamp {
     Timestamp::now()
 }
 

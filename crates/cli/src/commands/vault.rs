@@ -17,6 +17,7 @@ pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<(
             create(format, &location, key_file.as_deref(), no_recovery_key).await
         }
         VaultCommand::Show { location, key } => show(format, &location, &key).await,
+        VaultCommand::Copy(args) => super::copy::run(format, args).await,
         VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
         VaultCommand::Repair { vault, from, yes } => super::repair::run(format, &vault, from, yes).await,
         VaultCommand::Reindex { vault } => super::reindex::run(format, &vault).await,

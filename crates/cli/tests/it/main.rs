@@ -15,6 +15,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod stored;
 mod stores;
 mod tmpfs;
 mod whole_life;

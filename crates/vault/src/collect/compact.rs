@@ -14,6 +14,7 @@ use crate::log::Told;
 use crate::pack::{self, open_chunk, read_toc};
 use crate::protocol::State;
 use crate::seal::{HEAD_BYTES, ObjectKey};
+use crate::sealed::Encoded;
 use crate::vault::Vault;
 use crate::{ChunkId, Error, ErrorKind, PackId, Result, Session, SessionId};
 use jiff::Timestamp;
@@ -72,9 +73,7 @@ impl Vault {
         let mut emptied = BTreeSet::new();
         for pack in chosen.into_keys() {
             let Some(chunks) = self.read_live(pack, marker.live_in(&pack).0).await? else { continue };
-            for (id, encoded) in &chunks {
-                session.put_encoded(pack.kind, *id, encoded).await?;
-            }
+            session.put_encoded(pack.kind, chunks, (0, 0)).await?;
             emptied.insert(pack);
         }
         done.moved_bytes += session.written().sealed;
@@ -84,7 +83,7 @@ impl Vault {
 
     /// What is needed of a pack, opened but still encoded. `None` if it is gone or any of that is damaged: the
     /// pack then stays as it is.
-    async fn read_live(&self, pack: PackId, live: Live) -> Result<Option<Vec<(ChunkId, Vec<u8>)>>> {
+    async fn read_live(&self, pack: PackId, live: Live) -> Result<Option<Vec<Encoded>>> {
         let bytes = match self.store().get(&pack.object()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -100,7 +99,7 @@ impl Vault {
                 let mut sealed = sealed.ok_or_else(beyond)?.to_vec();
                 let length = open_chunk(&key, id, at, &mut sealed)?.len();
                 sealed.truncate(length);
-                Ok((id, sealed))
+                Ok(Encoded { id, bytes: sealed })
             };
             entries.into_iter().filter(|(_, at)| live.has(at)).map(open).collect::<Result<Vec<_>>>()
         });

@@ -76,7 +76,7 @@ impl Vault {
     }
 
     /// The table of contents of a pack, from its end: one request, two if it is long, and one for its head.
-    async fn read_table(&self, pack: PackId, size: u64) -> Result<Vec<(ChunkId, Location)>> {
+    pub(crate) async fn read_table(&self, pack: PackId, size: u64) -> Result<Vec<(ChunkId, Location)>> {
         let object = pack.object();
         let head = self.store().get_range(&object, 0..HEAD_BYTES as u64).await?;
         let open = |keys: &_| ObjectKey::open(keys, self.id(), object_name(pack), &head);

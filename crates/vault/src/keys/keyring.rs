@@ -69,6 +69,12 @@ impl Keyring {
         is_newer
     }
 
+    /// Whether this keyring opens all that `other` opens.
+    pub(crate) fn extends(&self, other: &Self) -> bool {
+        let ours = self.epochs().clone();
+        self.ids == other.ids && ours.0.starts_with(&other.epochs().0)
+    }
+
     fn from_parts(id: [u8; 32], epochs: Vec<(u32, [u8; 32])>) -> Self {
         let (chunk_id, node_id) =
             (blake3::derive_key(CHUNK_CONTEXT, &id), blake3::derive_key(NODE_CONTEXT, &id));

@@ -43,4 +43,4 @@ pub use object::Holder;
 pub use passphrase::{HashCost, Passphrase};
 pub use provider::{HolderId, HolderSecret, KeyProvider, NewHolder, WrapContext};
 pub use recovery::RecoveryKey;
-pub(crate) use stored::create;
+pub(crate) use stored::{copy_newest, create, vault_id};

@@ -57,6 +57,36 @@ pub(crate) async fn create(store: &Store, vault: VaultId, holders: &[NewHolder<'
     }
 }
 
+/// Puts the newest keyring of a vault into another store of it, as it is, unless that has one as new.
+///
+/// Where both stores changed their keyrings, each has its own of that number, and they stay apart: what is
+/// sealed under an epoch of one is copied only by whoever has it open.
+pub(crate) async fn copy_newest(from: &Store, to: &Store, vault: VaultId) -> Result<()> {
+    let listed = list(from).await?;
+    let object = read(from, vault, &listed, None).await?;
+    if newest(to).await? >= object.number() {
+        return Ok(());
+    }
+    let name = KeyringName { vault, number: object.number() }.object();
+    to.create(&name, from.get(&name).await?).await
+}
+
+/// The id of the vault as its newest keyring says, or the one with this number. Nothing is proved by it: the
+/// keyring opens only if it is right.
+pub(crate) async fn vault_id(store: &Store, number: Option<u32>) -> Result<Option<VaultId>> {
+    #[derive(serde::Deserialize)]
+    struct Named {
+        vault: VaultId,
+    }
+    let listed = list(store).await?;
+    let meant = listed.iter().rfind(|keyring| number.is_none_or(|number| keyring.number == number));
+    let Some(&Listed { number, .. }) = meant.filter(|keyring| keyring.bytes <= KEYRING_BYTES_MAX) else {
+        return Ok(None);
+    };
+    let named: Option<Named> = serde_json::from_slice(&store.get(&format!("keys/{number:08}")).await?).ok();
+    Ok(named.map(|named| named.vault))
+}
+
 /// Opens the newest keyring, or the one with this number.
 pub(super) async fn open(
     store: &Store,

@@ -5,10 +5,12 @@
 //! covers its level and the ids beneath, not where they lie: equal ids, equal content, across points,
 //! disks and machines. Changing a block writes the nodes on its path anew; all else is shared.
 
+mod diff;
 mod node;
 mod walk;
 mod writer;
 
+pub(crate) use diff::{Differing, MapDiff};
 pub(crate) use node::{Child, NODE_BYTES_MAX, NODE_SEALED_BYTES_MIN, Node, SLOTS};
 pub(crate) use walk::leaves;
 pub use writer::DiskWriter;

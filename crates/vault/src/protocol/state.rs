@@ -130,7 +130,9 @@ impl State {
         match record {
             Record::Open { session } => possible(!self.sessions.contains_key(session)),
             Record::Abort { session } => possible(self.sessions.get(session) == Some(&SessionState::Open)),
-            Record::Commit { session, bases, uses, .. } if rules.commit_is_validated => {
+            Record::Commit { session, point, bases, uses } if rules.commit_is_validated => {
+                // A copy keeps its point's id: what was purged here is not to come back under the same name.
+                possible(!self.points.contains_key(point))?;
                 self.check_commit(*session, bases, uses)
             }
             Record::Commit { .. } => Ok(()),

@@ -31,6 +31,16 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::Semaphore;
 
+/// What is listed: a folder, or what of it comes behind a name.
+struct Listing<'a> {
+    folder: &'a str,
+    before: Option<&'a str>,
+}
+
+impl Listing<'static> {
+    const ALL: Self = Self { folder: "", before: None };
+}
+
 /// Where a vault's objects lie. Clones share one store and its limits.
 #[derive(Clone, Debug)]
 pub struct Store {
@@ -109,11 +119,26 @@ impl Store {
         whole(name, range.start, wanted, bytes)
     }
 
+    /// The first bytes of an object: as many as asked for, or all of one that is shorter.
+    pub(crate) async fn get_start(&self, name: &str, bytes_max: u64) -> Result<Bytes> {
+        let path = ObjectPath::from(name);
+        let read = || within(bytes_max, self.objects.get_range(&path, 0..bytes_max));
+        self.patiently(name, read).await.map_err(|e| named(&self.shown, "read", name, e))
+    }
+
     /// The names and sizes of all objects under a folder, by name, none twice.
     ///
     /// All or an error: a listing that breaks off half-way begins anew, and never ends early.
     pub async fn list(&self, folder: &str) -> Result<Vec<(String, u64)>> {
-        let mut objects = self.list_once(folder, None, ATTEMPTS_MAX).await?;
+        self.list_after(folder, None).await
+    }
+
+    /// As [`Store::list`], but only what comes behind the name `before`: stores that list by name begin there
+    /// and need no request for what lies before it.
+    pub async fn list_after(&self, folder: &str, before: Option<&str>) -> Result<Vec<(String, u64)>> {
+        let from = Listing { folder, before };
+        let mut objects = self.list_once(from, None, ATTEMPTS_MAX).await?;
+        objects.retain(|(name, _)| before.is_none_or(|before| name.as_str() > before));
         objects.sort_unstable();
         objects.dedup_by(|a, b| a.0 == b.0);
         Ok(objects)
@@ -122,14 +147,17 @@ impl Store {
     /// The names and sizes of objects under a folder, in no order, until `enough` was seen.
     async fn list_once(
         &self,
-        folder: &str,
+        Listing { folder, before }: Listing<'_>,
         enough: Option<fn(&str) -> bool>,
         attempts: u32,
     ) -> Result<Vec<(String, u64)>> {
-        let path = ObjectPath::from(folder);
+        let (path, before) = (ObjectPath::from(folder), before.map(ObjectPath::from));
         let list = || async {
             let mut found: Vec<(String, u64)> = Vec::new();
-            let mut pages = self.objects.list(Some(&path));
+            let mut pages = match &before {
+                Some(before) => self.objects.list_with_offset(Some(&path), before),
+                None => self.objects.list(Some(&path)),
+            };
             // A page is one request: each has the whole time.
             while let Some(object) = within(0, async { pages.next().await.transpose() }).await? {
                 let name = object.location.to_string();
@@ -146,7 +174,7 @@ impl Store {
 
     /// The name of some object for which `counts`, if there is any.
     pub(crate) async fn any(&self, counts: fn(&str) -> bool) -> Result<Option<String>> {
-        let seen = self.list_once("", Some(counts), ATTEMPTS_MAX).await?;
+        let seen = self.list_once(Listing::ALL, Some(counts), ATTEMPTS_MAX).await?;
         Ok(seen.into_iter().map(|(name, _)| name).find(|name| counts(name)))
     }
 

@@ -2,7 +2,7 @@
 
 use super::error::named;
 use super::request::{ATTEMPTS_AT_OPEN_MAX, within};
-use super::{Store, StoreAddress};
+use super::{Listing, Store, StoreAddress};
 use crate::{Error, ErrorKind, Result};
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey, Checksum, S3ConditionalPut};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
@@ -91,7 +91,7 @@ impl Store {
         };
         let look = self.repeatedly("vault.json", ATTEMPTS_AT_OPEN_MAX, look).await;
         let is_vault = look.map_err(|e| named(self.shown(), "reach", "vault.json", e))?;
-        match self.list_once("", Some(|_| true), ATTEMPTS_AT_OPEN_MAX).await {
+        match self.list_once(Listing::ALL, Some(|_| true), ATTEMPTS_AT_OPEN_MAX).await {
             Err(error) if !is_vault && error.kind() != ErrorKind::Denied => {
                 let context = format!("{} is not there: make its bucket or container first", self.shown());
                 Err(Error::caused(ErrorKind::NotFound, context, error))

@@ -1,8 +1,11 @@
 //! The vault against an oracle, against crashes and against damage; its store against servers and faults.
 
 mod backup;
+mod checkpoints;
 mod collect;
 mod compact;
+mod copy;
+mod counting;
 mod crash;
 mod damage;
 mod faults;
@@ -12,6 +15,7 @@ mod open;
 mod probe;
 mod repair;
 mod requests;
+mod rescue;
 mod round_trip;
 mod stores;
 mod verify;

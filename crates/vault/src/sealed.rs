@@ -1,0 +1,170 @@
+//! Chunks read from their packs as they lie there: opened and authenticated, neither inflated nor hashed.
+
+use crate::index::Location;
+use crate::map::Child;
+use crate::rescue::Tables;
+use crate::vault::{Vault, check_length};
+use crate::{ChunkId, Error, ErrorKind, PackId, Result, pack};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+
+/// Chunks that lie this near one another in a pack are fetched by one request.
+const GAP_BYTES_MAX: u32 = 32 << 10;
+/// The most one request fetches.
+const FETCH_BYTES_MAX: u32 = 4 << 20;
+/// Requests under way for one batch.
+const FETCHES_MAX: usize = 4;
+
+/// A chunk with its codec byte, as it was before it was sealed.
+pub(crate) struct Encoded {
+    pub(crate) id: ChunkId,
+    pub(crate) bytes: Vec<u8>,
+}
+
+/// Where chunks lie that are not where a map says: asked for when the first of them is missed.
+pub(crate) enum Elsewhere<'a> {
+    /// As the index says.
+    Index(&'a Vault),
+    /// As the packs themselves say.
+    Tables(&'a Vault, OnceCell<Tables>),
+}
+
+impl<'a> Elsewhere<'a> {
+    pub(crate) fn tables(vault: &'a Vault) -> Self {
+        Self::Tables(vault, OnceCell::new())
+    }
+
+    /// Every place but the one that the map names.
+    pub(crate) async fn find(&self, child: &Child) -> Result<Vec<Location>> {
+        match self {
+            Self::Index(vault) => vault.copies(&child.id, &child.at).await,
+            Self::Tables(vault, tables) => {
+                let mut places = tables.get_or_try_init(|| Tables::read(vault)).await?.find(&child.id);
+                places.retain(|at| *at != child.at);
+                Ok(places)
+            }
+        }
+    }
+}
+
+/// Reads chunks of a vault.
+pub(crate) struct SealedReader<'a> {
+    vault: &'a Vault,
+    elsewhere: &'a Elsewhere<'a>,
+}
+
+/// A chunk, or why it can be read nowhere.
+type Tried = (ChunkId, Result<Vec<u8>>);
+
+/// Chunks of one pack that one request fetches.
+struct Fetch {
+    pack: PackId,
+    start: u32,
+    end: u32,
+    children: Vec<Child>,
+}
+
+impl<'a> SealedReader<'a> {
+    pub(crate) fn new(vault: &'a Vault, elsewhere: &'a Elsewhere<'a>) -> Self {
+        Self { vault, elsewhere }
+    }
+
+    /// Reads chunks, in any order.
+    ///
+    /// # Errors
+    /// `Corrupt`, naming the object, if one of them can be read nowhere.
+    pub(crate) async fn read(&self, children: Vec<Child>) -> Result<Vec<Encoded>> {
+        let tried = self.read_each(children).await?;
+        tried.into_iter().map(|(id, bytes)| Ok(Encoded { id, bytes: bytes? })).collect()
+    }
+
+    /// Reads chunks, in any order; says of each why it cannot be read.
+    ///
+    /// # Errors
+    /// Only where the store fails.
+    pub(crate) async fn read_each(&self, children: Vec<Child>) -> Result<Vec<Tried>> {
+        let fetched = stream::iter(plan(children)).map(|fetch| self.fetch(fetch)).buffered(FETCHES_MAX);
+        let parts: Vec<Vec<Tried>> = fetched.try_collect().await?;
+        Ok(parts.into_iter().flatten().collect())
+    }
+
+    async fn fetch(&self, fetch: Fetch) -> Result<Vec<Tried>> {
+        match self.fetch_from(&fetch).await {
+            Ok(chunks) => Ok(chunks.into_iter().map(|chunk| (chunk.id, Ok(chunk.bytes))).collect()),
+            Err(error) if is_missed(&error) => {
+                let mut tried = Vec::with_capacity(fetch.children.len());
+                for child in fetch.children {
+                    tried.push((child.id, self.read_one(child).await?));
+                }
+                Ok(tried)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn fetch_from(&self, fetch: &Fetch) -> Result<Vec<Encoded>> {
+        fetch.children.iter().try_for_each(|child| check_length(child.at))?;
+        let length = u64::from(fetch.end - fetch.start);
+        let mut sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
+        let key = self.vault.pack_key(fetch.pack).await?;
+        let open = |&Child { id, at }: &Child| {
+            let from = (at.offset - fetch.start) as usize;
+            let sealed = &mut sealed[from..from + at.length as usize];
+            Ok(Encoded { id, bytes: pack::open_chunk(&key, id, at, sealed)?.to_vec() })
+        };
+        fetch.children.iter().map(open).collect()
+    }
+
+    /// Reads one chunk by itself: from where the map says, else from wherever it lies too.
+    async fn read_one(&self, child: Child) -> Result<Result<Vec<u8>>> {
+        let missed = match self.fetch_alone(child).await {
+            Err(error) if is_missed(&error) => error,
+            other => return other.map(Ok),
+        };
+        for at in self.elsewhere.find(&child).await? {
+            match self.fetch_alone(Child { id: child.id, at }).await {
+                Err(error) if is_missed(&error) => {}
+                other => return other.map(Ok),
+            }
+        }
+        Ok(Err(missed))
+    }
+
+    async fn fetch_alone(&self, child: Child) -> Result<Vec<u8>> {
+        let Location { pack, offset, length } = child.at;
+        let end = offset.saturating_add(length);
+        let fetch = Fetch { pack, start: offset, end, children: vec![child] };
+        let mut chunks = self.fetch_from(&fetch).await?;
+        Ok(chunks.pop().expect("one was asked for").bytes)
+    }
+}
+
+/// Whether a chunk may still be read from elsewhere.
+fn is_missed(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Key | ErrorKind::Unsupported)
+}
+
+/// Groups chunks that lie near one another into requests. A chunk that is asked for twice is read once:
+/// opening is in place.
+fn plan(mut children: Vec<Child>) -> Vec<Fetch> {
+    children.sort_unstable_by_key(|Child { id, at }| (at.pack, at.offset, *id));
+    children.dedup();
+    let mut fetches: Vec<Fetch> = Vec::new();
+    for child in children {
+        let Location { pack, offset, length } = child.at;
+        let end = offset.saturating_add(length);
+        match fetches.last_mut() {
+            Some(last)
+                if last.pack == pack
+                    && offset >= last.end
+                    && offset <= last.end.saturating_add(GAP_BYTES_MAX)
+                    && end - last.start <= FETCH_BYTES_MAX =>
+            {
+                last.end = end;
+                last.children.push(child);
+            }
+            _ => fetches.push(Fetch { pack, start: offset, end, children: vec![child] }),
+        }
+    }
+    fetches
+}
