@@ -63,7 +63,7 @@ fn every_kind_of_key_opens_the_vault() -> Result<()> {
         run(&scene, &format!("point list {with}"))?.succeeded()?;
     }
     run(&scene, "vault show {}/vault --recovery-key-file {}/paper")?.succeeded()?;
-    let made =
+    let index =
         run(&scene, "vault reindex --passphrase-file {}/words --cache {}/cache --output json")?.json()?;
     ensure!(index["packs"] == 0 && index["damage"] == serde_json::json!([]), "{index}");
     let mut command = scene.command(["point", "list"]);
