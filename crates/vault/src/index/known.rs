@@ -114,7 +114,7 @@ impl Known {
     }
 
     /// Where this session has put it.
-    fn own(&self, id: &ChunkId) -> Option<Location> {
+    pub(crate) fn own(&self, id: &ChunkId) -> Option<Location> {
         {
             let shard = self.shard(id).read().expect("no holder panics");
             if let Some(place) = shard.fresh.get(id).or_else(|| shard.leaving.get(id)) {
