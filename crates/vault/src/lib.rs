@@ -23,7 +23,8 @@
 //! - AES-GCM keys belong to one object, nonces are offsets within it: no pair is ever used twice;
 //! - memory does not grow with the disk: pieces in flight, two open packs and the uploads under way; of the
 //!   index an eighth of a byte a chunk, 16 MiB of filters, 50 MiB of what a session adds, 70 MiB while runs are
-//!   fetched. The rest of the index lies in the cache ([`Vault::with_cache`]); without one in memory too, 46 bytes a chunk.
+//!   fetched. The rest of the index lies in the cache ([`Vault::with_cache`]); without one in memory too, 46 bytes
+//!   a chunk.
 //!
 //! | | backup | restore | delete, undelete | collect |
 //! |---|---|---|---|---|
