@@ -207,10 +207,14 @@ mod tests {
     #[test]
     fn no_commit_uses_what_is_damaged_whenever_its_session_began() {
         let [old, new] = [1, 2].map(|n| SessionId(Uuid::from_u128(n)));
-        let point = PointId(Uuid::from_u128(3));
         let pack = PackId { kind: PackKind::Data, session: old, sequence: 0 };
         let packs = BTreeSet::from([pack]);
-        let commit = |session, uses| Record::Commit { session, point, bases: BTreeSet::new(), uses };
+        let commit = |session: SessionId, uses| Record::Commit {
+            session,
+            point: PointId(session.0),
+            bases: BTreeSet::new(),
+            uses,
+        };
         let mut state = State::default();
         let retire = |damaged| Record::Retire { session: None, packs: [pack].into(), damaged };
         let records = [
