@@ -42,6 +42,7 @@ mod commit;
 mod deletion;
 mod error;
 mod id;
+mod ids;
 mod index;
 mod keys;
 mod log;
@@ -56,12 +57,14 @@ mod session;
 mod store;
 mod vault;
 mod verify;
+mod work;
 
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected};
 pub use commit::PointDraft;
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
+pub use ids::Ids;
 pub use keys::{
     HashCost, Holder, HolderId, HolderSecret, Holders, KeyFile, KeyProvider, NewHolder, Passphrase,
     RecoveryKey, Removal, Rotation, WrapContext,

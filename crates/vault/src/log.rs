@@ -14,7 +14,6 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use uuid::Uuid;
 
 /// The largest record or intent: half a million packs by name.
 const RECORD_BYTES_MAX: usize = 32 << 20;
@@ -117,7 +116,7 @@ impl Vault {
 
     /// Publishes an intent to delete packs; gives its name.
     pub(crate) async fn put_intent(&self, packs: &BTreeSet<PackId>) -> Result<String> {
-        let name = format!("gc/{}", Uuid::new_v4());
+        let name = format!("gc/{}", self.ids().draw());
         let body = serde_json::to_vec(packs).expect("plain data");
         self.store().create(&name, self.seal_named(ObjectKind::Intent, 0, &body)?).await?;
         Ok(name)
@@ -146,7 +145,7 @@ impl Vault {
             let context = format!("a record of {} bytes is too large: delete in smaller steps", body.len());
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        let name = ObjectName { kind, id: Uuid::new_v4(), sequence };
+        let name = ObjectName { kind, id: self.ids().draw(), sequence };
         Ok(seal_record(self.keys(), self.id(), name, body))
     }
 

@@ -4,7 +4,7 @@ use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
 use crate::seal::ObjectKey;
 use crate::vault::{Vault, check_length};
-use crate::{CHUNK_BYTES, ChunkId, Error, PackId, Result, chunk, pack};
+use crate::{CHUNK_BYTES, ChunkId, Error, PackId, Result, chunk, pack, work};
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind, check_range, coalesce};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -85,7 +85,7 @@ impl PointDisk {
         let fetches = stream::iter(plan(wanted)).map(|fetch| self.fetch(fetch));
         let fetched: Vec<Fetched> = fetches.buffered(FETCHES_MAX).try_collect().await?;
         let vault = Arc::clone(&self.vault);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = work::run(move || {
             let mut end = offset;
             for mut fetched in fetched {
                 fetched.open_into(&vault, offset, &mut buffer, &mut end)?;
@@ -93,7 +93,7 @@ impl PointDisk {
             buffer[(end - offset) as usize..].fill(0);
             Ok(buffer)
         });
-        work.await.expect("opening chunks does not panic")
+        work.await
     }
 
     async fn fetch(&self, fetch: Fetch) -> Result<Fetched> {

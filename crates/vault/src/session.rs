@@ -15,6 +15,7 @@ use crate::map::{Child, NODE_BYTES_MAX};
 use crate::pack::{FullPack, OpenPack};
 use crate::protocol::Record;
 use crate::vault::Vault;
+use crate::work;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -148,12 +149,12 @@ impl Session {
     pub async fn store(&self, offset: u64, buffer: Vec<u8>) -> Result<StoredBatch> {
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = work::run(move || {
             let worked = inner.store_batch(&buffer);
             drop(permit);
             (worked, buffer)
         });
-        let ((chunks, full), buffer) = work.await.expect("storing a batch does not panic");
+        let ((chunks, full), buffer) = work.await;
         self.upload_all(full).await?;
         Ok(StoredBatch { offset, chunks, buffer })
     }
@@ -277,7 +278,7 @@ impl Inner {
         chunks: &[(ChunkId, usize)],
     ) -> (Vec<Location>, Vec<FullPack>) {
         let mut slot = self.slot(kind).lock().expect("no holder panics");
-        let full = slot.open.take_if(|pack| pack.is_full_for(encoded.len()));
+        let full = slot.open.take_if(|pack| pack.is_full_for(encoded.len(), self.vault.pack_bytes()));
         let mut rest = encoded;
         let mut places = Vec::with_capacity(chunks.len());
         for (id, length) in chunks {

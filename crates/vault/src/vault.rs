@@ -4,14 +4,14 @@ use crate::index::{Index, Location, RUN_BODY_BYTES_MAX, Run};
 use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
-use crate::pack::{self, SEALED_BYTES_MAX};
+use crate::pack::{self, PACK_BYTES, SEALED_BYTES_MAX};
 use crate::point::{POINT_BYTES_MAX, Point};
 use crate::protocol::{PointState, State};
 use crate::record::open_record;
 use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
 use crate::{
-    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result, SessionId,
-    Store, VaultId, chunk,
+    CHUNK_BYTES, Error, ErrorKind, Ids, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result,
+    SessionId, Store, VaultId, chunk,
 };
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
@@ -62,6 +62,8 @@ pub struct Vault {
     store: Store,
     info: VaultInfo,
     access: Access,
+    ids: Ids,
+    pack_bytes: usize,
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
 }
@@ -146,7 +148,34 @@ impl Vault {
     }
 
     fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
-        Self { store, info, access, nodes: Cache::new(NODES_CACHED), pack_keys: Cache::new(PACK_KEYS_CACHED) }
+        Self {
+            store,
+            info,
+            access,
+            ids: Ids::default(),
+            pack_bytes: PACK_BYTES,
+            nodes: Cache::new(NODES_CACHED),
+            pack_keys: Cache::new(PACK_KEYS_CACHED),
+        }
+    }
+
+    /// Draws ids from another source: for simulations, see [`Ids`].
+    pub fn with_ids(self, ids: Ids) -> Self {
+        Self { ids, ..self }
+    }
+
+    /// Closes packs at this many bytes: for tests, whose sessions are to have several without writing much.
+    pub fn with_pack_bytes(self, pack_bytes: usize) -> Self {
+        Self { pack_bytes: pack_bytes.min(PACK_BYTES), ..self }
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// How much a pack holds before it is closed.
+    pub(crate) fn pack_bytes(&self) -> usize {
+        self.pack_bytes
     }
 
     /// What it is.

@@ -9,7 +9,7 @@ use crate::pack::{check_hash, open_chunk, read_toc};
 use crate::point::Point;
 use crate::seal::{HEAD_BYTES, ObjectKey};
 use crate::vault::Vault;
-use crate::{CHUNK_BYTES, Error, ErrorKind, PackId, PackKind, PointId, Result, Store, chunk, pack};
+use crate::{CHUNK_BYTES, Error, ErrorKind, PackId, PackKind, PointId, Result, Store, chunk, pack, work};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeSet, HashSet};
@@ -84,9 +84,7 @@ pub async fn scrub(store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Ver
 
 async fn hash_fault(name: &str, bytes: Bytes) -> Option<String> {
     let name = name.to_owned();
-    let checked =
-        tokio::task::spawn_blocking(move || check_hash(&name, &bytes).err().map(|error| error.to_string()));
-    checked.await.expect("hashing does not panic")
+    work::run(move || check_hash(&name, &bytes).err().map(|error| error.to_string())).await
 }
 
 impl Vault {
@@ -125,9 +123,9 @@ impl Vault {
         };
         let work = {
             let (keys, vault) = (Arc::clone(self.keys_shared()), self.id());
-            tokio::task::spawn_blocking(move || check_pack(&keys, vault, pack, &bytes))
+            work::run(move || check_pack(&keys, vault, pack, &bytes))
         };
-        Ok(Some(work.await.expect("checking a pack does not panic")))
+        Ok(Some(work.await))
     }
 
     /// Finds the points that damage reaches, and packs that points need and the store lacks.
