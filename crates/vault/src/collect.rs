@@ -140,8 +140,10 @@ impl Vault {
         let due = due_points(&told, options);
         for (machine, id) in self.point_objects(None).await? {
             if due.contains(&id) {
-                self.purge_point(&machine, id, options.now).await?;
-                done.purged += 1;
+                let is_due = |told: &Told| is_due_point(told, &id, options);
+                let purged;
+                (told, purged) = self.purge_point(told, (&machine, id), options.now, is_due).await?;
+                done.purged += usize::from(purged);
             } else if self.is_left_over(&told.state, &machine, id).await? {
                 self.store().delete(&Point::object(&machine, id)).await?;
             }
@@ -370,11 +372,12 @@ fn check_share(bytes: u64, all: u64, options: &CollectOptions) -> Result<()> {
 }
 
 fn due_points(told: &Told, options: &CollectOptions) -> Vec<PointId> {
-    let is_due = |point: &PointId| {
-        let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
-        deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
-    };
-    told.state.points.keys().filter(|point| is_due(point)).copied().collect()
+    told.state.points.keys().filter(|point| is_due_point(told, point, options)).copied().collect()
+}
+
+fn is_due_point(told: &Told, point: &PointId, options: &CollectOptions) -> bool {
+    let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
+    deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
 }
 
 /// Sessions are drawn as version 7 ids, which tell when. One that does not tell is left to people.

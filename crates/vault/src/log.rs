@@ -94,12 +94,26 @@ impl Vault {
     /// `Conflict` if the log no longer allows it.
     pub(crate) async fn append_when_possible(
         &self,
-        mut told: Told,
+        told: Told,
         record: &Record,
         at: Timestamp,
     ) -> Result<Told> {
+        Ok(self.append_while(told, (record, at), |_| true).await?.0)
+    }
+
+    /// The same for a record that makes sense only while `holds` does: that is asked of exactly the records
+    /// before it. Gives what the log says then, and whether the record was appended.
+    pub(crate) async fn append_while(
+        &self,
+        mut told: Told,
+        (record, at): (&Record, Timestamp),
+        holds: impl Fn(&Told) -> bool,
+    ) -> Result<(Told, bool)> {
         for _ in 0..TRIES_MAX {
             told = self.read_log(told).await?;
+            if !holds(&told) {
+                return Ok((told, false));
+            }
             if let Err(refusal) = told.state.clone().apply(record, Rules::ALL) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -108,7 +122,7 @@ impl Vault {
             }
             if self.append(&told, record, at).await? {
                 told.follow(told.state.position, &Entry { at, record: record.clone() })?;
-                return Ok(told);
+                return Ok((told, true));
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the vault's log was never free: too many write to it"))
