@@ -4,6 +4,7 @@
 //! only the store can run it. [`Vault::verify`] opens every chunk, inflates it and compares it with its id,
 //! and tells which points, disks and ranges what is damaged belongs to. It changes nothing.
 
+use crate::log::Told;
 use crate::map::{Child, Node};
 use crate::pack::{check_hash, open_chunk, read_toc};
 use crate::point::Point;
@@ -105,13 +106,14 @@ impl Vault {
             done.bytes += checked.bytes;
             done.chunks += checked.chunks;
             progress(checked.bytes);
-            bad.packs.extend(checked.whole.as_ref().map(|_| pack));
+            bad.packs.extend(checked.whole.is_some().then_some(pack));
             bad.places.extend(checked.faults.iter().map(|(offset, _)| (pack, *offset)));
-            let texts = checked.whole.into_iter().chain(checked.faults.into_iter().map(|(_, found)| found));
+            let whole = checked.whole.map(|error| error.to_string());
+            let texts = whole.into_iter().chain(checked.faults.into_iter().map(|(_, found)| found));
             done.damage.extend(texts.map(|found| Damage { object: pack.object(), found }));
         }
         drop(packs);
-        self.verify_points(&listed.into_keys().collect(), &bad, &mut done).await?;
+        self.verify_points(&bad, &mut done).await?;
         Ok(done)
     }
 
@@ -121,18 +123,31 @@ impl Vault {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let work = {
-            let (keys, vault) = (Arc::clone(self.keys_shared()), self.id());
+        let check = || {
+            let (keys, vault, bytes) = (Arc::clone(self.keys_shared()), self.id(), bytes.clone());
             work::run(move || check_pack(&keys, vault, pack, &bytes))
         };
-        Ok(Some(work.await))
+        let checked = check().await;
+        if checked.whole.as_ref().is_none_or(|error| error.kind() != ErrorKind::Key) {
+            return Ok(Some(checked));
+        }
+        // Written since the keys were read, under an epoch that is newer.
+        self.refresh_keys().await?;
+        Ok(Some(check().await))
     }
 
     /// Finds the points that damage reaches, and packs that points need and the store lacks.
-    async fn verify_points(&self, there: &BTreeSet<PackId>, bad: &Bad, done: &mut Verified) -> Result<()> {
+    ///
+    /// Others go on meanwhile. What a point needs was there before the point, so packs are listed after points;
+    /// and a point that was purged since is nobody's loss.
+    async fn verify_points(&self, bad: &Bad, done: &mut Verified) -> Result<()> {
         let mut clean: HashSet<Child> = HashSet::new();
-        let mut missing: BTreeSet<PackId> = BTreeSet::new();
-        for point in self.points().await? {
+        let mut all_missing: BTreeSet<PackId> = BTreeSet::new();
+        let told = self.read_log(Told::default()).await?;
+        let points = self.points().await?;
+        let there = &self.list_packs().await?.into_keys().collect();
+        for point in points {
+            let (mut missing, mut hurt) = (BTreeSet::new(), Vec::new());
             for disk in &point.disks {
                 let mut walk = Walk {
                     vault: self,
@@ -145,12 +160,16 @@ impl Vault {
                 walk.disk(disk).await?;
                 let blocks = std::mem::take(&mut walk.blocks);
                 if !blocks.is_empty() {
-                    done.points.push(damaged(&point, disk, &blocks));
+                    hurt.push(damaged(&point, disk, &blocks));
                 }
+            }
+            if !hurt.is_empty() && self.is_root_still(&told, point.id).await? {
+                all_missing.append(&mut missing);
+                done.points.append(&mut hurt);
             }
         }
         let lost = |pack: PackId| Damage { object: pack.object(), found: "it is missing".into() };
-        done.damage.extend(missing.into_iter().map(lost));
+        done.damage.extend(all_missing.into_iter().map(lost));
         Ok(())
     }
 }
@@ -167,7 +186,7 @@ struct CheckedPack {
     bytes: u64,
     chunks: u64,
     /// Why none of it can be trusted.
-    whole: Option<String>,
+    whole: Option<Error>,
     /// Chunks that are damaged: where, and how.
     faults: Vec<(u32, String)>,
 }
@@ -181,7 +200,7 @@ fn check_pack(keys: &crate::keys::Keyring, vault: crate::VaultId, id: PackId, by
     let (key, entries) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            checked.whole = Some(error.to_string());
+            checked.whole = Some(error);
             return checked;
         }
     };
