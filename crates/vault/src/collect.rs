@@ -73,21 +73,18 @@ pub struct Collected {
 impl Vault {
     /// What a collection would do now.
     pub async fn plan_collection(&self, options: &CollectOptions) -> Result<CollectPlan> {
-        let mut told = self.read_log(Told::default()).await?;
+        let told = self.read_log(Told::default()).await?;
         let purge = due_points(&told, options);
         let abort = due_sessions(&told.state, options);
-        for point in &purge {
-            told.state.points.insert(*point, PointState::Purged);
-        }
-        for session in &abort {
-            told.state.sessions.insert(*session, SessionState::Aborted);
-        }
+        // As it would be then. The log itself is followed from what it says now.
+        let mut planned = told.state.clone();
+        planned.sessions.extend(abort.iter().map(|session| (*session, SessionState::Aborted)));
         let packs = self.list_packs().await?;
         let mut marker = Marker::new(self);
-        marker.mark_roots(&told).await?;
+        marker.mark_roots(&told, &purge).await?;
         let is_garbage = |pack: &PackId| {
-            let condemned = told.state.doomed.contains_key(pack);
-            (condemned || told.state.is_condemnable(pack, Rules::ALL)) && !marker.referred.contains(pack)
+            let condemned = planned.doomed.contains_key(pack);
+            (condemned || planned.is_condemnable(pack, Rules::ALL)) && !marker.referred.contains(pack)
         };
         let garbage: BTreeMap<_, _> =
             packs.iter().filter(|(p, _)| is_garbage(p)).map(|(p, n)| (*p, *n)).collect();
@@ -195,7 +192,7 @@ impl Run<'_> {
             CollectorDoes::Mark => {
                 self.told = vault.read_log(std::mem::take(&mut self.told)).await?;
                 self.packs = vault.list_packs().await?;
-                self.marker.mark_roots(&self.told).await?;
+                self.marker.mark_roots(&self.told, &[]).await?;
                 let packs = self.packs.keys().copied().collect();
                 let referred = self.marker.referred.iter().copied().collect();
                 CollectorSees::Marked { state: self.told.state.clone(), packs, referred }
@@ -292,11 +289,11 @@ impl<'a> Marker<'a> {
         Self { vault, points: HashSet::new(), nodes: HashSet::new(), referred: HashSet::new() }
     }
 
-    /// Marks what the log's roots refer to. Every one of them must be there.
-    async fn mark_roots(&mut self, told: &Told) -> Result<()> {
+    /// Marks what the log's roots refer to, but for some that are to be purged. Every one of them must be there.
+    async fn mark_roots(&mut self, told: &Told, besides: &[PointId]) -> Result<()> {
         let mut objects = self.vault.point_objects(None).await?;
         self.vault.check_roots(told, &objects).await?;
-        objects.retain(|(_, id)| told.state.is_root(id));
+        objects.retain(|(_, id)| told.state.is_root(id) && !besides.contains(id));
         self.mark_each(told, objects).await
     }
 

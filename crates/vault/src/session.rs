@@ -25,8 +25,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Packs being uploaded at once. Each holds up to 48 MiB.
-const UPLOADS_MAX: usize = 2;
+/// Packs being uploaded at once, of data and of maps. Each holds up to 48 MiB.
+///
+/// INVARIANT: apart, and no lock is held over an await. A caller that has many `store`s in flight does not poll
+/// them while it records what one gave; whatever such a sleeper holds or is next in line for, recording must not
+/// wait for.
+const UPLOADS_MAX: [usize; 2] = [2, 1];
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -64,8 +68,9 @@ pub struct Session {
     inner: Arc<Inner>,
     /// As many batches are worked on at once as there are cores.
     cores: Arc<Semaphore>,
-    uploads: tokio::sync::Mutex<JoinSet<Result<()>>>,
-    upload_slots: Arc<Semaphore>,
+    uploads: Mutex<JoinSet<Result<()>>>,
+    /// By kind of pack.
+    upload_slots: [Arc<Semaphore>; 2],
 }
 
 /// What the compressing threads share.
@@ -119,8 +124,8 @@ impl Session {
                 new_bytes: AtomicU64::new(0),
             }),
             cores: Arc::new(Semaphore::new(cores)),
-            uploads: tokio::sync::Mutex::default(),
-            upload_slots: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            uploads: Mutex::default(),
+            upload_slots: UPLOADS_MAX.map(|uploads| Arc::new(Semaphore::new(uploads))),
         })
     }
 
@@ -184,9 +189,10 @@ impl Session {
     /// Starts the upload of full packs; waits while too many are under way.
     async fn upload_all(&self, full: Vec<FullPack>) -> Result<()> {
         for pack in full {
-            let permit = Arc::clone(&self.upload_slots).acquire_owned().await.expect("never closed");
+            let slots = Arc::clone(&self.upload_slots[pack.id.kind as usize - 1]);
+            let permit = slots.acquire_owned().await.expect("never closed");
             let inner = Arc::clone(&self.inner);
-            let mut uploads = self.uploads.lock().await;
+            let mut uploads = self.uploads.lock().expect("no holder panics");
             uploads.spawn(async move {
                 let _permit = permit;
                 inner.upload(pack).await
@@ -206,7 +212,7 @@ impl Session {
                 self.upload_all(vec![open.finish()]).await?;
             }
         }
-        let mut uploads = self.uploads.into_inner();
+        let mut uploads = self.uploads.into_inner().expect("no holder panics");
         while let Some(done) = uploads.join_next().await {
             done.expect("an upload does not panic")?;
         }

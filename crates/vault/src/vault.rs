@@ -254,8 +254,10 @@ impl Vault {
         }
         meant.retain(|(_, id)| told.state.points.get(id) == Some(&wanted));
         let read = |(machine, id): (MachineKey, PointId)| async move { (id, self.point(&machine, id).await) };
-        let mut points = stream::iter(meant).map(read).buffer_unordered(READS_MAX);
-        while let Some((id, point)) = points.next().await {
+        // All of them first: reads in flight are not polled while something else is awaited, and hold what that
+        // may need.
+        let points: Vec<_> = stream::iter(meant).map(read).buffer_unordered(READS_MAX).collect().await;
+        for (id, point) in points {
             match point {
                 Ok(point) => survey.points.push(point),
                 // Purged since the log was read: not listed. Otherwise damage.
