@@ -11,7 +11,7 @@
 use crate::chunk::{self, CHUNK_BYTES};
 use crate::index::{Known, Location};
 use crate::log::Told;
-use crate::map::{Child, NODE_BYTES_MAX};
+use crate::map::{Child, NODE_BYTES_MAX, Node};
 use crate::pack::{FullPack, OpenPack};
 use crate::protocol::Record;
 use crate::vault::Vault;
@@ -140,8 +140,14 @@ impl Session {
     }
 
     /// Begins the map of a disk; see [`DiskWriter`]. With a base, what is not recorded stays as there.
+    ///
+    /// # Errors
+    /// `Conflict` if the base was purged: what it reaches may be gone. Reading the disk in full helps.
     pub async fn disk(&self, size: u64, base: Option<Base<'_>>) -> Result<DiskWriter> {
         if let Some(base) = base {
+            if !self.inner.told.state.is_root(&base.point) {
+                return Err(base_gone(base.point));
+            }
             self.inner.bases.lock().expect("no holder panics").insert(base.point);
         }
         DiskWriter::begin(self, size, base.map(|base| base.map)).await
@@ -167,6 +173,18 @@ impl Session {
     /// Where a chunk or node lies that this session may use.
     pub(crate) fn known(&self, id: &ChunkId) -> Option<Location> {
         self.inner.known.get(id)
+    }
+
+    /// A node beneath a base. One that is missing because its base was purged meanwhile is no damage.
+    pub(crate) async fn read_base_node(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        let error = match self.vault().read_node(child, level).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            other => return other,
+        };
+        let told = self.vault().read_log(self.inner.told.clone()).await?;
+        let bases = self.inner.bases.lock().expect("no holder panics").clone();
+        let gone = bases.into_iter().find(|base| !told.state.is_root(base));
+        Err(gone.map_or(error, base_gone))
     }
 
     /// Stores the bytes of a map node.
@@ -224,6 +242,10 @@ impl Session {
             )
         })
     }
+}
+
+fn base_gone(base: PointId) -> Error {
+    Error::new(ErrorKind::Conflict, format!("point {base}, which this builds on, was purged"))
 }
 
 impl Inner {
