@@ -1,0 +1,3 @@
+//! The engine in a world that fails: simulated by seeds, and real by signals and system calls.
+
+mod seeds;
