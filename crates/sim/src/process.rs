@@ -145,6 +145,16 @@ impl Said {
         }
     }
 
+    /// What is there now is what must be there.
+    pub async fn of(folder: &Path) -> Result<Self> {
+        let vault = open(folder).await?;
+        let mut points = BTreeMap::new();
+        for point in vault.points().await? {
+            points.insert(point.id, (hash(&vault, &point).await?, Some(true)));
+        }
+        Ok(Self { points })
+    }
+
     /// Points that were acknowledged and not deleted.
     pub fn acknowledged(&self) -> usize {
         self.points.values().filter(|(_, must)| *must == Some(true)).count()
@@ -166,10 +176,7 @@ impl Said {
             }
         }
         for point in &listed {
-            let disk = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone());
-            let bytes = disk.read(0, vec![0; disk.size() as usize]).await;
-            let bytes = bytes.map_err(|e| Error::caused(ErrorKind::Corrupt, e.to_string(), e))?;
-            let hash = blake3::hash(&bytes).to_string();
+            let hash = hash(&vault, point).await?;
             if self.points.get(&point.id).is_none_or(|(right, _)| *right != hash) {
                 return Err(wrong(format!("point {} has other bytes", point.id)));
             }
@@ -183,6 +190,14 @@ impl Said {
         self.points.insert(id, (blake3::hash(&disk).to_string(), Some(true)));
         Ok(vault)
     }
+}
+
+/// Of what a point's disk holds.
+async fn hash(vault: &Arc<Vault>, point: &Point) -> Result<String> {
+    let disk = PointDisk::new(Arc::clone(vault), point.disks[0].map.clone());
+    let bytes = disk.read(0, vec![0; disk.size() as usize]).await;
+    let bytes = bytes.map_err(|e| Error::caused(ErrorKind::Corrupt, e.to_string(), e))?;
+    Ok(blake3::hash(&bytes).to_string())
 }
 
 fn wrong(found: String) -> Error {

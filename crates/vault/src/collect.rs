@@ -15,6 +15,7 @@ use crate::vault::Vault;
 use crate::{Error, ErrorKind, MachineKey, PackId, PointId, Result};
 use jiff::{SignedDuration, Timestamp};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
+use std::path::PathBuf;
 
 /// When a collection may do what.
 #[derive(Clone, Debug)]
@@ -53,6 +54,8 @@ pub struct CollectPlan {
     pub delete: BTreeSet<PackId>,
     /// Bytes of all packs.
     pub stored_bytes: u64,
+    /// Files of a local store that writes left which were cut off a day ago or earlier.
+    pub staged: Vec<PathBuf>,
 }
 
 /// What a collection did.
@@ -68,6 +71,8 @@ pub struct Collected {
     pub deleted: usize,
     /// Their bytes.
     pub freed_bytes: u64,
+    /// Files removed that cut-off writes had left in a local store.
+    pub staged: usize,
 }
 
 impl Vault {
@@ -91,7 +96,14 @@ impl Vault {
         // Without grace, what is condemned now is deleted in the same run.
         let now = |pack: &&PackId| options.grace.is_zero() || is_due(&told, pack, options);
         let delete = garbage.keys().filter(now).copied().collect();
-        Ok(CollectPlan { purge, abort, garbage, delete, stored_bytes: packs.values().sum() })
+        Ok(CollectPlan {
+            purge,
+            abort,
+            garbage,
+            delete,
+            stored_bytes: packs.values().sum(),
+            staged: self.store().staged(options.now)?,
+        })
     }
 
     /// Collects.
@@ -124,6 +136,7 @@ impl Vault {
             collector.sees(seen, Rules::ALL);
         }
         run.finish_deletes().await?;
+        run.done.staged = self.store().remove_staged(options.now)?;
         Ok(run.done)
     }
 

@@ -5,6 +5,8 @@ mod collect;
 mod crash;
 mod damage;
 mod faults;
+mod flips;
+mod golden;
 mod keys;
 mod open;
 mod probe;
