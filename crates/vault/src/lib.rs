@@ -41,6 +41,8 @@ mod collect;
 mod commit;
 mod deletion;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod id;
 mod ids;
 mod index;

@@ -8,7 +8,7 @@ use crate::pack::{self, PACK_BYTES, SEALED_BYTES_MAX};
 use crate::point::{POINT_BYTES_MAX, Point};
 use crate::protocol::{PointState, State};
 use crate::record::open_record;
-use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName};
+use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName, TAG_BYTES};
 use crate::{
     CHUNK_BYTES, Error, ErrorKind, Ids, KeyProvider, MachineKey, NewHolder, PackId, PointId, Result,
     SessionId, Store, VaultId, chunk,
@@ -415,7 +415,8 @@ fn lost(id: PointId) -> Error {
 
 /// Refuses a length that no sealed chunk has, before memory is given to it.
 pub(crate) fn check_length(at: Location) -> Result<()> {
-    if at.length as usize > SEALED_BYTES_MAX || (at.offset as usize) < HEAD_BYTES {
+    let length = at.length as usize;
+    if length <= TAG_BYTES || length > SEALED_BYTES_MAX || (at.offset as usize) < HEAD_BYTES {
         return Err(Error::corrupt(
             at.pack,
             at.offset.into(),

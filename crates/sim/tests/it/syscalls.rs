@@ -25,7 +25,7 @@ const FAULTS: [(&str, &str); 9] = [
 const ROUNDS: u64 = 4;
 const SEED: u64 = 3;
 /// Calls of a kind that are made to fail, spread evenly over all: what a test's time allows.
-const EACH_MAX: usize = 20;
+const EACH_MAX: usize = 8;
 
 /// A vault with a point, and what must be true of it.
 struct Scene {
@@ -119,7 +119,7 @@ async fn no_failing_system_call_loses_anything() {
         }
     }
     println!("{hit} calls failed, {failed} processes with them");
-    assert!(hit > 80 && failed > 40, "{hit} {failed}");
+    assert!(hit > 30 && failed > 15, "{hit} {failed}");
 }
 
 async fn check(said: &mut Said, vault: &Path) -> vault::Result<()> {

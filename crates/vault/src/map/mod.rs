@@ -9,6 +9,8 @@ mod node;
 mod walk;
 mod writer;
 
+#[cfg(test)]
+pub(crate) use node::node_id;
 pub(crate) use node::{Child, NODE_BYTES_MAX, Node, SLOTS};
 pub(crate) use walk::leaves;
 pub use writer::DiskWriter;

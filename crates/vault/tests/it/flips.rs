@@ -35,7 +35,11 @@ async fn use_all(store: InMemory, holder: &KeyFile, right: &[(Point, Vec<u8>)]) 
         let listed = listed.iter().find(|listed| listed.id == point.id).expect("the same points");
         match restore(&vault, listed).await {
             Ok(found) => assert!(found == *bytes, "other bytes, and no error"),
-            Err(error) => assert_eq!(error.kind(), block::ErrorKind::Corrupt, "{error}"),
+            // `Io` is how a missing epoch or a newer version comes through: the head of an object says so.
+            Err(error) => {
+                let is_named = matches!(error.kind(), block::ErrorKind::Corrupt | block::ErrorKind::Io);
+                assert!(is_named, "{:?}: {error}", error.kind());
+            }
         }
     }
     let disk = MemoryDisk::from(noise(9, 100));
@@ -72,7 +76,7 @@ async fn scene() -> (Arc<InMemory>, KeyFile, Vec<(Point, Vec<u8>)>) {
     unreachable!("budgets do not end")
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn every_byte_of_every_object_but_data() {
     let (inner, holder, right) = scene().await;
     use_all(inner.fork(), &holder, &right).await.expect("whole");
@@ -104,7 +108,7 @@ async fn every_byte_of_every_object_but_data() {
     assert!(named > bytes_flipped / 2, "{named} of {bytes_flipped}");
 }
 
-#[tokio::test]
+#[tokio::test(start_paused = true)]
 async fn a_hundred_thousand_bits_of_data() {
     let (store, faulty) = FaultStore::with(&[], &[], &[]);
     let (vault, _) = create_in(store).await;
