@@ -1,6 +1,6 @@
 //! A real process, killed two hundred times while it works on one vault in a directory.
 
-use crate::worker::{Worker, files_named_like_staged};
+use crate::victim::{Victim, files_named_like_staged};
 use sim::process::{Said, collect_all, create};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ async fn two_hundred_kills_lose_nothing() {
     for round in 1..=ROUNDS {
         chance = chance.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let life = Duration::from_micros((chance >> 33) % LIFE_MICROS_MAX);
-        killed += u64::from(Worker::start(&vault_folder, round, 1000).kill_after(life, &mut said));
+        killed += u64::from(Victim::start(&vault_folder, round, 1000).kill_after(life, &mut said));
         if round % LOOK_EVERY == 0 {
             let vault = said.check(&vault_folder).await.expect("after kills everything is as it should be");
             let options = collect_all();

@@ -3,4 +3,4 @@
 mod kill;
 mod seeds;
 mod syscalls;
-mod worker;
+mod victim;

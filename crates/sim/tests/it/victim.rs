@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 const LINES_MAX: usize = 1024;
 
 /// A process at work.
-pub(crate) struct Worker {
+pub(crate) struct Victim {
     child: Child,
     lines: Receiver<String>,
 }
@@ -27,7 +27,7 @@ pub(crate) fn command(before: &[String], folder: &Path, seed: u64, rounds: u64) 
     command
 }
 
-impl Worker {
+impl Victim {
     pub(crate) fn start(folder: &Path, seed: u64, rounds: u64) -> Self {
         let mut command = command(&[], folder, seed, rounds);
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().expect("start");
