@@ -70,7 +70,8 @@ impl Keeper {
             return Ok(());
         };
         let spoils = self.actor.scenario.world.inner().weather.spoils();
-        if !spoils && !(done.damage.is_empty() && done.points.is_empty()) {
+        let is_whole = done.damage.is_empty() && done.points.is_empty();
+        if !(spoils || is_whole) {
             return Err(format!("verify: {:?} {:?}", done.damage, done.points));
         }
         Ok(())

@@ -75,11 +75,11 @@ impl Writer {
 
     async fn round(&mut self, vault: &Arc<Vault>) -> Result<(), String> {
         match self.actor.random.below(10) {
-            0..6 => self.back_up(vault).await,
+            0..6 => Box::pin(self.back_up(vault)).await,
             6 => self.delete(vault).await,
             7 => self.undelete(vault).await,
             8 => self.check(vault).await,
-            _ => self.give_up(vault).await,
+            _ => Box::pin(self.give_up(vault)).await,
         }
     }
 
@@ -178,7 +178,8 @@ impl Writer {
     async fn give_up(&mut self, vault: &Arc<Vault>) -> Result<(), String> {
         let mut plan = self.plan();
         plan.parent = None;
-        self.actor.act("give up", async { plan.store(vault).await.map(drop) }).await.map(drop)
+        let stored = Box::pin(async { plan.store(vault).await.map(drop) });
+        self.actor.act("give up", stored).await.map(drop)
     }
 
     fn pick(&mut self) -> Option<(PointId, Expect)> {
@@ -250,9 +251,11 @@ async fn store_disk(
     let mut batches = batches.buffered(BATCHES);
     while let Some((offset, batch)) = batches.try_next().await? {
         match batch {
-            Some(batch) => writer.record(session, &batch).await?,
+            Some(batch) => {
+                writer.record(session, &batch).await?;
+            }
             None => {
-                writer.record_zeros(session, offset, (disk.size() - offset).min(CHUNK_BYTES as u64)).await?
+                writer.record_zeros(session, offset, (disk.size() - offset).min(CHUNK_BYTES as u64)).await?;
             }
         }
     }

@@ -210,7 +210,9 @@ impl Scene {
         let entries: Vec<_> = (0..9u8).map(|n| (ChunkId([n * 20; 32]), self.place(n.into()))).collect();
         let run = mutator.change(&encode_run(&entries));
         if let Ok(run) = Run::decode(&run) {
-            entries.iter().for_each(|(id, _)| drop(run.get(id)));
+            for (id, _) in &entries {
+                let _ = run.get(id);
+            }
         }
         // And records whose head or encoding is changed, under a hash that is right.
         let name = ObjectName { kind: ObjectKind::IndexRun, id, sequence: 0 };
