@@ -108,7 +108,7 @@ impl Vault {
             return;
         }
         // A fresh id: two who put the same number must not share a key.
-        let id = Uuid::new_v4();
+        let id = self.ids().draw();
         let name = ObjectName { kind: ObjectKind::Checkpoint, id, sequence: sequence(number) };
         let sealed = seal_record(self.keys(), self.id(), name, &body);
         match self.store().create(&object(number), sealed).await {

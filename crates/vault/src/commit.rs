@@ -13,7 +13,7 @@
 use crate::index::Extent;
 use crate::pack::read_toc;
 use crate::point::{Point, PointStats};
-use crate::protocol::{Doom, Intention, Record, Rules, State, Writer, WriterDoes, WriterSees};
+use crate::protocol::{Doom, Intention, Record, Rules, SessionState, State, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
 use crate::session::Inner;
@@ -50,7 +50,9 @@ impl Session {
     pub async fn commit(self, draft: PointDraft, disks: Vec<DiskRecord>) -> Result<Point> {
         let written = self.written();
         let session = self.close().await?;
-        read_back(&session).await?;
+        if let Err(error) = read_back(&session).await {
+            return Err(collected_or(&session, error).await);
+        }
         session.vault.put_index(session.id, &session.known).await?;
         let point = Point {
             format: 1,
@@ -89,7 +91,9 @@ impl Session {
         now: Timestamp,
     ) -> Result<()> {
         let session = self.close().await?;
-        read_back(&session).await?;
+        if let Err(error) = read_back(&session).await {
+            return Err(collected_or(&session, error).await);
+        }
         session.vault.put_index(session.id, &session.known).await?;
         let record = if packs.is_empty() {
             Record::Abort { session: session.id }
@@ -212,4 +216,19 @@ async fn read_back(session: &Inner) -> Result<()> {
         }
     }
     Ok(())
+}
+
+/// A pack of its own that is not there: the session was given up for its age and its packs collected, or the
+/// store lost it.
+async fn collected_or(session: &Inner, error: Error) -> Error {
+    if error.kind() != ErrorKind::NotFound {
+        return error;
+    }
+    match session.vault.read_log(session.told.clone()).await {
+        Ok(told) if told.state.sessions.get(&session.id) == Some(&SessionState::Open) => {
+            Error::caused(ErrorKind::Corrupt, format!("{error}: it was written, and it is gone"), error)
+        }
+        Ok(_) => Error::caused(ErrorKind::Conflict, "the session was given up while this was written", error),
+        Err(other) => other,
+    }
 }

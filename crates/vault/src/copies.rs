@@ -7,14 +7,17 @@ use crate::pack;
 use crate::vault::{Vault, check_length};
 use crate::{ChunkId, Error, ErrorKind, PackId, Result};
 use std::collections::BTreeSet;
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, RwLock};
+
+/// How often the index is read before it is said that a chunk has no copy.
+const LOOKS_MAX: u32 = 2;
 
 /// What an open vault has found out about places that its maps name.
 #[derive(Default)]
 pub(crate) struct Moved {
     /// Packs that were not there. Names are never used again, so they never will be.
     gone: RwLock<BTreeSet<PackId>>,
-    index: tokio::sync::Mutex<Option<Arc<Index>>>,
+    index: Mutex<Option<Arc<Index>>>,
 }
 
 impl Moved {
@@ -31,18 +34,30 @@ impl Vault {
     /// Every place but `hint` where the index knows a chunk, in packs that were not found gone. An index that was
     /// read earlier is read again before it is said that there is none.
     pub(crate) async fn copies(&self, id: &ChunkId, hint: &Location) -> Result<Vec<Location>> {
-        let mut index = self.moved().index.lock().await;
-        for is_fresh in [index.is_none(), true] {
-            if is_fresh {
-                *index = Some(self.index().await?);
-            }
-            let mut places = index.as_ref().expect("read above").find(id)?;
-            places.retain(|at| at != hint && !self.moved().is_gone(&at.pack));
-            if !places.is_empty() || is_fresh {
+        let read_before = self.moved().index.lock().expect("no holder panics").clone();
+        if let Some(index) = read_before {
+            let places = self.elsewhere(&index, id, hint)?;
+            if !places.is_empty() {
                 return Ok(places);
             }
         }
-        unreachable!("the second look is fresh")
+        // A merge between the pages of a listing can hide what it merged: one listing that finds nothing proves
+        // nothing.
+        for _ in 0..LOOKS_MAX {
+            let index = self.index().await?;
+            *self.moved().index.lock().expect("no holder panics") = Some(Arc::clone(&index));
+            let places = self.elsewhere(&index, id, hint)?;
+            if !places.is_empty() {
+                return Ok(places);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn elsewhere(&self, index: &Index, id: &ChunkId, hint: &Location) -> Result<Vec<Location>> {
+        let mut places = index.find(id)?;
+        places.retain(|at| at != hint && !self.moved().is_gone(&at.pack));
+        Ok(places)
     }
 
     /// Where a chunk is to be read: where its map says, unless that pack is known to be gone.

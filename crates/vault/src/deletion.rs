@@ -28,13 +28,20 @@ impl Vault {
     ///
     /// The record comes first. CRASH: between the two, an object of a point that the log has given up; the
     /// next collection removes it.
+    ///
+    /// `is_due` is asked of exactly the records before: a point that somebody has back, or has deleted again
+    /// just now, is not purged. Gives what the log says then, and whether the point was purged.
     pub(crate) async fn purge_point(
         &self,
-        machine: &MachineKey,
-        point: PointId,
+        told: Told,
+        (machine, point): (&MachineKey, PointId),
         now: Timestamp,
-    ) -> Result<()> {
-        self.append_when_possible(Told::default(), &Record::Purge { point }, now).await?;
-        self.store().delete(&Point::object(machine, point)).await
+        is_due: impl Fn(&Told) -> bool,
+    ) -> Result<(Told, bool)> {
+        let purged = self.append_while(told, (&Record::Purge { point }, now), is_due).await?;
+        if purged.1 {
+            self.store().delete(&Point::object(machine, point)).await?;
+        }
+        Ok(purged)
     }
 }

@@ -50,7 +50,10 @@ mod copies;
 mod copy;
 mod deletion;
 mod error;
+#[cfg(test)]
+mod fuzz;
 mod id;
+mod ids;
 mod index;
 mod keys;
 mod log;
@@ -68,6 +71,7 @@ mod session;
 mod store;
 mod vault;
 mod verify;
+mod work;
 
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected};
@@ -75,6 +79,7 @@ pub use commit::PointDraft;
 pub use copy::{Copied, CopyPlan, CopyRun, copy_point, plan_copy};
 pub use error::{Error, ErrorKind, Result};
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};
+pub use ids::Ids;
 pub use index::Rebuilt;
 pub use keys::{
     HashCost, Holder, HolderId, HolderSecret, Holders, KeyFile, KeyProvider, NewHolder, Passphrase,

@@ -16,10 +16,11 @@ use futures_util::stream::{self, StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
-use uuid::Uuid;
 
 /// The largest record or intent: half a million packs by name.
 const RECORD_BYTES_MAX: usize = 32 << 20;
+/// Records that a listing may miss because they were put while it went on.
+const UNLISTED_MAX: u64 = 1000;
 /// Records read at once.
 const READS_MAX: usize = 16;
 /// How often a record is put again because others were quicker, before it is given up.
@@ -76,23 +77,35 @@ impl Vault {
             let number = number.and_then(|digits| u64::from_str_radix(digits, 16).ok());
             numbers.push(number.ok_or_else(|| Error::corrupt(&name, 0, "no record has such a name"))?);
         }
-        numbers.sort_unstable();
-        // A gap is a record that was lost: what follows it was computed with it.
-        if let Some((expected, _)) = (known..).zip(&numbers).find(|(expected, number)| expected != *number) {
-            return Err(Error::corrupt(object(expected), 0, "the log has later records but lacks this one"));
-        }
-        let next = numbers.last().map_or(known, |last| last + 1);
+        let next = numbers.iter().max().map_or(known, |last| last + 1);
         if next < records_min {
             let found = format!("the log has lost its tail: it once had {records_min} records");
             return Err(Error::corrupt(object(next), 0, found));
         }
-        numbers.retain(|number| *number >= first);
-        Ok(numbers)
+        if first > 0 && !numbers.contains(&known) {
+            return Err(Error::corrupt(object(known), 0, "the log has lost this record"));
+        }
+        // A listing that goes on while others append may show a record and not the one before it: whether that
+        // is there, only reading it tells.
+        if next - first > numbers.len() as u64 + UNLISTED_MAX {
+            return Err(Error::corrupt(
+                object(next - 1),
+                0,
+                "the log has this record but lacks most before it",
+            ));
+        }
+        Ok((first..next).collect())
     }
 
     async fn read_entry(&self, number: u64) -> Result<(u64, Entry)> {
         let name = object(number);
-        let body = self.open_named(ObjectKind::LogRecord, &name, sequence(number)).await?;
+        let body = match self.open_named(ObjectKind::LogRecord, &name, sequence(number)).await {
+            // What follows it was computed with it.
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                return Err(Error::corrupt(name, 0, "the log has later records but lacks this one"));
+            }
+            other => other?,
+        };
         let entry = serde_json::from_slice(&body);
         Ok((number, entry.map_err(|e| Error::caused(ErrorKind::Corrupt, format!("read {name}"), e))?))
     }
@@ -125,12 +138,26 @@ impl Vault {
     /// `Conflict` if the log no longer allows it.
     pub(crate) async fn append_when_possible(
         &self,
-        mut told: Told,
+        told: Told,
         record: &Record,
         at: Timestamp,
     ) -> Result<Told> {
+        Ok(self.append_while(told, (record, at), |_| true).await?.0)
+    }
+
+    /// The same for a record that makes sense only while `holds` does: that is asked of exactly the records
+    /// before it. Gives what the log says then, and whether the record was appended.
+    pub(crate) async fn append_while(
+        &self,
+        mut told: Told,
+        (record, at): (&Record, Timestamp),
+        holds: impl Fn(&Told) -> bool,
+    ) -> Result<(Told, bool)> {
         for _ in 0..TRIES_MAX {
             told = self.read_log(told).await?;
+            if !holds(&told) {
+                return Ok((told, false));
+            }
             if let Err(refusal) = told.state.clone().apply(record, Rules::ALL) {
                 return Err(Error::new(
                     ErrorKind::Conflict,
@@ -140,7 +167,7 @@ impl Vault {
             if self.append(&told, record, at).await? {
                 told.follow(told.state.position, &Entry { at, record: record.clone() })?;
                 self.put_checkpoint_if_due(&mut told).await;
-                return Ok(told);
+                return Ok((told, true));
             }
         }
         Err(Error::new(ErrorKind::Conflict, "the vault's log was never free: too many write to it"))
@@ -148,7 +175,7 @@ impl Vault {
 
     /// Publishes an intent to delete packs; gives its name.
     pub(crate) async fn put_intent(&self, packs: &BTreeSet<PackId>) -> Result<String> {
-        let name = format!("gc/{}", Uuid::new_v4());
+        let name = format!("gc/{}", self.ids().draw());
         let body = serde_json::to_vec(packs).expect("plain data");
         self.store().create(&name, self.seal_named(ObjectKind::Intent, 0, &body)?).await?;
         Ok(name)
@@ -178,7 +205,7 @@ impl Vault {
             let context = format!("a record of {} bytes is too large: delete in smaller steps", body.len());
             return Err(Error::new(ErrorKind::Invalid, context));
         }
-        let name = ObjectName { kind, id: Uuid::new_v4(), sequence };
+        let name = ObjectName { kind, id: self.ids().draw(), sequence };
         Ok(seal_record(self.keys(), self.id(), name, body))
     }
 

@@ -65,9 +65,9 @@ impl OpenPack {
         Self { id, key, bytes: buffer, entries: Vec::new() }
     }
 
-    /// Whether another `length` encoded bytes should go into the next pack.
-    pub(crate) fn is_full_for(&self, length: usize) -> bool {
-        !self.entries.is_empty() && self.bytes.len() + length > PACK_BYTES
+    /// Whether another `length` encoded bytes would take it beyond `limit`.
+    pub(crate) fn is_full_for(&self, length: usize, limit: usize) -> bool {
+        !self.entries.is_empty() && self.bytes.len() + length > limit
     }
 
     /// Whether nothing was put into it.

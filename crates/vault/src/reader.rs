@@ -4,7 +4,7 @@ use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
 use crate::seal::ObjectKey;
 use crate::vault::{Vault, check_length};
-use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, PackId, Result, chunk, pack};
+use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, PackId, Result, chunk, pack, work};
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind, check_range, coalesce};
 use futures_util::stream::{self, StreamExt};
@@ -96,15 +96,15 @@ impl PointDisk {
             }
         }
         let vault = Arc::clone(&self.vault);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = work::run(move || {
             let mut end = offset;
             for mut fetched in fetched {
                 fetched.open_into(&vault, offset, &mut buffer, (&mut end, &mut failed))?;
             }
             buffer[(end - offset) as usize..].fill(0);
-            Ok((buffer, failed))
+            Result::Ok((buffer, failed))
         });
-        let (mut buffer, failed) = work.await.expect("opening chunks does not panic")?;
+        let (mut buffer, failed) = work.await?;
         for (Wanted { block, child, plain_bytes }, fault) in failed {
             let decode = |at: Location, encoded: &[u8]| {
                 let mut plain = vec![0; plain_bytes];

@@ -10,7 +10,6 @@
 //! has nothing better. CRASH: as in a compaction; repairing again goes on.
 
 use crate::chunk::{self, CHUNK_BYTES};
-use crate::collect::session_at;
 use crate::index::Location;
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node, root_level};
@@ -59,7 +58,7 @@ impl Vault {
         }
         let retire = Record::Retire { session: None, packs: damaged.clone(), damaged: damaged.clone() };
         self.append_when_possible(told, &retire, now).await?;
-        let session = Session::begin(self, session_at(now), now).await?;
+        let session = Session::begin(self, self.session_at(now), now).await?;
         let mut done = Repaired { quarantined: damaged.len(), ..Repaired::default() };
         let walk = Walk { vault: self, other, session: &session, damaged: &damaged };
         walk.all_points(&mut done).await?;

@@ -11,11 +11,12 @@
 use crate::chunk::{self, CHUNK_BYTES};
 use crate::index::{Known, Location};
 use crate::log::Told;
-use crate::map::{Child, NODE_BYTES_MAX};
+use crate::map::{Child, NODE_BYTES_MAX, Node};
 use crate::pack::{FullPack, OpenPack};
 use crate::protocol::Record;
 use crate::sealed::Encoded;
 use crate::vault::Vault;
+use crate::work;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
@@ -25,8 +26,12 @@ use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 
-/// Packs being uploaded at once. Each holds up to 48 MiB.
-const UPLOADS_MAX: usize = 2;
+/// Packs being uploaded at once, of data and of maps. Each holds up to 48 MiB.
+///
+/// INVARIANT: apart, and no lock is held over an await. A caller that has many `store`s in flight does not poll
+/// them while it records what one gave; whatever such a sleeper holds or is next in line for, recording must not
+/// wait for.
+const UPLOADS_MAX: [usize; 2] = [2, 1];
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -64,8 +69,9 @@ pub struct Session {
     inner: Arc<Inner>,
     /// As many batches are worked on at once as there are cores.
     cores: Arc<Semaphore>,
-    uploads: tokio::sync::Mutex<JoinSet<Result<()>>>,
-    upload_slots: Arc<Semaphore>,
+    uploads: Mutex<JoinSet<Result<()>>>,
+    /// By kind of pack.
+    upload_slots: [Arc<Semaphore>; 2],
 }
 
 /// What the compressing threads share.
@@ -119,8 +125,8 @@ impl Session {
                 new_bytes: AtomicU64::new(0),
             }),
             cores: Arc::new(Semaphore::new(cores)),
-            uploads: tokio::sync::Mutex::default(),
-            upload_slots: Arc::new(Semaphore::new(UPLOADS_MAX)),
+            uploads: Mutex::default(),
+            upload_slots: UPLOADS_MAX.map(|uploads| Arc::new(Semaphore::new(uploads))),
         })
     }
 
@@ -135,8 +141,14 @@ impl Session {
     }
 
     /// Begins the map of a disk; see [`DiskWriter`]. With a base, what is not recorded stays as there.
+    ///
+    /// # Errors
+    /// `Conflict` if the base was purged: what it reaches may be gone. Reading the disk in full helps.
     pub async fn disk(&self, size: u64, base: Option<Base<'_>>) -> Result<DiskWriter> {
         if let Some(base) = base {
+            if !self.inner.told.state.is_root(&base.point) {
+                return Err(base_gone(base.point));
+            }
             self.inner.bases.lock().expect("no holder panics").insert(base.point);
         }
         DiskWriter::begin(self, size, base.map(|base| base.map)).await
@@ -149,12 +161,12 @@ impl Session {
     pub async fn store(&self, offset: u64, buffer: Vec<u8>) -> Result<StoredBatch> {
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = work::run(move || {
             let worked = inner.store_batch(&buffer);
             drop(permit);
             (worked, buffer)
         });
-        let ((chunks, full), buffer) = work.await.expect("storing a batch does not panic");
+        let ((chunks, full), buffer) = work.await;
         self.upload_all(full).await?;
         Ok(StoredBatch { offset, chunks, buffer })
     }
@@ -162,6 +174,18 @@ impl Session {
     /// Where a chunk or node lies that this session may use.
     pub(crate) fn known(&self, id: &ChunkId) -> Option<Location> {
         self.inner.known.get(id)
+    }
+
+    /// A node beneath a base. One that is missing because its base was purged meanwhile is no damage.
+    pub(crate) async fn read_base_node(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
+        let error = match self.vault().read_node(child, level).await {
+            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            other => return other,
+        };
+        let told = self.vault().read_log(self.inner.told.clone()).await?;
+        let bases = self.inner.bases.lock().expect("no holder panics").clone();
+        let gone = bases.into_iter().find(|base| !told.state.is_root(base));
+        Err(gone.map_or(error, base_gone))
     }
 
     /// Stores the bytes of a map node.
@@ -194,7 +218,7 @@ impl Session {
         }
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
-        let work = tokio::task::spawn_blocking(move || {
+        let work = work::run(move || {
             let _permit = permit;
             let (mut encoded, mut ids) = (Vec::new(), Vec::with_capacity(chunks.len()));
             for Encoded { id, bytes } in chunks {
@@ -205,7 +229,7 @@ impl Session {
             inner.known.make_room();
             (ids.into_iter().map(|(id, _)| id).zip(places).collect(), full)
         });
-        let (places, full) = work.await.expect("sealing chunks does not panic");
+        let (places, full) = work.await;
         self.upload_all(full).await?;
         Ok(places)
     }
@@ -220,9 +244,10 @@ impl Session {
     /// Starts the upload of full packs; waits while too many are under way.
     async fn upload_all(&self, full: Vec<FullPack>) -> Result<()> {
         for pack in full {
-            let permit = Arc::clone(&self.upload_slots).acquire_owned().await.expect("never closed");
+            let slots = Arc::clone(&self.upload_slots[pack.id.kind as usize - 1]);
+            let permit = slots.acquire_owned().await.expect("never closed");
             let inner = Arc::clone(&self.inner);
-            let mut uploads = self.uploads.lock().await;
+            let mut uploads = self.uploads.lock().expect("no holder panics");
             uploads.spawn(async move {
                 let _permit = permit;
                 inner.upload(pack).await
@@ -242,7 +267,7 @@ impl Session {
                 self.upload_all(vec![open.finish()]).await?;
             }
         }
-        let mut uploads = self.uploads.into_inner();
+        let mut uploads = self.uploads.into_inner().expect("no holder panics");
         while let Some(done) = uploads.join_next().await {
             done.expect("an upload does not panic")?;
         }
@@ -256,6 +281,10 @@ impl Session {
             )
         })
     }
+}
+
+fn base_gone(base: PointId) -> Error {
+    Error::new(ErrorKind::Conflict, format!("point {base}, which this builds on, was purged"))
 }
 
 impl Inner {
@@ -317,7 +346,7 @@ impl Inner {
         chunks: &[(ChunkId, usize)],
     ) -> (Vec<Location>, Vec<FullPack>) {
         let mut slot = self.slot(kind).lock().expect("no holder panics");
-        let full = slot.open.take_if(|pack| pack.is_full_for(encoded.len()));
+        let full = slot.open.take_if(|pack| pack.is_full_for(encoded.len(), self.vault.pack_bytes()));
         let mut rest = encoded;
         let mut places = Vec::with_capacity(chunks.len());
         for (id, length) in chunks {

@@ -5,14 +5,14 @@ use crate::index::{Location, Shelf};
 use crate::keys::{self, Access, Keyring};
 use crate::log::Told;
 use crate::map::{Child, NODE_BYTES_MAX, Node};
-use crate::pack::{self, SEALED_BYTES_MAX};
+use crate::pack::{self, PACK_BYTES, SEALED_BYTES_MAX};
 use crate::point::{POINT_BYTES_MAX, Point};
 use crate::protocol::{PointState, State};
 use crate::record::open_record;
-use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName, id_in_head};
+use crate::seal::{HEAD_BYTES, ObjectKey, ObjectKind, ObjectName, TAG_BYTES, id_in_head};
 use crate::{
-    CHUNK_BYTES, Error, ErrorKind, KeyProvider, MachineKey, NewHolder, PackId, PackKind, PointId, Result,
-    Store, VaultId, chunk,
+    CHUNK_BYTES, Error, ErrorKind, Ids, KeyProvider, MachineKey, NewHolder, PackId, PackKind, PointId,
+    Result, Store, VaultId, chunk,
 };
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt};
@@ -87,6 +87,8 @@ pub struct Vault {
     store: Store,
     info: VaultInfo,
     access: Access,
+    ids: Ids,
+    pack_bytes: usize,
     nodes: Cache<Child, Arc<Node>>,
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
     moved: Moved,
@@ -206,10 +208,18 @@ impl Vault {
     }
 
     fn assemble(store: Store, info: VaultInfo, access: Access) -> Self {
-        let (nodes, pack_keys) = (Cache::new(NODES_CACHED), Cache::new(PACK_KEYS_CACHED));
-        let (shelf, moved) = (Shelf::new(info.id), Moved::default());
-        let map_starts = Cache::new(MAP_STARTS_CACHED);
-        Self { store, info, access, nodes, pack_keys, moved, shelf, map_starts }
+        Self {
+            access,
+            ids: Ids::default(),
+            pack_bytes: PACK_BYTES,
+            nodes: Cache::new(NODES_CACHED),
+            pack_keys: Cache::new(PACK_KEYS_CACHED),
+            moved: Moved::default(),
+            shelf: Shelf::new(info.id),
+            map_starts: Cache::new(MAP_STARTS_CACHED),
+            store,
+            info,
+        }
     }
 
     /// Keeps the index in a folder of its own below `cache`, made when it is first needed, instead of in memory:
@@ -221,6 +231,25 @@ impl Vault {
     #[cfg(test)]
     pub(crate) fn with_limits(self, limits: crate::index::Limits) -> Self {
         Self { shelf: self.shelf.with_limits(limits), ..self }
+    }
+
+    /// Draws ids from another source: for simulations, see [`Ids`].
+    pub fn with_ids(self, ids: Ids) -> Self {
+        Self { ids, ..self }
+    }
+
+    /// Closes packs at this many bytes: for tests, whose sessions are to have several without writing much.
+    pub fn with_pack_bytes(self, pack_bytes: usize) -> Self {
+        Self { pack_bytes: pack_bytes.min(PACK_BYTES), ..self }
+    }
+
+    pub(crate) fn ids(&self) -> &Ids {
+        &self.ids
+    }
+
+    /// How much a pack holds before it is closed.
+    pub(crate) fn pack_bytes(&self) -> usize {
+        self.pack_bytes
     }
 
     /// The runs of the index that are at hand.
@@ -319,8 +348,10 @@ impl Vault {
         }
         meant.retain(|(_, id)| told.state.points.get(id) == Some(&wanted));
         let read = |(machine, id): (MachineKey, PointId)| async move { (id, self.point(&machine, id).await) };
-        let mut points = stream::iter(meant).map(read).buffer_unordered(READS_MAX);
-        while let Some((id, point)) = points.next().await {
+        // All of them first: reads in flight are not polled while something else is awaited, and hold what that
+        // may need.
+        let points: Vec<_> = stream::iter(meant).map(read).buffer_unordered(READS_MAX).collect().await;
+        for (id, point) in points {
             match point {
                 Ok(point) => survey.points.push(point),
                 // Purged since the log was read: not listed. Otherwise damage.
@@ -501,7 +532,8 @@ fn lost(id: PointId) -> Error {
 
 /// Refuses a length that no sealed chunk has, before memory is given to it.
 pub(crate) fn check_length(at: Location) -> Result<()> {
-    if at.length as usize > SEALED_BYTES_MAX || (at.offset as usize) < HEAD_BYTES {
+    let length = at.length as usize;
+    if length <= TAG_BYTES || length > SEALED_BYTES_MAX || (at.offset as usize) < HEAD_BYTES {
         return Err(Error::corrupt(
             at.pack,
             at.offset.into(),

@@ -5,12 +5,13 @@
 //! and tells which points, disks and ranges what is damaged belongs to. It changes nothing.
 
 use crate::index::Location;
+use crate::log::Told;
 use crate::map::{Child, Node};
 use crate::pack::{check_hash, open_chunk, read_toc};
 use crate::point::Point;
 use crate::seal::{HEAD_BYTES, ObjectKey};
 use crate::vault::Vault;
-use crate::{CHUNK_BYTES, Error, ErrorKind, PackId, PackKind, PointId, Result, Store, chunk, pack};
+use crate::{CHUNK_BYTES, Error, ErrorKind, PackId, PackKind, PointId, Result, Store, chunk, pack, work};
 use bytes::Bytes;
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeSet, HashSet};
@@ -87,9 +88,7 @@ pub async fn scrub(store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Ver
 
 async fn hash_fault(name: &str, bytes: Bytes) -> Option<String> {
     let name = name.to_owned();
-    let checked =
-        tokio::task::spawn_blocking(move || check_hash(&name, &bytes).err().map(|error| error.to_string()));
-    checked.await.expect("hashing does not panic")
+    work::run(move || check_hash(&name, &bytes).err().map(|error| error.to_string())).await
 }
 
 impl Vault {
@@ -113,13 +112,14 @@ impl Vault {
             if checked.whole.is_some() || !checked.faults.is_empty() {
                 done.packs.insert(pack);
             }
-            bad.packs.extend(checked.whole.as_ref().map(|_| pack));
+            bad.packs.extend(checked.whole.is_some().then_some(pack));
             bad.places.extend(checked.faults.iter().map(|(offset, _)| (pack, *offset)));
-            let texts = checked.whole.into_iter().chain(checked.faults.into_iter().map(|(_, found)| found));
+            let whole = checked.whole.map(|error| error.to_string());
+            let texts = whole.into_iter().chain(checked.faults.into_iter().map(|(_, found)| found));
             done.damage.extend(texts.map(|found| Damage { object: pack.object(), found }));
         }
         drop(packs);
-        self.verify_points(&listed.into_keys().collect(), &bad, &mut done).await?;
+        self.verify_points(&bad, &mut done).await?;
         Ok(done)
     }
 
@@ -129,18 +129,31 @@ impl Vault {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
         };
-        let work = {
-            let (keys, vault) = (Arc::clone(self.keys_shared()), self.id());
-            tokio::task::spawn_blocking(move || check_pack(&keys, vault, pack, &bytes))
+        let check = || {
+            let (keys, vault, bytes) = (Arc::clone(self.keys_shared()), self.id(), bytes.clone());
+            work::run(move || check_pack(&keys, vault, pack, &bytes))
         };
-        Ok(Some(work.await.expect("checking a pack does not panic")))
+        let checked = check().await;
+        if checked.whole.as_ref().is_none_or(|error| error.kind() != ErrorKind::Key) {
+            return Ok(Some(checked));
+        }
+        // Written since the keys were read, under an epoch that is newer.
+        self.refresh_keys().await?;
+        Ok(Some(check().await))
     }
 
     /// Finds the points that damage reaches, and packs that points need and the store lacks.
-    async fn verify_points(&self, there: &BTreeSet<PackId>, bad: &Bad, done: &mut Verified) -> Result<()> {
+    ///
+    /// Others go on meanwhile. What a point needs was there before the point, so packs are listed after points;
+    /// and a point that was purged since is nobody's loss.
+    async fn verify_points(&self, bad: &Bad, done: &mut Verified) -> Result<()> {
         let mut clean: HashSet<Child> = HashSet::new();
-        let mut missing: BTreeSet<PackId> = BTreeSet::new();
-        for point in self.points().await? {
+        let mut all_missing: BTreeSet<PackId> = BTreeSet::new();
+        let told = self.read_log(Told::default()).await?;
+        let points = self.points().await?;
+        let there = &self.list_packs().await?.into_keys().collect();
+        for point in points {
+            let (mut missing, mut hurt) = (BTreeSet::new(), Vec::new());
             for disk in &point.disks {
                 let mut walk = Walk {
                     vault: self,
@@ -153,13 +166,17 @@ impl Vault {
                 walk.disk(disk).await?;
                 let blocks = std::mem::take(&mut walk.blocks);
                 if !blocks.is_empty() {
-                    done.points.push(damaged(&point, disk, &blocks));
+                    hurt.push(damaged(&point, disk, &blocks));
                 }
+            }
+            if !hurt.is_empty() && self.is_root_still(&told, point.id).await? {
+                all_missing.append(&mut missing);
+                done.points.append(&mut hurt);
             }
         }
         let lost = |pack: PackId| Damage { object: pack.object(), found: "it is missing".into() };
-        done.damage.extend(missing.iter().copied().map(lost));
-        done.packs.extend(missing);
+        done.damage.extend(all_missing.iter().copied().map(lost));
+        done.packs.extend(all_missing);
         Ok(())
     }
 }
@@ -176,7 +193,7 @@ struct CheckedPack {
     bytes: u64,
     chunks: u64,
     /// Why none of it can be trusted.
-    whole: Option<String>,
+    whole: Option<Error>,
     /// Chunks that are damaged: where, and how.
     faults: Vec<(u32, String)>,
 }
@@ -190,7 +207,7 @@ fn check_pack(keys: &crate::keys::Keyring, vault: crate::VaultId, id: PackId, by
     let (key, entries) = match opened {
         Ok(opened) => opened,
         Err(error) => {
-            checked.whole = Some(error.to_string());
+            checked.whole = Some(error);
             return checked;
         }
     };

@@ -1,7 +1,7 @@
 //! Development commands, run as `cargo xtask <command>`.
 //!
 //! `demo` shows the product on a real machine, `test` is the whole truth about a change, `tidy` checks what
-//! the compiler cannot.
+//! the compiler cannot; `model`, `sim` and `fuzz` attack the engine for longer than the tests do.
 
 mod demo;
 mod run;
@@ -38,6 +38,20 @@ enum Command {
     },
     /// Search the commit and collection protocol with larger bounds than the tests do. Takes a while.
     Model,
+    /// Simulate the engine under faults: `sim vault --seed N`, or `--seeds FROM..TO` on all cores.
+    Sim {
+        /// Passed on.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Throw changed bytes at every parser, behind the seals.
+    Fuzz {
+        /// For so long.
+        #[arg(long, default_value_t = 10)]
+        minutes: u64,
+    },
+    /// Write the vaults that every later version must read anew. Only while the format is not released.
+    Golden,
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
@@ -56,6 +70,11 @@ fn main() -> ExitCode {
                 .chain(arguments),
         ),
         Command::Model => test::model(),
+        Command::Sim { arguments } => run::cargo(
+            ["run", "--quiet", "--package", "sim", "--"].map(String::from).into_iter().chain(arguments),
+        ),
+        Command::Fuzz { minutes } => test::fuzz(minutes),
+        Command::Golden => test::golden(),
         Command::Tidy => tidy::run(),
     };
     match done {

@@ -37,7 +37,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     Ok(())
 }
 
-/// What guests need, and what the S3 and Azure emulators are installed with.
+/// What guests need, what the S3 and Azure emulators are installed with, and what makes system calls fail.
 fn system_packages() -> Result<()> {
     testkit::ensure_packages(&testkit::to_stderr)?;
     let works = |program: &str, arguments: &[&str]| {
@@ -50,6 +50,9 @@ fn system_packages() -> Result<()> {
     }
     if !works("npm", &["--version"]) {
         missing.push("npm");
+    }
+    if !works("strace", &["-V"]) {
+        missing.push("strace");
     }
     if missing.is_empty() {
         return Ok(());
@@ -78,6 +81,17 @@ fn documentation() -> Result<()> {
 pub(crate) fn index(chunks: &str) -> Result<()> {
     let test = ["test", "--release", "--package", "vault", "--lib", "index::measure", "--", "--nocapture"];
     cargo_with(("STRONGROOM_INDEX_CHUNKS", chunks), test)
+}
+
+/// `cargo xtask fuzz`.
+pub(crate) fn fuzz(minutes: u64) -> Result<()> {
+    let test = ["test", "--package", "vault", "--lib", "fuzz", "--", "--nocapture", "--test-threads=2"];
+    cargo_with(("STRONGROOM_FUZZ_MINUTES", &minutes.to_string()), test)
+}
+
+/// `cargo xtask golden`.
+pub(crate) fn golden() -> Result<()> {
+    cargo(["test", "--package", "vault", "--test", "it", "golden::write", "--", "--ignored", "--exact"])
 }
 
 /// `cargo xtask model`.

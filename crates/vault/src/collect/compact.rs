@@ -16,11 +16,11 @@ use crate::protocol::State;
 use crate::seal::{HEAD_BYTES, ObjectKey};
 use crate::sealed::Encoded;
 use crate::vault::Vault;
-use crate::{ChunkId, Error, ErrorKind, PackId, Result, Session, SessionId};
+use crate::{ChunkId, Error, ErrorKind, PackId, Result, Session, SessionId, work};
 use jiff::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use uuid::{NoContext, Uuid};
+use uuid::Builder;
 
 /// What makes compacting a pack worth a request: 64 KiB.
 const GAIN_BYTES_MIN: u64 = 64 << 10;
@@ -64,12 +64,12 @@ impl Vault {
         let packs = self.list_packs().await?;
         let mut marker = Marker::new(self);
         marker.learn(&told, &packs, self.read_intents(None).await?);
-        marker.mark_roots(&told).await?;
+        marker.mark_roots(&told, &[]).await?;
         let chosen = candidates(&told.state, &packs, &marker, options);
         if chosen.is_empty() {
             return Ok(());
         }
-        let session = Session::begin(self, session_at(options.now), options.now).await?;
+        let session = Session::begin(self, self.session_at(options.now), options.now).await?;
         let mut emptied = BTreeSet::new();
         for pack in chosen.into_keys() {
             let Some(chunks) = self.read_live(pack, marker.live_in(&pack).0).await? else { continue };
@@ -89,7 +89,7 @@ impl Vault {
             other => other?,
         };
         let (keys, vault) = (Arc::clone(self.keys_shared()), self.id());
-        let work = tokio::task::spawn_blocking(move || {
+        let opened = work::run(move || {
             let entries = read_toc(&keys, vault, pack, &bytes)?;
             let key = ObjectKey::open(&keys, vault, pack::object_name(pack), &bytes[..HEAD_BYTES])?;
             let open = |(id, at): (ChunkId, Location)| {
@@ -103,15 +103,17 @@ impl Vault {
             };
             entries.into_iter().filter(|(_, at)| live.has(at)).map(open).collect::<Result<Vec<_>>>()
         });
-        match work.await.expect("opening a pack does not panic") {
+        match opened.await {
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),
             other => other.map(Some),
         }
     }
-}
 
-/// A session's id tells when it began, so that one that died is aborted one day.
-pub(crate) fn session_at(now: Timestamp) -> SessionId {
-    let seconds = u64::try_from(now.as_second()).unwrap_or(0);
-    SessionId(Uuid::new_v7(uuid::Timestamp::from_unix(NoContext, seconds, 0)))
+    /// The id of a session that begins now. It tells when, so that one that died is aborted one day.
+    pub(crate) fn session_at(&self, now: Timestamp) -> SessionId {
+        let millis = u64::try_from(now.as_millisecond()).unwrap_or(0);
+        let random = *self.ids().draw().as_bytes();
+        let (random, _) = random.split_first_chunk().expect("16 bytes begin with 10");
+        SessionId(Builder::from_unix_timestamp_millis(millis, random).into_uuid())
+    }
 }

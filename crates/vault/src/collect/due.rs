@@ -8,11 +8,13 @@ use jiff::{SignedDuration, Timestamp};
 
 /// Deleted points whose time is over.
 pub(super) fn due_points(told: &Told, options: &CollectOptions) -> Vec<PointId> {
-    let is_due = |point: &PointId| {
-        let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
-        deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
-    };
-    told.state.points.keys().filter(|point| is_due(point)).copied().collect()
+    told.state.points.keys().filter(|point| is_due_point(told, point, options)).copied().collect()
+}
+
+/// Whether a point was deleted long enough ago.
+pub(super) fn is_due_point(told: &Told, point: &PointId, options: &CollectOptions) -> bool {
+    let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
+    deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
 }
 
 /// Sessions are drawn as version 7 ids, which tell when. One that does not tell is left to people.

@@ -118,11 +118,11 @@ impl<'a> Marker<'a> {
         self.index = None;
     }
 
-    /// Marks what the log's roots refer to. Every one of them must be there.
-    pub(super) async fn mark_roots(&mut self, told: &Told) -> Result<()> {
+    /// Marks what the log's roots refer to, but for some that are to be purged. Every one of them must be there.
+    pub(super) async fn mark_roots(&mut self, told: &Told, besides: &[PointId]) -> Result<()> {
         let mut objects = self.vault.point_objects(None).await?;
         self.vault.check_roots(told, &objects).await?;
-        objects.retain(|(_, id)| told.state.is_root(id));
+        objects.retain(|(_, id)| told.state.is_root(id) && !besides.contains(id));
         self.mark_each(told, objects).await
     }
 
@@ -217,14 +217,13 @@ impl<'a> Marker<'a> {
             self.plain.insert(hint);
             return Ok(vec![child.at]);
         }
-        let index = match &self.index {
-            Some(index) => Arc::clone(index),
-            None => Arc::clone(self.index.insert(self.vault.index().await?)),
-        };
-        let mut places = index.find(&child.id)?;
-        places.retain(|at| at.pack != hint);
-        places.push(child.at);
-        places.retain(|at| self.packs.contains_key(&at.pack));
+        let mut places = self.places_of(child).await?;
+        if places.is_empty() {
+            // Listings are not of one instant: others may have moved it between two of their pages.
+            self.index = None;
+            self.packs.extend(self.vault.list_packs().await?);
+            places = self.places_of(child).await?;
+        }
         let copies: Vec<PackId> = places.iter().map(|at| at.pack).collect();
         let view = View { state: &self.state, intended: &self.intended };
         let homes = view.homes(hint, &copies, Rules::ALL);
@@ -237,6 +236,19 @@ impl<'a> Marker<'a> {
             _ => {}
         }
         places.retain(|at| homes.contains(&at.pack));
+        Ok(places)
+    }
+
+    /// Every place there is that holds a chunk.
+    async fn places_of(&mut self, child: &Child) -> Result<Vec<Location>> {
+        let index = match &self.index {
+            Some(index) => Arc::clone(index),
+            None => Arc::clone(self.index.insert(self.vault.index().await?)),
+        };
+        let mut places = index.find(&child.id)?;
+        places.retain(|at| at.pack != child.at.pack);
+        places.push(child.at);
+        places.retain(|at| self.packs.contains_key(&at.pack));
         Ok(places)
     }
 }

@@ -23,13 +23,16 @@ use crate::point::Point;
 use crate::protocol::{Collector, CollectorDoes, PointState, Record, Rules, SessionState, State};
 use crate::vault::Vault;
 use crate::{Error, ErrorKind, MachineKey, PackId, PointId, Result, SessionId};
-pub(crate) use compact::session_at;
-use due::{due_points, due_sessions, is_due};
+use due::{due_points, due_sessions, is_due, is_due_point};
 use jiff::{SignedDuration, Timestamp};
 use mark::Marker;
 use run::Run;
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::sync::Arc;
+
+/// How often a collection is tried while others change what it looks at.
+const LOOKS_MAX: u32 = 3;
 
 /// When a collection may do what.
 #[derive(Clone, Debug)]
@@ -83,6 +86,8 @@ pub struct CollectPlan {
     pub compact: BTreeMap<PackId, u64>,
     /// Bytes of all packs.
     pub stored_bytes: u64,
+    /// Files of a local store that writes left which were cut off a day ago or earlier.
+    pub staged: Vec<PathBuf>,
 }
 
 /// What a collection did.
@@ -102,35 +107,56 @@ pub struct Collected {
     pub deleted: usize,
     /// Their bytes.
     pub freed_bytes: u64,
+    /// Files removed that cut-off writes had left in a local store.
+    pub staged: usize,
 }
 
 impl Vault {
     /// What a collection would do now.
     pub async fn plan_collection(&self, options: &CollectOptions) -> Result<CollectPlan> {
-        let mut told = self.read_log(Told::default()).await?;
-        let purge = due_points(&told, options);
+        for _ in 1..LOOKS_MAX {
+            let told = self.read_log(Told::default()).await?;
+            match self.plan_once(&told, options).await {
+                Err(error) if self.is_moving(&error, told).await? => {}
+                other => return other,
+            }
+        }
+        self.plan_once(&self.read_log(Told::default()).await?, options).await
+    }
+
+    /// Whether what looks damaged may only have been moved by another collector since.
+    async fn is_moving(&self, error: &Error, before: Told) -> Result<bool> {
+        let position = before.state.position;
+        Ok(error.kind() == ErrorKind::Corrupt && self.read_log(before).await?.state.position > position)
+    }
+
+    async fn plan_once(&self, told: &Told, options: &CollectOptions) -> Result<CollectPlan> {
+        let purge = due_points(told, options);
         let abort = due_sessions(&told.state, options);
-        for point in &purge {
-            told.state.points.insert(*point, PointState::Purged);
-        }
-        for session in &abort {
-            told.state.sessions.insert(*session, SessionState::Aborted);
-        }
+        // As it would be then. The log itself is followed from what it says now.
+        let mut planned = told.state.clone();
+        planned.sessions.extend(abort.iter().map(|session| (*session, SessionState::Aborted)));
         let packs = self.list_packs().await?;
         let mut marker = Marker::new(self);
-        marker.learn(&told, &packs, self.read_intents(None).await?);
-        marker.mark_roots(&told).await?;
+        marker.learn(told, &packs, self.read_intents(None).await?);
+        marker.mark_roots(told, &purge).await?;
         let is_garbage = |pack: &PackId| {
-            let condemned = told.state.doomed.contains_key(pack);
-            (condemned || told.state.is_condemnable(pack, Rules::ALL)) && !marker.refers_to(pack)
+            let condemned = planned.doomed.contains_key(pack);
+            (condemned || planned.is_condemnable(pack, Rules::ALL)) && !marker.refers_to(pack)
         };
         let garbage: BTreeMap<_, _> =
             packs.iter().filter(|(p, _)| is_garbage(p)).map(|(p, n)| (*p, *n)).collect();
         // Without grace, what is condemned now is deleted in the same run.
-        let now = |pack: &&PackId| options.grace.is_zero() || is_due(&told, pack, options);
-        let delete = garbage.keys().filter(now).copied().collect();
-        let compact = compact::candidates(&told.state, &packs, &marker, options);
-        Ok(CollectPlan { purge, abort, garbage, delete, compact, stored_bytes: packs.values().sum() })
+        let now = |pack: &&PackId| options.grace.is_zero() || is_due(told, pack, options);
+        Ok(CollectPlan {
+            delete: garbage.keys().filter(now).copied().collect(),
+            compact: compact::candidates(&planned, &packs, &marker, options),
+            purge,
+            abort,
+            garbage,
+            stored_bytes: packs.values().sum(),
+            staged: self.store().staged()?,
+        })
     }
 
     /// Collects.
@@ -140,11 +166,22 @@ impl Vault {
     /// was done stands and the next run goes on.
     pub async fn collect(self: &Arc<Self>, options: &CollectOptions) -> Result<Collected> {
         let mut done = Collected::default();
+        for _ in 1..LOOKS_MAX {
+            let before = self.read_log(Told::default()).await?;
+            match self.collect_once(options, &mut done).await {
+                Err(error) if self.is_moving(&error, before).await? => {}
+                other => return other.map(|()| done),
+            }
+        }
+        self.collect_once(options, &mut done).await.map(|()| done)
+    }
+
+    async fn collect_once(self: &Arc<Self>, options: &CollectOptions, done: &mut Collected) -> Result<()> {
         // The breaker first: purging cannot be taken back.
         let plan = self.plan_collection(options).await?;
         check_share(plan.garbage.values().sum(), plan.stored_bytes, options)?;
-        self.abort_and_purge(options, &mut done).await?;
-        self.compact(options, &mut done).await?;
+        self.abort_and_purge(options, done).await?;
+        self.compact(options, done).await?;
         let mut run = Run::new(self, options, done);
         let mut collector = Collector::new();
         loop {
@@ -156,8 +193,9 @@ impl Vault {
             collector.sees(seen, Rules::ALL);
         }
         run.finish_deletes().await?;
+        run.done.staged += self.store().remove_staged()?;
         self.tidy_index(&run.told.state, Extent::All).await;
-        Ok(run.done)
+        Ok(())
     }
 
     /// What makes garbage: aborted sessions, purged points, and objects of either that a crash left.
@@ -170,8 +208,10 @@ impl Vault {
         let due = due_points(&told, options);
         for (machine, id) in self.point_objects(None).await? {
             if due.contains(&id) {
-                self.purge_point(&machine, id, options.now).await?;
-                done.purged += 1;
+                let is_due = |told: &Told| is_due_point(told, &id, options);
+                let purged;
+                (told, purged) = self.purge_point(told, (&machine, id), options.now, is_due).await?;
+                done.purged += usize::from(purged);
             } else if self.is_left_over(&told.state, &machine, id).await? {
                 self.store().delete(&Point::object(&machine, id)).await?;
             }

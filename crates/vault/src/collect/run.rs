@@ -18,10 +18,10 @@ pub(super) struct Run<'a> {
     packs: BTreeMap<PackId, u64>,
     /// The name of the intent that is published.
     intent: Option<String>,
-    pub(super) done: Collected,
+    pub(super) done: &'a mut Collected,
 }
 impl<'a> Run<'a> {
-    pub(super) fn new(vault: &'a Vault, options: &'a CollectOptions, done: Collected) -> Self {
+    pub(super) fn new(vault: &'a Vault, options: &'a CollectOptions, done: &'a mut Collected) -> Self {
         let (told, marker) = (Told::default(), Marker::new(vault));
         Self { vault, options, told, marker, packs: BTreeMap::new(), intent: None, done }
     }
@@ -33,7 +33,7 @@ impl<'a> Run<'a> {
                 self.told = vault.read_log(std::mem::take(&mut self.told)).await?;
                 self.packs = vault.list_packs().await?;
                 self.marker.learn(&self.told, &self.packs, vault.read_intents(None).await?);
-                self.marker.mark_roots(&self.told).await?;
+                self.marker.mark_roots(&self.told, &[]).await?;
                 let packs = self.packs.keys().copied().collect();
                 let referred = self.marker.referred();
                 CollectorSees::Marked { state: self.told.state.clone(), packs, referred }

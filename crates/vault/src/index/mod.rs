@@ -41,6 +41,8 @@ pub(crate) use known::Known;
 pub(crate) use levels::Extent;
 pub use rebuild::Rebuilt;
 pub(crate) use shelf::Shelf;
+#[cfg(test)]
+pub(crate) use tests::{fuzz_body, fuzz_run};
 
 use crate::{ChunkId, PackId, Result};
 use folder::Folder;

@@ -20,7 +20,7 @@ use super::{Index, Known, RunName};
 use crate::protocol::State;
 use crate::record::seal_record;
 use crate::vault::Vault;
-use crate::{ErrorKind, Result, SessionId};
+use crate::{ErrorKind, Result, SessionId, work};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -86,7 +86,7 @@ impl Vault {
         let runs = runs.into_iter().cloned().collect();
         let state = state.clone();
         let wanted: Keep = Box::new(move |pack| is_wanted(&state, pack));
-        self.put_group(Uuid::new_v4(), Merge::new(runs, wanted)?, replaces).await
+        self.put_group(self.ids().draw(), Merge::new(runs, wanted)?, replaces).await
     }
 
     /// Puts entries as a group of runs that stands for others.
@@ -99,11 +99,11 @@ impl Vault {
         let entries_max = self.shelf().limits.run_entries;
         let mut others = 0;
         loop {
-            let work = tokio::task::spawn_blocking(move || {
+            let work = work::run(move || {
                 let body = entries.body(entries_max);
                 (entries, body)
             });
-            let (rest, body) = work.await.expect("merging does not panic");
+            let (rest, body) = work.await;
             let (body, is_last) = (body?, rest.is_done());
             entries = rest;
             if !is_last {
@@ -123,11 +123,8 @@ impl Vault {
         let kept = self.shelf().keep(name, &body);
         let keys = Arc::clone(self.keys_shared());
         let vault = self.id();
-        let sealed = tokio::task::spawn_blocking(move || {
-            seal_record(&keys, vault, name.sealed_as(), &body.into_bytes())
-        });
-        let object = sealed.await.expect("sealing does not panic");
-        self.store().create(&name.object(), object).await?;
+        let sealed = work::run(move || seal_record(&keys, vault, name.sealed_as(), &body.into_bytes()));
+        self.store().create(&name.object(), sealed.await).await?;
         match kept {
             Ok(run) => self.shelf().adopt(run).await,
             // It is in the store, which is what counts; who needs it here will fetch it, or be told.

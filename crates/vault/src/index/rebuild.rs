@@ -12,9 +12,8 @@ use crate::log::Told;
 use crate::pack::{TAIL_BYTES, Tail, object_name, read_tail};
 use crate::seal::{HEAD_BYTES, ObjectKey};
 use crate::vault::Vault;
-use crate::{ChunkId, Damage, ErrorKind, PackId, Result};
+use crate::{ChunkId, Damage, ErrorKind, PackId, Result, work};
 use futures_util::stream::{self, StreamExt};
-use uuid::Uuid;
 
 /// Packs whose tables are read at once: 16 MiB where they are full of map nodes.
 const READS_MAX: usize = 16;
@@ -42,7 +41,7 @@ impl Vault {
         // After the packs: of what is gone for ever, nothing need be read.
         let state = self.read_log(Told::default()).await?.state;
         let mut rebuilt = Rebuilt { replaced: old.len() as u64, ..Rebuilt::default() };
-        let group = Uuid::new_v4();
+        let group = self.ids().draw();
         let mut spill = Spill::new(self.shelf().folder.clone(), self.shelf().limits, group);
         let mut entries: Vec<(ChunkId, Location)> = Vec::new();
         let wanted = packs.into_iter().filter(|(pack, _)| is_wanted(&state, pack));
@@ -97,10 +96,10 @@ async fn spilled(
     mut spill: Spill,
     mut entries: Vec<(ChunkId, Location)>,
 ) -> Result<(Spill, Vec<(ChunkId, Location)>)> {
-    let work = tokio::task::spawn_blocking(move || {
+    let work = work::run(move || {
         spill.add(&mut entries);
         entries.clear();
         spill.settle().map(|()| (spill, entries))
     });
-    work.await.expect("sorting does not panic")
+    work.await
 }

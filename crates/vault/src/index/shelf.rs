@@ -11,7 +11,7 @@ use super::{Index, Limits, RunName};
 use crate::record::open_record;
 use crate::seal::HEAD_BYTES;
 use crate::vault::Vault;
-use crate::{Error, ErrorKind, Result, VaultId};
+use crate::{Error, ErrorKind, Result, VaultId, work};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -223,8 +223,8 @@ impl Vault {
     /// A run from the cache or the store.
     async fn fetch_run(&self, name: RunName) -> Result<Fetched> {
         let folder = self.shelf().folder.clone();
-        let cached = tokio::task::spawn_blocking(move || folder.open(name));
-        if let Some(run) = cached.await.expect("opening a file does not panic") {
+        let cached = work::run(move || folder.open(name));
+        if let Some(run) = cached.await {
             return Ok(Fetched::Run(Box::new(run)));
         }
         let body = match self.read_body(name).await {
@@ -234,8 +234,8 @@ impl Vault {
             Err(error) => return Err(error),
         };
         let folder = self.shelf().folder.clone();
-        let kept = tokio::task::spawn_blocking(move || folder.keep(name, &body));
-        Ok(Fetched::Run(Box::new(kept.await.expect("writing a file does not panic")?)))
+        let kept = work::run(move || folder.keep(name, &body));
+        Ok(Fetched::Run(Box::new(kept.await?)))
     }
 
     /// What the store has under a run's name.

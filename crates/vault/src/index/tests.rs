@@ -35,6 +35,22 @@ fn body(oracle: &Oracle) -> Body {
     body.finish()
 }
 
+/// What the fuzzer changes: the body of a run.
+pub(crate) fn fuzz_body(entries: &[(ChunkId, Location)]) -> Vec<u8> {
+    let mut body = BodyBuilder::default();
+    entries.iter().for_each(|(id, at)| body.push(id, *at));
+    body.finish().into_bytes()
+}
+
+/// What is done with a body, whatever it says: it is refused, or looked up in.
+pub(crate) fn fuzz_run(vault: VaultId, body: &[u8], entries: &[(ChunkId, Location)]) {
+    let Ok(body) = Body::decode(body.to_vec()) else { return };
+    let run = Run::in_memory(vault, NAME, &body);
+    for (id, _) in entries {
+        let _ = run.find(id, &mut Vec::new());
+    }
+}
+
 /// Whether a run says of an id what the oracle does.
 fn agrees(run: &Run, id: &ChunkId, oracle: &Oracle) -> bool {
     let mut found = Vec::new();

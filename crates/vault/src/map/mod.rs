@@ -11,6 +11,8 @@ mod walk;
 mod writer;
 
 pub(crate) use diff::{Differing, MapDiff};
+#[cfg(test)]
+pub(crate) use node::node_id;
 pub(crate) use node::{Child, NODE_BYTES_MAX, NODE_SEALED_BYTES_MIN, Node, SLOTS};
 pub(crate) use walk::leaves;
 pub use writer::DiskWriter;

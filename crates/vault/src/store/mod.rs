@@ -3,7 +3,7 @@
 //!
 //! Reading order: [`Store`] here → `address.rs` (what people write) → `open.rs` (the object-store library,
 //! given settings) → `request.rs` (limits, deadlines, what is tried again) → `create.rs` (the one write, and
-//! what an uncertain answer means) → `probe.rs` (what a store must prove before a vault is put on it).
+//! what an uncertain answer means) → `probe.rs` (what a store must prove before a vault is put on it) → `staged.rs` (what a cut-off write leaves).
 //!
 //! The library itself never tries again: a request repeated beneath us would make our own write look like
 //! somebody else's.
@@ -14,6 +14,7 @@ mod error;
 mod open;
 mod probe;
 mod request;
+mod staged;
 
 pub use address::StoreAddress;
 pub use open::StoreSettings;

@@ -9,6 +9,8 @@ mod counting;
 mod crash;
 mod damage;
 mod faults;
+mod flips;
+mod golden;
 mod index;
 mod keys;
 mod open;

@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("cli", &["block", "vault", "hypervisor", "mover"]),
     // Development only. The harness uses nothing of the product, so that it cannot share its mistakes.
     ("testkit", &[]),
+    ("sim", &["block", "vault"]),
     ("bench", &["block", "vault", "mover"]),
     ("xtask", &["testkit"]),
 ];
