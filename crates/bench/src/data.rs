@@ -50,10 +50,10 @@ impl Data {
         // Parts of the running system: real files in their real mixture, about 4 GiB.
         sh(&format!(
             "rm -f {used}; truncate -s 20G {used}; mkfs.ext4 -q -F {used}; mkdir -p {mnt}; mount -o loop {used} {mnt}
-             mkdir {mnt}/usr {mnt}/data
-             for d in /usr/bin /usr/lib /usr/share /usr/sbin /usr/include; do
-               left=$((4000000 - $(du -sk {mnt} | cut -f1))); size=$(du -sk $d | cut -f1)
-               if [ $size -lt $left ]; then cp -a $d {mnt}/usr/; fi
+             mkdir -p {mnt}/usr/lib {mnt}/data
+             for d in /usr/bin /usr/sbin /usr/share /usr/include /usr/lib/*; do
+               left=$((3600000 - $(du -sk {mnt} | cut -f1))); size=$(du -sk $d | cut -f1)
+               if [ $size -lt $left ]; then cp -a $d {mnt}/$(dirname $d)/; fi
              done
              umount {mnt}"
         ))?;

@@ -40,20 +40,30 @@ thread_local! {
     );
 }
 
-/// Appends codec and body for `plain` to `out`; raw where compression saves less than a sixteenth.
-pub(crate) fn encode(plain: &[u8], out: &mut Vec<u8>) {
+/// Appends codec and body for `plain` to `out`; raw where compression saves less than a sixteenth. Says whether it
+/// compressed.
+pub(crate) fn encode(plain: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(CODEC_ZSTD);
     out.resize(start + 1 + zstd::zstd_safe::compress_bound(plain.len()), 0);
     let body = COMPRESSOR.with_borrow_mut(|zstd| zstd.compress_to_buffer(plain, &mut out[start + 1..]));
     match body {
-        Ok(length) if length < plain.len() - plain.len() / 16 => out.truncate(start + 1 + length),
+        Ok(length) if length < plain.len() - plain.len() / 16 => {
+            out.truncate(start + 1 + length);
+            true
+        }
         _ => {
             out.truncate(start);
-            out.push(CODEC_RAW);
-            out.extend_from_slice(plain);
+            encode_raw(plain, out);
+            false
         }
     }
+}
+
+/// Appends codec and body for `plain` to `out` as it is.
+pub(crate) fn encode_raw(plain: &[u8], out: &mut Vec<u8>) {
+    out.push(CODEC_RAW);
+    out.extend_from_slice(plain);
 }
 
 /// Inflates codec and body into `plain`, whose length is what must come out.

@@ -95,7 +95,13 @@ impl Session {
             return Err(collected_or(&session, error).await);
         }
         session.vault.put_index(session.id, &session.known).await?;
-        let record = if packs.is_empty() {
+        // Unlike a point's, what this session copied is found through the index alone.
+        if session.known.has_lost() {
+            return Err(Error::new(ErrorKind::Store, "what was copied could not be put into the index"));
+        }
+        let wrote =
+            [PackKind::Data, PackKind::Map].into_iter().any(|kind| session.own_packs(kind).next().is_some());
+        let record = if packs.is_empty() && !wrote {
             Record::Abort { session: session.id }
         } else {
             Record::Retire { session: Some(session.id), packs, damaged }

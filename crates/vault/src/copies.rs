@@ -35,18 +35,18 @@ impl Vault {
     /// read earlier is read again before it is said that there is none.
     pub(crate) async fn copies(&self, id: &ChunkId, hint: &Location) -> Result<Vec<Location>> {
         let read_before = self.moved().index.lock().expect("no holder panics").clone();
-        if let Some(index) = read_before {
-            let places = self.elsewhere(&index, id, hint)?;
-            if !places.is_empty() {
-                return Ok(places);
-            }
-        }
+        let places = read_before.map_or_else(Vec::new, |index| self.elsewhere(&index, id, hint));
+        if places.is_empty() { self.fresh_copies(id, hint).await } else { Ok(places) }
+    }
+
+    /// The same, from an index that is read anew.
+    async fn fresh_copies(&self, id: &ChunkId, hint: &Location) -> Result<Vec<Location>> {
         // A merge between the pages of a listing can hide what it merged: one listing that finds nothing proves
         // nothing.
         for _ in 0..LOOKS_MAX {
             let index = self.index().await?;
             *self.moved().index.lock().expect("no holder panics") = Some(Arc::clone(&index));
-            let places = self.elsewhere(&index, id, hint)?;
+            let places = self.elsewhere(&index, id, hint);
             if !places.is_empty() {
                 return Ok(places);
             }
@@ -54,10 +54,11 @@ impl Vault {
         Ok(Vec::new())
     }
 
-    fn elsewhere(&self, index: &Index, id: &ChunkId, hint: &Location) -> Result<Vec<Location>> {
-        let mut places = index.find(id)?;
+    /// A local copy of the index that cannot be read says nothing; it is fetched again with the next look.
+    fn elsewhere(&self, index: &Index, id: &ChunkId, hint: &Location) -> Vec<Location> {
+        let mut places = index.find(id).unwrap_or_default();
         places.retain(|at| at != hint && !self.moved().is_gone(&at.pack));
-        Ok(places)
+        places
     }
 
     /// Where a chunk is to be read: where its map says, unless that pack is known to be gone.
@@ -77,7 +78,7 @@ impl Vault {
         check: impl Fn(Location, &[u8]) -> Result<T>,
     ) -> Result<T> {
         let fault = match self.open_at(child, child.at, &check).await {
-            Err(error) if error.kind() == ErrorKind::Corrupt => error,
+            Err(error) if is_missed(&error) => error,
             other => return other,
         };
         self.open_elsewhere(child, fault, check).await
@@ -90,16 +91,27 @@ impl Vault {
         fault: Error,
         check: impl Fn(Location, &[u8]) -> Result<T>,
     ) -> Result<T> {
-        for at in self.copies(&child.id, &child.at).await? {
-            match self.open_at(child, at, &check).await {
-                Err(error) if error.kind() == ErrorKind::Corrupt => {}
-                other => return other,
+        let mut tried = Vec::new();
+        for is_fresh in [false, true] {
+            let places = match is_fresh {
+                false => self.copies(&child.id, &child.at).await?,
+                true => self.fresh_copies(&child.id, &child.at).await?,
+            };
+            for at in places {
+                if tried.contains(&at) {
+                    continue;
+                }
+                match self.open_at(child, at, &check).await {
+                    Err(error) if is_missed(&error) => tried.push(at),
+                    other => return other,
+                }
             }
         }
         Err(fault)
     }
 
-    async fn open_at<T>(
+    /// Reads a chunk at one place.
+    pub(crate) async fn open_at<T>(
         &self,
         child: &Child,
         at: Location,
@@ -110,4 +122,10 @@ impl Vault {
         let key = self.pack_key(at.pack).await?;
         check(at, pack::open_chunk(&key, child.id, at, &mut sealed)?)
     }
+}
+
+/// Whether what could not be read here may lie elsewhere. A head that rotted may say that it is of another key, or of
+/// a newer format.
+pub(crate) fn is_missed(error: &Error) -> bool {
+    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Key | ErrorKind::Unsupported)
 }

@@ -1,5 +1,6 @@
 //! The way back: a disk of a point as a [`BlockSource`].
 
+use crate::copies::is_missed;
 use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
 use crate::seal::ObjectKey;
@@ -125,7 +126,7 @@ impl PointDisk {
         };
         match read.await {
             Ok((key, sealed)) => Ok(Ok(Fetched { key, sealed, fetch })),
-            Err(error) if error.kind() == ErrorKind::Corrupt => {
+            Err(error) if is_missed(&error) => {
                 let fault = |_: &Wanted| Error::new(ErrorKind::Corrupt, error.to_string());
                 Ok(Err(fetch.wanted.iter().map(|one| (*one, fault(one))).collect()))
             }

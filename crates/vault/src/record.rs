@@ -36,13 +36,14 @@ pub(crate) fn open_record(
     if object.len() < HEAD_BYTES + TAG_BYTES + 1 + HASH_BYTES {
         return Err(Error::corrupt(shown(), object.len() as u64, "it ends early"));
     }
+    // First: a head that rotted may say that it is of another key, or of a newer format.
+    if blake3::hash(&object[..object.len() - HASH_BYTES]) != object[object.len() - HASH_BYTES..] {
+        return Err(Error::corrupt(shown(), (object.len() - HASH_BYTES) as u64, "its hash does not match"));
+    }
     let key = ObjectKey::open(keys, vault, name, &object[..HEAD_BYTES])?;
     let mut sealed = object[HEAD_BYTES..object.len() - HASH_BYTES].to_vec();
     let encoded = key
         .open_at(HEAD_BYTES as u64, &[], &mut sealed)
         .ok_or_else(|| Error::corrupt(shown(), HEAD_BYTES as u64, "its seal is broken"))?;
-    if blake3::hash(&object[..object.len() - HASH_BYTES]) != object[object.len() - HASH_BYTES..] {
-        return Err(Error::corrupt(shown(), (object.len() - HASH_BYTES) as u64, "its hash does not match"));
-    }
     chunk::decode(encoded, limit).map_err(|found| Error::corrupt(shown(), HEAD_BYTES as u64, found))
 }

@@ -1,10 +1,11 @@
 //! Chunks read from their packs as they lie there: opened and authenticated, neither inflated nor hashed.
 
+use crate::copies::is_missed;
 use crate::index::Location;
 use crate::map::Child;
 use crate::rescue::Tables;
 use crate::vault::{Vault, check_length};
-use crate::{ChunkId, Error, ErrorKind, PackId, Result, pack};
+use crate::{ChunkId, PackId, Result, pack};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 
@@ -137,11 +138,6 @@ impl<'a> SealedReader<'a> {
         let mut chunks = self.fetch_from(&fetch).await?;
         Ok(chunks.pop().expect("one was asked for").bytes)
     }
-}
-
-/// Whether a chunk may still be read from elsewhere.
-fn is_missed(error: &Error) -> bool {
-    matches!(error.kind(), ErrorKind::Corrupt | ErrorKind::Key | ErrorKind::Unsupported)
 }
 
 /// Groups chunks that lie near one another into requests. A chunk that is asked for twice is read once:

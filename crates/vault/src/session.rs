@@ -33,6 +33,11 @@ use tokio::task::JoinSet;
 /// wait for.
 const UPLOADS_MAX: [usize; 2] = [2, 1];
 
+/// After so many blocks of a batch that did not compress, only every [`SAMPLE`]th is tried: what is encrypted or
+/// compressed already comes in long runs, and trying costs as much as compressing.
+const RAW_BEFORE_SAMPLING: u32 = 2;
+const SAMPLE: usize = 8;
+
 /// What became of a batch.
 #[derive(Debug)]
 pub struct StoredBatch {
@@ -305,6 +310,8 @@ impl Inner {
         let keys = self.vault.keys();
         let mut encoded = Vec::new();
         let mut fresh: Vec<(ChunkId, usize)> = Vec::new();
+        // New blocks in a row that did not compress.
+        let mut raw = 0;
         // Per block: zero, known, or the row of `fresh` it became.
         let found: Vec<Option<(ChunkId, Option<Location>)>> = buffer
             .chunks(CHUNK_BYTES)
@@ -316,7 +323,11 @@ impl Inner {
                 let known = self.known.get(&id);
                 if known.is_none() && !fresh.iter().any(|(other, _)| *other == id) {
                     let start = encoded.len();
-                    chunk::encode(block, &mut encoded);
+                    if raw < RAW_BEFORE_SAMPLING || fresh.len().is_multiple_of(SAMPLE) {
+                        raw = if chunk::encode(block, &mut encoded) { 0 } else { raw + 1 };
+                    } else {
+                        chunk::encode_raw(block, &mut encoded);
+                    }
                     fresh.push((id, encoded.len() - start));
                     self.new_bytes.fetch_add(block.len() as u64, Ordering::Relaxed);
                 } else {

@@ -32,12 +32,12 @@ const FEATURES: &[&str] = &[];
 const NODES_CACHED: u64 = 2048;
 /// Keys of packs kept derived: deriving one costs a read of the pack's head.
 const PACK_KEYS_CACHED: u64 = 4096;
-/// What is read of a map pack at first, and kept: its head, and the beginning of its nodes. The map packs of
-/// incrementals are smaller than this; of a full one it holds the path to the disk's first blocks, which are
-/// read first by whoever boots from it. A store needs as long for it as for its first byte.
-const MAP_START_BYTES: u64 = 256 << 10;
-/// Of so many map packs: 16 MiB in all.
-const MAP_STARTS_CACHED: u64 = 64;
+/// Map packs are read by windows of this many bytes, which are kept: nodes that are walked one after the other lie
+/// one behind the other. The first holds the head, and of most incrementals all there is. A store needs as long
+/// for it as for its first byte.
+const MAP_WINDOW_BYTES: u64 = 256 << 10;
+/// Windows kept: 32 MiB in all.
+const MAP_WINDOWS_CACHED: u64 = 128;
 /// A chunk that ends before this in its pack is read together with the pack's head.
 const DATA_START_BYTES: u64 = 128 << 10;
 /// Small objects read at once when listing.
@@ -93,7 +93,7 @@ pub struct Vault {
     pack_keys: Cache<PackId, Arc<ObjectKey>>,
     moved: Moved,
     shelf: Shelf,
-    map_starts: Cache<PackId, Bytes>,
+    map_windows: Cache<(PackId, u64), Bytes>,
 }
 
 impl Vault {
@@ -216,7 +216,7 @@ impl Vault {
             pack_keys: Cache::new(PACK_KEYS_CACHED),
             moved: Moved::default(),
             shelf: Shelf::new(info.id),
-            map_starts: Cache::new(MAP_STARTS_CACHED),
+            map_windows: Cache::new(MAP_WINDOWS_CACHED),
             store,
             info,
         }
@@ -337,7 +337,7 @@ impl Vault {
     }
 
     /// The log says which points there are; their objects say what they hold.
-    async fn survey_in(&self, machine: Option<&MachineKey>, wanted: PointState) -> Result<Survey> {
+    pub(crate) async fn survey_in(&self, machine: Option<&MachineKey>, wanted: PointState) -> Result<Survey> {
         let told = self.read_log(Told::default()).await?;
         let mut survey = Survey::default();
         let mut meant = self.point_objects(machine).await?;
@@ -440,6 +440,11 @@ impl Vault {
         Ok(node)
     }
 
+    /// Keeps a node that was just written at hand.
+    pub(crate) async fn keep_node(&self, child: Child, node: Node) {
+        self.nodes.insert(child, Arc::new(node)).await;
+    }
+
     async fn fetch_node(&self, child: &Child) -> Result<Arc<Node>> {
         let decode = |at: Location, encoded: &[u8]| {
             let found = |found| Error::corrupt(at.pack, at.offset.into(), found);
@@ -468,36 +473,51 @@ impl Vault {
 
     /// As the store has it; what is likely to be asked for next comes along.
     async fn read_part(&self, pack: PackId, range: Range<u64>) -> Result<Vec<u8>> {
-        let at = range.start as usize..range.end as usize;
-        if pack.kind == PackKind::Map && range.end <= MAP_START_BYTES {
-            // Of a pack that is shorter the store is asked again, and says so.
-            if let Some(bytes) = self.map_start(pack).await?.get(at) {
-                return Ok(bytes.to_vec());
-            }
-        } else if range.end <= DATA_START_BYTES && !self.pack_keys.contains_key(&pack) {
+        if pack.kind == PackKind::Map {
+            return self.read_map_part(pack, range).await;
+        }
+        if range.end <= DATA_START_BYTES && !self.pack_keys.contains_key(&pack) {
             let start = self.store.get_range(&pack.object(), 0..range.end).await?;
             // Whoever asks for the key is told what is wrong with the head.
             if let Ok(key) = self.open_head(pack, &start).await {
                 self.pack_keys.insert(pack, key).await;
             }
-            return Ok(start[at].to_vec());
+            return Ok(start[range.start as usize..].to_vec());
         }
         let bytes = self.store.get_range(&pack.object(), range).await?;
         Ok(bytes.into())
     }
 
-    async fn map_start(&self, pack: PackId) -> Result<Bytes> {
+    async fn read_map_part(&self, pack: PackId, range: Range<u64>) -> Result<Vec<u8>> {
+        let mut part = Vec::with_capacity((range.end - range.start) as usize);
+        let mut at = range.start;
+        while at < range.end {
+            let number = at / MAP_WINDOW_BYTES;
+            let begins = number * MAP_WINDOW_BYTES;
+            let stop = range.end.min(begins + MAP_WINDOW_BYTES);
+            let window = self.map_window(pack, number).await?;
+            match window.get((at - begins) as usize..(stop - begins) as usize) {
+                Some(bytes) => part.extend_from_slice(bytes),
+                // The pack is shorter: the store is asked again, and says so.
+                None => return Ok(self.store.get_range(&pack.object(), range).await?.into()),
+            }
+            at = stop;
+        }
+        Ok(part)
+    }
+
+    async fn map_window(&self, pack: PackId, number: u64) -> Result<Bytes> {
         let object = pack.object();
-        let fetch = self.store.get_start(&object, MAP_START_BYTES);
-        let start = Box::pin(self.map_starts.try_get_with(pack, fetch)).await;
-        start.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+        let fetch = self.store.get_window(&object, number * MAP_WINDOW_BYTES, MAP_WINDOW_BYTES);
+        let window = Box::pin(self.map_windows.try_get_with((pack, number), fetch)).await;
+        window.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
     }
 
     /// The key of a pack, from its head.
     pub(crate) async fn pack_key(&self, pack: PackId) -> Result<Arc<ObjectKey>> {
         let fetch = async {
             let head = match pack.kind {
-                PackKind::Map => self.map_start(pack).await,
+                PackKind::Map => self.map_window(pack, 0).await,
                 PackKind::Data => self.store.get_range(&pack.object(), 0..HEAD_BYTES as u64).await,
             };
             self.open_head(pack, &head.map_err(|error| self.missing(pack, error))?).await

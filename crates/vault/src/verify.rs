@@ -4,7 +4,7 @@
 //! only the store can run it. [`Vault::verify`] opens every chunk, inflates it and compares it with its id,
 //! and tells which points, disks and ranges what is damaged belongs to. It changes nothing.
 
-use crate::index::Location;
+use crate::index::{Index, Location};
 use crate::log::Told;
 use crate::map::{Child, Node};
 use crate::pack::{check_hash, open_chunk, read_toc};
@@ -18,8 +18,8 @@ use std::collections::{BTreeSet, HashSet};
 use std::ops::Range;
 use std::sync::Arc;
 
-/// Packs read and checked at once: each is up to 48 MiB, twice while it is opened.
-const PACKS_AT_ONCE: usize = 2;
+/// Packs read and checked at once, of up to 48 MiB each: enough that reading goes on while the cores are busy.
+const PACKS_AT_ONCE: usize = 4;
 
 /// What was read, and what is wrong with it.
 #[derive(Clone, Debug, Default)]
@@ -150,9 +150,12 @@ impl Vault {
         let mut clean: HashSet<Child> = HashSet::new();
         let mut all_missing: BTreeSet<PackId> = BTreeSet::new();
         let told = self.read_log(Told::default()).await?;
-        let points = self.points().await?;
+        let survey = self.survey(None).await?;
+        let unreadable = |error: Error| Damage { object: "points/".into(), found: error.to_string() };
+        done.damage.extend(survey.damage.into_iter().map(unreadable));
         let there = &self.list_packs().await?.into_keys().collect();
-        for point in points {
+        let mut index = (self.index().await?, false);
+        for point in survey.points {
             let (mut missing, mut hurt) = (BTreeSet::new(), Vec::new());
             for disk in &point.disks {
                 let mut walk = Walk {
@@ -161,6 +164,7 @@ impl Vault {
                     bad,
                     clean: &mut clean,
                     missing: &mut missing,
+                    index: &mut index,
                     blocks: vec![],
                 };
                 walk.disk(disk).await?;
@@ -244,6 +248,8 @@ struct Walk<'a> {
     bad: &'a Bad,
     clean: &'a mut HashSet<Child>,
     missing: &'a mut BTreeSet<PackId>,
+    /// The index, and whether it was read a second time.
+    index: &'a mut (Arc<Index>, bool),
     /// Ranges of blocks.
     blocks: Vec<Range<u64>>,
 }
@@ -299,12 +305,20 @@ impl Walk<'_> {
         if self.is_sound(&child.at) {
             return Ok(Some(child.at));
         }
-        let copies = self.vault.copies(&child.id, &child.at).await?;
-        let copy = copies.into_iter().find(|at| self.is_sound(at));
+        let mut copy = self.sound_copy(child);
+        if copy.is_none() && !self.index.1 {
+            // A merge between the pages of a listing can hide what it merged: one more look, for all.
+            *self.index = (self.vault.index().await?, true);
+            copy = self.sound_copy(child);
+        }
         if copy.is_none() && !self.there.contains(&child.at.pack) {
             self.missing.insert(child.at.pack);
         }
         Ok(copy)
+    }
+
+    fn sound_copy(&self, child: &Child) -> Option<Location> {
+        self.index.0.find(&child.id).unwrap_or_default().into_iter().find(|at| self.is_sound(at))
     }
 
     fn is_sound(&self, at: &Location) -> bool {

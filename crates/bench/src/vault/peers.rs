@@ -14,6 +14,7 @@ struct Peer {
     create: &'static str,
     backup: &'static str,
     restore: &'static str,
+    verify: &'static str,
 }
 
 const PEERS: &[Peer] = &[
@@ -22,12 +23,14 @@ const PEERS: &[Peer] = &[
         create: "restic -q init -r REPO",
         backup: "restic -q -r REPO backup IMAGE",
         restore: "restic -q -r REPO restore latest --sparse --target OUT 2>/dev/null || restic -q -r REPO restore latest --target OUT",
+        verify: "restic -q -r REPO check --read-data",
     },
     Peer {
         program: "borg",
         create: "borg init -e repokey-blake2 REPO",
         backup: "borg create -C zstd,1 --sparse --chunker-params=fixed,65536 REPO::$(date +%s%N) IMAGE",
         restore: "mkdir -p OUT && cd OUT && borg extract --sparse REPO::$(borg list --short --last 1 REPO)",
+        verify: "borg check --verify-data REPO",
     },
 ];
 
@@ -54,7 +57,7 @@ impl Peer {
             drop_caches()?;
             let seconds = self.run(self.backup, &repo, image, &out)?;
             let stored = Some(bytes_in(&repo)? - before);
-            Row::add(&mut rows, self.program, work, Figures { seconds, stored, peak_mib: None });
+            Row::add(&mut rows, self.program, work, Figures { seconds, stored, ..Figures::default() });
         }
         drop_caches()?;
         let seconds = self.run(self.restore, &repo, &data.sibling, &out)?;
@@ -62,6 +65,9 @@ impl Peer {
         drop_caches()?;
         let seconds = self.run(self.backup, &repo, &data.noise, &out)?;
         Row::add(&mut rows, self.program, "noise", Figures { seconds, ..Figures::default() });
+        drop_caches()?;
+        let seconds = self.run(self.verify, &repo, &data.noise, &out)?;
+        Row::add(&mut rows, self.program, "verify", Figures { seconds, ..Figures::default() });
         sh(&clean)?;
         Ok(rows)
     }

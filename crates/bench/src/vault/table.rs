@@ -14,6 +14,8 @@ pub(crate) struct Row {
     stored: Option<u64>,
     /// MiB of memory at the most.
     peak_mib: Option<u64>,
+    /// Requests to the store, of the last run.
+    requests: Option<u64>,
 }
 
 /// What one run of a work measured.
@@ -22,6 +24,7 @@ pub(crate) struct Figures {
     pub(crate) seconds: f64,
     pub(crate) stored: Option<u64>,
     pub(crate) peak_mib: Option<u64>,
+    pub(crate) requests: Option<u64>,
 }
 
 impl Row {
@@ -35,11 +38,13 @@ impl Row {
                     seconds: vec![],
                     stored: None,
                     peak_mib: None,
+                    requests: None,
                 });
                 rows.len() - 1
             });
         rows[at].seconds.push(figures.seconds);
         rows[at].stored = figures.stored;
+        rows[at].requests = figures.requests;
         rows[at].peak_mib = rows[at].peak_mib.max(figures.peak_mib);
     }
 }
@@ -63,8 +68,8 @@ impl Table {
             .map(|row| (row.work.as_str(), median(row.seconds.clone())))
             .collect();
         println!(
-            "{:<20} {:<28} {:>9} {:>12} {:>10} {:>8}",
-            "work", "program", "seconds", "to ours", "MB stored", "MiB peak"
+            "{:<22} {:<26} {:>9} {:>8} {:>10} {:>9} {:>9}",
+            "work", "program", "seconds", "to ours", "MB stored", "MiB peak", "requests"
         );
         let mut rows: Vec<&Row> = self.rows.iter().collect();
         rows.sort_by_key(|row| self.rows.iter().position(|other| other.work == row.work));
@@ -74,8 +79,9 @@ impl Table {
                 ours.get(row.work.as_str()).map_or(String::new(), |ours| format!("{:.2}", seconds / ours));
             let stored = row.stored.map_or(String::new(), |bytes| format!("{:.1}", bytes as f64 / 1e6));
             let peak = row.peak_mib.map_or(String::new(), |mib| mib.to_string());
+            let requests = row.requests.map_or(String::new(), |requests| requests.to_string());
             println!(
-                "{:<20} {:<28} {seconds:>9.2} {ratio:>12} {stored:>10} {peak:>8}",
+                "{:<22} {:<26} {seconds:>9.2} {ratio:>8} {stored:>10} {peak:>9} {requests:>9}",
                 row.work, row.program
             );
         }

@@ -95,6 +95,39 @@ fn points_are_copied_to_a_replica_and_restored_from_it() -> Result<()> {
 }
 
 #[test]
+fn a_damaged_vault_is_verified_repaired_from_its_replica_and_collected() -> Result<()> {
+    let scene = scene()?;
+    let replica = scene.path("replica").display().to_string();
+    scene.run(["vault", "copy", "--to", &replica, "--create"])?.succeeded()?;
+    ensure!(scene.run(["vault", "repair"])?.succeeded()?.contains("Damaged"), "nothing is damaged");
+    let packs = names_in(&scene.vault().join("packs"))?;
+    let newest = scene.vault().join("packs").join(packs.last().context("a pack")?).join("00000000");
+    let mut bytes = std::fs::read(&newest)?;
+    bytes[100] ^= 1;
+    std::fs::write(&newest, &bytes)?;
+    let verified = scene.run(["vault", "verify"])?;
+    ensure!(verified.code == Some(CORRUPT), "{verified:?}");
+    verified.said(&["1 objects are damaged", "vault repair"])?;
+    let planned = scene.run(["vault", "repair"])?;
+    planned.succeeded()?;
+    planned.said(&["Nothing was changed", "--yes"])?;
+    ensure!(std::fs::read(&newest)? == bytes, "nothing was changed");
+    let alone = scene.run(["vault", "repair", "--yes"])?;
+    ensure!(alone.code == Some(CORRUPT), "{alone:?}");
+    alone.said(&["of 1 chunks no whole copy was found", "backup --full"])?;
+    let healed = scene.ask(&["vault", "repair", "--from", &replica, "--yes"])?;
+    ensure!(healed["repaired"]["from_other"] == 1 && healed["repaired"]["lost"] == 0, "{healed}");
+    let to = scene.path("restored").display().to_string();
+    scene.run(["restore", "latest", "--format", "raw", "--to", &to])?.succeeded()?;
+    ensure!(std::fs::read(scene.path("restored/disk0.raw"))? == disk(2), "the same bytes");
+    let done = scene.ask(&["vault", "collect", "--grace", "0", "--yes"])?;
+    ensure!(done["done"]["deleted"] == 1, "the damaged pack is needed by nobody: {done}");
+    scene.run(["vault", "verify"])?.succeeded()?;
+    scene.run(["vault", "reindex"])?.succeeded()?;
+    Ok(())
+}
+
+#[test]
 fn a_vault_that_lost_all_but_its_objects_is_rescued() -> Result<()> {
     let scene = scene()?;
     let points = scene.points()?;

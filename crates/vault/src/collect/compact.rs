@@ -55,6 +55,7 @@ impl Vault {
     pub(super) async fn compact(
         self: &Arc<Self>,
         options: &CollectOptions,
+        marker: &mut Marker<'_>,
         done: &mut Collected,
     ) -> Result<()> {
         if options.compact_below <= 0.0 {
@@ -62,10 +63,9 @@ impl Vault {
         }
         let told = self.read_log(Told::default()).await?;
         let packs = self.list_packs().await?;
-        let mut marker = Marker::new(self);
         marker.learn(&told, &packs, self.read_intents(None).await?);
         marker.mark_roots(&told, &[]).await?;
-        let chosen = candidates(&told.state, &packs, &marker, options);
+        let chosen = candidates(&told.state, &packs, marker, options);
         if chosen.is_empty() {
             return Ok(());
         }

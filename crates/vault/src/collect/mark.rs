@@ -9,10 +9,12 @@ use crate::log::Told;
 use crate::map::{Child, DiskMap, NODE_SEALED_BYTES_MIN, Node, root_level};
 use crate::protocol::{Rules, State, View};
 use crate::vault::Vault;
-use crate::{Error, ErrorKind, MachineKey, PackId, PackKind, PointId, Result};
+use crate::{Error, MachineKey, PackId, PackKind, PointId, Result};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
+/// How often the index is read before it is said that a chunk has no home elsewhere.
+const LOOKS_MAX: u32 = 2;
 /// Bytes of a data pack that share a bit.
 const DATA_GRAIN: u32 = 4096;
 
@@ -66,6 +68,10 @@ pub(super) struct Marker<'a> {
     plain: BTreeSet<PackId>,
     /// Packs whose copies were taken for chunks elsewhere.
     homes: BTreeSet<PackId>,
+    /// Whether something was marked only for want of better: that holds for as long as nothing changes.
+    doubtful: bool,
+    /// How often the index was read since the last change.
+    looks: u32,
 }
 
 impl<'a> Marker<'a> {
@@ -81,7 +87,13 @@ impl<'a> Marker<'a> {
             live_bytes: BTreeMap::new(),
             plain: BTreeSet::new(),
             homes: BTreeSet::new(),
+            doubtful: false,
+            looks: 0,
         }
+    }
+
+    pub(super) fn vault(&self) -> &'a Vault {
+        self.vault
     }
 
     /// Whether any point that was marked needs something in this pack.
@@ -102,20 +114,33 @@ impl<'a> Marker<'a> {
 
     /// Takes what is known by now: the log, the packs there are, what others mean to delete.
     ///
-    /// INVARIANT: what was marked stays valid only while every pack that was believed in can still be. Else all
-    /// is marked anew.
+    /// INVARIANT: what was marked stays valid only while every pack that was believed in can still be, and what was
+    /// kept for want of better while nothing changes. Else all is marked anew.
     pub(super) fn learn(&mut self, told: &Told, packs: &BTreeMap<PackId, u64>, intended: BTreeSet<PackId>) {
         let view = View { state: &told.state, intended: &intended };
         let there = |pack: &&PackId| packs.contains_key(pack);
         let plain = self.plain.iter().all(|pack| there(&pack) && view.is_plain(pack, Rules::ALL));
         let homes = self.homes.iter().all(|pack| there(&pack) && view.is_home(pack, Rules::ALL));
-        if !plain || !homes {
-            *self = Self::new(self.vault);
+        let same =
+            self.state.position == told.state.position && self.packs == *packs && self.intended == intended;
+        if !plain || !homes || (self.doubtful && !same) {
+            self.forget();
         }
+        self.looks = 0;
         self.state = told.state.clone();
         self.packs.clone_from(packs);
         self.intended = intended;
         self.index = None;
+    }
+
+    /// Begins anew.
+    fn forget(&mut self) {
+        self.points.clear();
+        self.live.clear();
+        self.live_bytes.clear();
+        self.plain.clear();
+        self.homes.clear();
+        self.doubtful = false;
     }
 
     /// Marks what the log's roots refer to, but for some that are to be purged. Every one of them must be there.
@@ -133,14 +158,20 @@ impl<'a> Marker<'a> {
     }
 
     async fn mark_each(&mut self, told: &Told, objects: Vec<(MachineKey, PointId)>) -> Result<()> {
-        for (machine, id) in objects {
+        let mut waiting = objects.clone();
+        while let Some((machine, id)) = waiting.pop() {
             if self.points.contains(&id) {
                 continue;
             }
             match self.mark_point(&machine, id).await {
                 Ok(()) => drop(self.points.insert(id)),
-                // Another collector purged it, or its writer gave it up, while it was walked.
-                Err(error) if self.is_gone(told, &machine, id).await? => drop(error),
+                // Another collector purged it, or its writer gave it up, while it was walked. Nodes of it are marked
+                // whose children are not: nothing that shares them could be marked now.
+                Err(error) if self.is_gone(told, &machine, id).await? => {
+                    drop(error);
+                    self.forget();
+                    waiting = objects.iter().filter(|(_, other)| *other != id).cloned().collect();
+                }
                 Err(error) => return Err(error),
             }
         }
@@ -217,38 +248,64 @@ impl<'a> Marker<'a> {
             self.plain.insert(hint);
             return Ok(vec![child.at]);
         }
-        let mut places = self.places_of(child).await?;
-        if places.is_empty() {
-            // Listings are not of one instant: others may have moved it between two of their pages.
+        let (mut places, mut homes) = self.looked_up(child).await?;
+        // Listings are not of one instant: others may have moved it, or merged the index, between two of their pages.
+        while !self.is_settled(hint, &homes) && self.looks < LOOKS_MAX {
             self.index = None;
             self.packs.extend(self.vault.list_packs().await?);
-            places = self.places_of(child).await?;
+            (places, homes) = self.looked_up(child).await?;
         }
-        let copies: Vec<PackId> = places.iter().map(|at| at.pack).collect();
-        let view = View { state: &self.state, intended: &self.intended };
-        let homes = view.homes(hint, &copies, Rules::ALL);
-        match homes[..] {
-            [] => {
-                let found = format!("chunk {} is nowhere: its pack is gone and no other holds it", child.id);
-                return Err(Error::new(ErrorKind::Corrupt, format!("object {hint} is damaged: {found}")));
-            }
-            [home] if home != hint => drop(self.homes.insert(home)),
-            _ => {}
+        if !self.is_settled(hint, &homes) {
+            self.doubt(child, &homes)?;
+        } else if let [home] = homes[..] {
+            self.homes.insert(home);
         }
         places.retain(|at| homes.contains(&at.pack));
         Ok(places)
     }
 
-    /// Every place there is that holds a chunk.
-    async fn places_of(&mut self, child: &Child) -> Result<Vec<Location>> {
+    /// Whether a chunk whose hint is not followed has one home elsewhere.
+    fn is_settled(&self, hint: PackId, homes: &[PackId]) -> bool {
+        let view = View { state: &self.state, intended: &self.intended };
+        matches!(homes, [home] if *home != hint && view.is_home(home, Rules::ALL))
+    }
+
+    /// A chunk that has no home elsewhere, as far as the index tells: all of its copies are kept, unless the index
+    /// cannot be trusted to tell.
+    fn doubt(&mut self, child: &Child, homes: &[PackId]) -> Result<()> {
+        let damaged = |found: String| Err(Error::corrupt(child.at.pack, child.at.offset.into(), found));
+        if let Some(run) = self.index.as_ref().and_then(|index| index.damaged_run()) {
+            return damaged(format!(
+                "where its chunks lie now stands in {run}, which is damaged: reindex the vault"
+            ));
+        }
+        if homes.is_empty() {
+            return damaged(format!("chunk {} is nowhere: its pack is gone and no other holds it", child.id));
+        }
+        self.doubtful = true;
+        Ok(())
+    }
+
+    /// Every place there is that holds a chunk, and the packs among them that must be kept.
+    async fn looked_up(&mut self, child: &Child) -> Result<(Vec<Location>, Vec<PackId>)> {
         let index = match &self.index {
             Some(index) => Arc::clone(index),
-            None => Arc::clone(self.index.insert(self.vault.index().await?)),
+            None => {
+                self.looks += 1;
+                Arc::clone(self.index.insert(self.vault.index().await?))
+            }
         };
-        let mut places = index.find(&child.id)?;
+        let mut places = match index.find(&child.id) {
+            Ok(places) => places,
+            // The local copy of a run is bad: it is fetched again with the next look.
+            Err(error) if self.looks >= LOOKS_MAX => return Err(error),
+            Err(_) => Vec::new(),
+        };
         places.retain(|at| at.pack != child.at.pack);
         places.push(child.at);
         places.retain(|at| self.packs.contains_key(&at.pack));
-        Ok(places)
+        let copies: Vec<PackId> = places.iter().map(|at| at.pack).collect();
+        let view = View { state: &self.state, intended: &self.intended };
+        Ok((places, view.homes(child.at.pack, &copies, Rules::ALL)))
     }
 }

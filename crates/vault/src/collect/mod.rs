@@ -118,10 +118,11 @@ impl Vault {
             let told = self.read_log(Told::default()).await?;
             match self.plan_once(&told, options).await {
                 Err(error) if self.is_moving(&error, told).await? => {}
-                other => return other,
+                other => return other.map(|(plan, _)| plan),
             }
         }
-        self.plan_once(&self.read_log(Told::default()).await?, options).await
+        let told = self.read_log(Told::default()).await?;
+        self.plan_once(&told, options).await.map(|(plan, _)| plan)
     }
 
     /// Whether what looks damaged may only have been moved by another collector since.
@@ -130,7 +131,7 @@ impl Vault {
         Ok(error.kind() == ErrorKind::Corrupt && self.read_log(before).await?.state.position > position)
     }
 
-    async fn plan_once(&self, told: &Told, options: &CollectOptions) -> Result<CollectPlan> {
+    async fn plan_once(&self, told: &Told, options: &CollectOptions) -> Result<(CollectPlan, Marker<'_>)> {
         let purge = due_points(told, options);
         let abort = due_sessions(&told.state, options);
         // As it would be then. The log itself is followed from what it says now.
@@ -148,7 +149,7 @@ impl Vault {
             packs.iter().filter(|(p, _)| is_garbage(p)).map(|(p, n)| (*p, *n)).collect();
         // Without grace, what is condemned now is deleted in the same run.
         let now = |pack: &&PackId| options.grace.is_zero() || is_due(told, pack, options);
-        Ok(CollectPlan {
+        let plan = CollectPlan {
             delete: garbage.keys().filter(now).copied().collect(),
             compact: compact::candidates(&planned, &packs, &marker, options),
             purge,
@@ -156,7 +157,8 @@ impl Vault {
             garbage,
             stored_bytes: packs.values().sum(),
             staged: self.store().staged()?,
-        })
+        };
+        Ok((plan, marker))
     }
 
     /// Collects.
@@ -178,18 +180,28 @@ impl Vault {
 
     async fn collect_once(self: &Arc<Self>, options: &CollectOptions, done: &mut Collected) -> Result<()> {
         // The breaker first: purging cannot be taken back.
-        let plan = self.plan_collection(options).await?;
-        check_share(plan.garbage.values().sum(), plan.stored_bytes, options)?;
+        let told = self.read_log(Told::default()).await?;
+        let (plan, mut marker) = self.plan_once(&told, options).await?;
+        // What was retired is kept elsewhere: its going is no loss that a breaker should stop.
+        let lost = plan.garbage.iter().filter(|(pack, _)| !told.state.retired.contains(pack));
+        check_share(lost.map(|(_, bytes)| bytes).sum(), plan.stored_bytes, options)?;
         self.abort_and_purge(options, done).await?;
-        self.compact(options, done).await?;
-        let mut run = Run::new(self, options, done);
+        // What is marked stays marked: of points that were not to be purged.
+        self.compact(options, &mut marker, done).await?;
+        let mut run = Run::new(marker, options, done);
         let mut collector = Collector::new();
         loop {
             let does = collector.does();
             if does == CollectorDoes::Rest {
                 break;
             }
-            let seen = run.step(does).await?;
+            let seen = match run.step(does).await {
+                Ok(seen) => seen,
+                Err(error) => {
+                    run.withdraw().await;
+                    return Err(error);
+                }
+            };
             collector.sees(seen, Rules::ALL);
         }
         run.finish_deletes().await?;

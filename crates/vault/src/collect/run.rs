@@ -18,12 +18,14 @@ pub(super) struct Run<'a> {
     packs: BTreeMap<PackId, u64>,
     /// The name of the intent that is published.
     intent: Option<String>,
+    /// Whether the log may say that packs are being deleted on the strength of that intent.
+    is_deleting: bool,
     pub(super) done: &'a mut Collected,
 }
 impl<'a> Run<'a> {
-    pub(super) fn new(vault: &'a Vault, options: &'a CollectOptions, done: &'a mut Collected) -> Self {
-        let (told, marker) = (Told::default(), Marker::new(vault));
-        Self { vault, options, told, marker, packs: BTreeMap::new(), intent: None, done }
+    pub(super) fn new(marker: Marker<'a>, options: &'a CollectOptions, done: &'a mut Collected) -> Self {
+        let (vault, told) = (marker.vault(), Told::default());
+        Self { vault, options, told, marker, packs: BTreeMap::new(), intent: None, is_deleting: false, done }
     }
 
     pub(super) async fn step(&mut self, does: CollectorDoes) -> Result<CollectorSees> {
@@ -84,6 +86,13 @@ impl<'a> Run<'a> {
         })
     }
 
+    /// Takes the intent back, after an error before anything was to be deleted. If that fails too, it stays.
+    pub(super) async fn withdraw(&mut self) {
+        if let Some(intent) = self.intent.take().filter(|_| !self.is_deleting) {
+            let _ = self.vault.store().delete(&intent).await;
+        }
+    }
+
     async fn append(&mut self, record: &Record) -> Result<bool> {
         if let Record::Condemn { packs } = record {
             // What was retired is kept elsewhere: its going is no loss that a breaker should stop.
@@ -91,6 +100,7 @@ impl<'a> Run<'a> {
             let bytes = lost.filter_map(|pack| self.packs.get(pack)).sum();
             check_share(bytes, self.packs.values().sum(), self.options)?;
         }
+        self.is_deleting |= matches!(record, Record::Delete { .. });
         let stands = self.vault.append(&self.told, record, self.options.now).await?;
         if let (true, Record::Condemn { packs }) = (stands, record) {
             self.done.condemned += packs.len();

@@ -176,7 +176,7 @@ impl Known {
     }
 
     /// Whether what it has spilled cannot be read any more.
-    pub(super) fn has_lost(&self) -> bool {
+    pub(crate) fn has_lost(&self) -> bool {
         self.spilled.read().expect("no holder panics").has_broken()
     }
 

@@ -103,6 +103,11 @@ impl Index {
         self.table.find(id)
     }
 
+    /// A run that cannot be read: what it says, nobody knows.
+    pub(crate) fn damaged_run(&self) -> Option<String> {
+        self.damaged.first().map(RunName::object)
+    }
+
     /// The runs of a group.
     fn group(&self, group: Uuid) -> impl Iterator<Item = (&RunName, &Arc<Run>)> {
         let bounds = [0, u32::MAX].map(|sequence| RunName { group, sequence });

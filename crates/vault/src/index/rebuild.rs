@@ -8,6 +8,7 @@ use super::RunName;
 use super::body::REPLACED_MAX;
 use super::levels::is_wanted;
 use super::spill::Spill;
+use crate::copies::is_missed;
 use crate::log::Told;
 use crate::pack::{TAIL_BYTES, Tail, object_name, read_tail};
 use crate::seal::{HEAD_BYTES, ObjectKey};
@@ -57,7 +58,7 @@ impl Vault {
                 }
                 // Collected since it was listed.
                 Err(error) if error.kind() == ErrorKind::NotFound => {}
-                Err(error) if error.kind() == ErrorKind::Corrupt => {
+                Err(error) if is_missed(&error) => {
                     rebuilt.damage.push(Damage { object: pack.object(), found: error.to_string() });
                 }
                 Err(error) => return Err(error),
@@ -68,7 +69,10 @@ impl Vault {
         }
         drop(tables);
         let (spill, _) = spilled(spill, entries).await?;
-        self.put_group(group, spill.into_merge()?, old).await?;
+        // Where a table cannot be read, the old runs may know what it said.
+        let replaced = if rebuilt.damage.is_empty() { old } else { Vec::new() };
+        rebuilt.replaced = replaced.len() as u64;
+        self.put_group(group, spill.into_merge()?, replaced).await?;
         let index = self.index().await?;
         self.delete_replaced(&index).await?;
         Ok(rebuilt)

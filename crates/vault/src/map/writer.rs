@@ -151,6 +151,8 @@ impl OpenNode {
                 return Ok(());
             }
             child = session.put_node(&node).await?;
+            // It may lie in a pack that is not in the store yet.
+            session.vault().keep_node(child, node).await;
         }
         self.node = session.read_base_node(&child, top).await?.as_ref().clone();
         self.old = Some(child);

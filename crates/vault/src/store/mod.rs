@@ -120,10 +120,21 @@ impl Store {
         whole(name, range.start, wanted, bytes)
     }
 
-    /// The first bytes of an object: as many as asked for, or all of one that is shorter.
-    pub(crate) async fn get_start(&self, name: &str, bytes_max: u64) -> Result<Bytes> {
+    /// A part of an object, or as much of it as there is.
+    pub(crate) async fn get_window(&self, name: &str, from: u64, bytes_max: u64) -> Result<Bytes> {
         let path = ObjectPath::from(name);
-        let read = || within(bytes_max, self.objects.get_range(&path, 0..bytes_max));
+        let read = || async {
+            let failed = match within(bytes_max, self.objects.get_range(&path, from..from + bytes_max)).await
+            {
+                Err(error @ object_store::Error::Generic { .. }) => error,
+                other => return other,
+            };
+            // As with ranges: the size tells whether there is anything from there on.
+            match within(0, self.objects.head(&path)).await {
+                Ok(found) if found.size <= from => Ok(Bytes::new()),
+                _ => Err(failed),
+            }
+        };
         self.patiently(name, read).await.map_err(|e| named(&self.shown, "read", name, e))
     }
 

@@ -128,6 +128,19 @@ async fn nothing_is_lost_whichever_write_of_a_compaction_is_the_last() {
     assert!(finished_once);
 }
 
+/// What was moved away is no loss: the breaker lets its old packs go, however many they are.
+#[tokio::test]
+async fn a_large_compaction_does_not_trip_the_breaker() {
+    let (vault, _) = create_in(Store::new(Arc::new(InMemory::new()), "memory")).await;
+    let (point, bytes) = mostly_garbage(&vault).await.expect("backups").remove(0);
+    let grace = jiff::SignedDuration::from_hours(24);
+    let first = CollectOptions { grace, compact_below: 0.9, ..at_once() };
+    vault.collect(&first).await.expect("compacts");
+    let second = CollectOptions { now: first.now + grace * 2, share_max: 0.2, grace, ..at_once() };
+    assert!(vault.collect(&second).await.expect("nothing of it is a loss").deleted > 0);
+    assert!(restore(&vault, &point).await.expect("restore") == bytes);
+}
+
 #[tokio::test]
 async fn small_gains_and_a_threshold_of_nothing_compact_nothing() {
     let (vault, _) = create_in(Store::new(Arc::new(InMemory::new()), "memory")).await;

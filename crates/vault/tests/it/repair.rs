@@ -1,10 +1,11 @@
 //! Repair: what is damaged is healed from what is whole, wherever that is, and nothing gets worse.
 
-use crate::backup::{at_once, back_up, create, noise, restore};
-use block::MemoryDisk;
+use crate::backup::{at_once, back_up, blocks, create, noise, restore};
+use block::{BlockSink, MemoryDisk};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use vault::{CHUNK_BYTES, KeyFile, Point, Repaired, Store, Vault};
+use uuid::Uuid;
+use vault::{CHUNK_BYTES, CopyRun, KeyFile, Point, Repaired, SessionId, Store, Vault, copy_point};
 
 /// A vault with one point, a second store of it, and what the disk holds.
 struct Scene {
@@ -40,6 +41,14 @@ impl Scene {
         let mut bytes = std::fs::read(self.pack(kind)).expect("read");
         bytes[at] ^= 4;
         std::fs::write(self.pack(kind), bytes).expect("write");
+    }
+
+    /// Flips a bit of the data that a point wrote.
+    fn flip_of(&self, point: &Point, at: usize) {
+        let path = self.folder.path().join(format!("packs/{}/00000000", point.session));
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[at] ^= 4;
+        std::fs::write(&path, bytes).expect("write");
     }
 
     async fn repair(&self, other: Option<&Vault>) -> Repaired {
@@ -120,4 +129,70 @@ async fn repairing_what_is_whole_does_nothing_and_another_vault_is_refused() {
     let (stranger, _) = create(folder.path()).await;
     let error = vault.repair(&found, Some(&stranger), crate::backup::now()).await.expect_err("refused");
     assert_eq!(error.kind(), vault::ErrorKind::Invalid);
+}
+
+/// A replica's nodes name places of its own: what is beneath a node that came from there is found through it too.
+#[tokio::test]
+async fn a_replica_heals_whatever_was_lost() {
+    for lost in [&["maps"][..], &["packs"], &["maps", "packs"]] {
+        let scene = Scene::new().await;
+        let (vault, replica) = (scene.vault().await, tempfile::tempdir().expect("tempdir"));
+        let place = Store::local(replica.path()).expect("store");
+        let now = crate::backup::now();
+        let replica = Vault::create_replica(place, &vault, now, &scene.holder).await.expect("replica");
+        let replica = Arc::new(replica);
+        let run = CopyRun { session: SessionId(Uuid::now_v7()), now };
+        copy_point(&vault, &replica, &scene.point, run, &|_| ()).await.expect("copy");
+        lost.iter().for_each(|kind| std::fs::remove_file(scene.pack(kind)).expect("remove"));
+        let done = scene.repair(Some(&replica)).await;
+        assert!(done.from_other > 0 && done.lost == 0, "{lost:?}: {done:?}");
+        scene.assert_whole().await;
+    }
+}
+
+/// What was compacted lies where no map says; damage there is found and healed all the same.
+#[tokio::test]
+async fn what_was_moved_is_healed_where_it_lies_now() {
+    let scene = Scene::new().await;
+    let vault = scene.vault().await;
+    // Another point makes the first one's pack mostly garbage once it is deleted.
+    scene.disk.write(0, noise(7, 120 * CHUNK_BYTES)).await.expect("in range");
+    let second = back_up(&vault, &scene.disk, Some((&scene.point, &blocks(0..120)))).await.expect("backup");
+    let other = tempfile::tempdir().expect("tempdir");
+    vault.delete_point(scene.point.id, crate::backup::now()).await.expect("delete");
+    assert!(vault.collect(&at_once()).await.expect("collect").compacted > 0);
+    let mut copy = std::process::Command::new("cp");
+    copy.arg("-a").arg(scene.folder.path().join(".")).arg(other.path());
+    assert!(copy.status().expect("cp").success());
+    // Every data pack loses a byte of its first chunk.
+    for (name, _) in vault.store().list("packs").await.expect("list") {
+        let path = scene.folder.path().join(name);
+        let mut bytes = std::fs::read(&path).expect("read");
+        bytes[200] ^= 4;
+        std::fs::write(&path, bytes).expect("write");
+    }
+    let vault = scene.vault().await;
+    restore(&vault, &second).await.expect_err("damaged");
+    let other = open(other.path(), &scene.holder).await;
+    let done = scene.repair(Some(&other)).await;
+    assert!(done.from_other > 0 && done.lost == 0, "{done:?}");
+    let vault = scene.vault().await;
+    assert!(restore(&vault, &second).await.expect("restore") == scene.disk.bytes());
+}
+
+#[tokio::test]
+async fn a_damaged_point_keeps_nobody_from_verifying_and_repairing_the_others() {
+    let scene = Scene::new().await;
+    let vault = scene.vault().await;
+    let broken = back_up(&vault, &MemoryDisk::from(noise(9, CHUNK_BYTES)), None).await.expect("backup");
+    let object = scene.folder.path().join(format!("points/machine-1/{}", broken.id));
+    let mut bytes = std::fs::read(&object).expect("read");
+    bytes[13] ^= 1; // the epoch: a head that names another key
+    std::fs::write(&object, bytes).expect("write");
+    scene.flip_of(&scene.point, 200);
+    let other = open(scene.other.path(), &scene.holder).await;
+    let done = scene.repair(Some(&other)).await;
+    assert!(done.from_other == 1 && done.lost == 0, "{done:?}");
+    let vault = scene.vault().await;
+    assert!(restore(&vault, &scene.point).await.expect("restore") == scene.disk.bytes());
 }

@@ -125,8 +125,9 @@ async fn a_grown_disk_keeps_its_past_and_a_shrunk_one_is_refused() {
     // 64 × 64 blocks and one more: two levels above the old root.
     let large = MemoryDisk::new(4097 * CHUNK_BYTES);
     large.write(0, small.bytes()).await.expect("in range");
+    large.write(BLOCK, noise(3, CHUNK_BYTES)).await.expect("in range");
     large.write(4096 * BLOCK, noise(2, CHUNK_BYTES)).await.expect("in range");
-    let changes = blocks(4096..4097);
+    let changes = vec![1..2, 4096..4097];
     let second = back_up(&vault, &large, Some((&first, &changes))).await.expect("backup");
     assert!(restore(&vault, &second).await.expect("restore") == large.bytes());
     assert!(back_up(&vault, &small, Some((&second, &vec![]))).await.is_err());

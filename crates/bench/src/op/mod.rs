@@ -1,8 +1,12 @@
 //! One operation of the engine in a process of its own.
 
+mod changed;
+mod counting;
+mod works;
+
 use anyhow::{Context, Result};
-use async_trait::async_trait;
-use block::{BlockSource, Extent, ExtentKind, FileDisk};
+use block::{BlockSource, FileDisk};
+use changed::Changed;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -10,7 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 use uuid::Uuid;
 use vault::{
-    Base, DiskRecord, KeyFile, MachineKey, PointDisk, PointDraft, PointId, Session, SessionId, Store, Vault,
+    Base, DiskRecord, KeyFile, MachineKey, Point, PointDisk, PointDraft, PointId, Session, SessionId, Vault,
     VaultId,
 };
 
@@ -37,6 +41,22 @@ pub(crate) enum Op {
         #[arg(long)]
         to: Option<PathBuf>,
     },
+    /// Opens every chunk and compares it with its id.
+    Verify { vault: PathBuf },
+    /// Backs an image up so many times, one block changed each time, and deletes every other point.
+    Age { vault: PathBuf, image: PathBuf, points: u64 },
+    /// Collects all that can be, at once.
+    Collect { vault: PathBuf },
+    /// Backs up so many bytes of the image as so many machines at once.
+    Movers {
+        vaults: Vec<PathBuf>,
+        #[arg(long)]
+        image: PathBuf,
+        #[arg(long)]
+        movers: u64,
+    },
+    /// A disk that is one block and nothing for the rest, and then one block changed.
+    Sparse { vault: PathBuf, gib: u64 },
 }
 
 pub(crate) fn run(op: Op) -> Result<()> {
@@ -49,10 +69,16 @@ pub(crate) fn run(op: Op) -> Result<()> {
                 backup(&vault, &image, &machine, changes.as_deref()).await
             }
             Op::Restore { vault, machine, to } => restore(&vault, &machine, to.as_deref()).await,
+            Op::Verify { vault } => works::verify(&vault).await,
+            Op::Age { vault, image, points } => works::age(&vault, &image, points).await,
+            Op::Collect { vault } => works::collect(&vault).await,
+            Op::Movers { vaults, image, movers } => works::movers(&vaults, &image, movers).await,
+            Op::Sparse { vault, gib } => works::sparse(&vault, gib).await,
         }
     })?;
     done["seconds"] = json!(begun.elapsed().as_secs_f64());
     done["peak_mib"] = json!(peak_mib()?);
+    done["requests"] = json!(counting::requests());
     println!("{done}");
     Ok(())
 }
@@ -70,7 +96,7 @@ fn key_path(vault: &Path) -> PathBuf {
 }
 
 #[allow(clippy::disallowed_methods)] // the edge reads the clock
-fn now() -> jiff::Timestamp {
+pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
@@ -78,13 +104,14 @@ async fn create(vault: &Path) -> Result<Value> {
     std::fs::create_dir_all(vault)?;
     let (holder, id) = (KeyFile::generate(), VaultId(Uuid::new_v4()));
     holder.write(&key_path(vault), id)?;
-    Vault::create(Store::local(vault)?, id, now(), &holder).await?;
+    Vault::create(counting::store(vault)?, id, now(), &holder).await?;
     Ok(json!({}))
 }
 
-async fn open(vault: &Path) -> Result<Arc<Vault>> {
+pub(crate) async fn open(vault: &Path) -> Result<Arc<Vault>> {
     let holder = KeyFile::read(&key_path(vault))?;
-    Ok(Arc::new(Vault::open(Store::local(vault)?, &holder).await?))
+    let opened = Vault::open(counting::store(vault)?, &holder).await?;
+    Ok(Arc::new(opened.with_cache(&vault.with_extension("cache"))))
 }
 
 async fn backup(vault: &Path, image: &Path, machine: &str, changes: Option<&Path>) -> Result<Value> {
@@ -99,21 +126,32 @@ async fn backup(vault: &Path, image: &Path, machine: &str, changes: Option<&Path
         Some(path) => Box::new(Changed::read(disk, path)?),
         None => Box::new(disk),
     };
-    let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await?;
     let old = parent.as_ref().map(|point| Base { point: point.id, map: &point.disks[0].map });
-    let (map, read_bytes) = mover::store_disk(&session, &*source, old, &|_| ()).await?;
+    let point = back_up(&vault, &machine, &*source, old).await?;
+    Ok(json!({ "stats": point.stats }))
+}
+
+/// One disk becomes a point.
+pub(crate) async fn back_up(
+    vault: &Arc<Vault>,
+    machine: &MachineKey,
+    source: &dyn BlockSource,
+    old: Option<Base<'_>>,
+) -> Result<Point> {
+    let session = Session::begin(vault, SessionId(Uuid::now_v7()), now()).await?;
+    let parent = old.map(|base| base.point);
+    let (map, read_bytes) = mover::store_disk(&session, source, old, &|_| ()).await?;
     let draft = PointDraft {
         id: PointId(Uuid::now_v7()),
         machine_name: machine.to_string(),
-        machine,
+        machine: machine.clone(),
         instant: now(),
-        parent: parent.map(|point| point.id),
+        parent,
         consistency: Value::Null,
         description: Value::Null,
     };
     let record = DiskRecord { name: "disk0".into(), map, tracking: String::new(), read_bytes };
-    let point = session.commit(draft, vec![record]).await?;
-    Ok(json!({ "stats": point.stats }))
+    Ok(session.commit(draft, vec![record]).await?)
 }
 
 async fn restore(vault: &Path, machine: &str, to: Option<&Path>) -> Result<Value> {
@@ -127,52 +165,4 @@ async fn restore(vault: &Path, machine: &str, to: Option<&Path>) -> Result<Value
         None => anyhow::bail!("say whither with --to"),
     };
     Ok(json!({ "data_bytes": copied.data }))
-}
-
-/// A disk of which it is known what changed.
-struct Changed {
-    disk: FileDisk,
-    /// In order, apart from one another.
-    changes: Vec<(u64, u64)>,
-}
-
-impl Changed {
-    fn read(disk: FileDisk, path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("read {}", path.display()))?;
-        let line = |line: &str| {
-            let (offset, length) = line.split_once(' ').context("two numbers a line")?;
-            anyhow::Ok((offset.parse()?, length.parse()?))
-        };
-        Ok(Self { disk, changes: text.lines().map(line).collect::<Result<_>>()? })
-    }
-}
-
-#[async_trait]
-impl BlockSource for Changed {
-    fn size(&self) -> u64 {
-        BlockSource::size(&self.disk)
-    }
-
-    async fn extents(&self, offset: u64, length: u64) -> block::Result<Vec<Extent>> {
-        let end = offset + length;
-        let mut extents = Vec::new();
-        let mut at = offset;
-        let first = self.changes.partition_point(|(start, length)| start + length <= offset);
-        for (start, length) in self.changes[first..].iter().take_while(|(start, _)| *start < end) {
-            let (start, stop) = ((*start).max(at), (start + length).min(end));
-            if start > at {
-                extents.push(Extent::new(at, start - at, ExtentKind::Unchanged));
-            }
-            extents.push(Extent::new(start, stop - start, ExtentKind::Data));
-            at = stop;
-        }
-        if at < end {
-            extents.push(Extent::new(at, end - at, ExtentKind::Unchanged));
-        }
-        Ok(extents)
-    }
-
-    async fn read(&self, offset: u64, buffer: Vec<u8>) -> block::Result<Vec<u8>> {
-        self.disk.read(offset, buffer).await
-    }
 }
