@@ -27,7 +27,8 @@ It opens the vault by itself, it is stored nowhere, and it is not shown again.";
 pub(crate) async fn run(args: Args) -> Result<()> {
     let output = args.output;
     match args.command {
-        Command::Vault(command) => vault::run(output, command).await,
+        // Boxed: the largest of its commands would otherwise lie in the future of each.
+        Command::Vault(command) => Box::pin(vault::run(output, command)).await,
         Command::Key(command) => key::run(output, command).await,
         Command::Machine(command) => machine::run(output, &command).await,
         Command::Backup(args) => backup::run(output, args).await,
