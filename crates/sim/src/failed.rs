@@ -12,6 +12,7 @@ pub const FAILED: &[(u64, &str)] = &[
     (412, "a collection called damaged what another had compacted while it looked"),
     (1505, "a purged base was called damage"),
     (2943, "the same, purged before the session began"),
+    (3009, "a collection began anew for ever when two points were purged under it"),
     (4491, "as 412, of a map"),
     (9461, "as 412, once the index was merged between the pages of a listing"),
 ];

@@ -157,7 +157,7 @@ impl<'a> Marker<'a> {
         self.mark_each(told, objects).await
     }
 
-    async fn mark_each(&mut self, told: &Told, objects: Vec<(MachineKey, PointId)>) -> Result<()> {
+    async fn mark_each(&mut self, told: &Told, mut objects: Vec<(MachineKey, PointId)>) -> Result<()> {
         let mut waiting = objects.clone();
         while let Some((machine, id)) = waiting.pop() {
             if self.points.contains(&id) {
@@ -170,7 +170,8 @@ impl<'a> Marker<'a> {
                 Err(error) if self.is_gone(told, &machine, id).await? => {
                     drop(error);
                     self.forget();
-                    waiting = objects.iter().filter(|(_, other)| *other != id).cloned().collect();
+                    objects.retain(|(_, other)| *other != id);
+                    waiting.clone_from(&objects);
                 }
                 Err(error) => return Err(error),
             }
