@@ -16,8 +16,8 @@
 //! | `levels.rs`, `publish.rs` | which runs are due to be merged; putting runs, and deleting what they replace |
 //! | `rebuild.rs` | the index anew, from the packs |
 //!
-//! INVARIANT: whoever finds something here believes only packs that the log lets it use. Nothing but the speed
-//! of readers and the deduplication of writers depends on the index.
+//! INVARIANT: whoever finds something here believes only packs that the log lets it use. But for chunks of retired
+//! packs, which are found here alone, nothing but the speed of readers and the deduplication of writers depends on it.
 
 mod body;
 mod filter;

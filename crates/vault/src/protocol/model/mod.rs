@@ -8,6 +8,10 @@
 //! By default one writer and two collectors are searched, which already shows every loss;
 //! `STRONGROOM_MODEL=full` (as `cargo xtask model` sets it) searches two writers and one collector. Two of each
 //! are too many for an afternoon: the first 60 million states of them showed no loss.
+//!
+//! With a copier, which empties a pack or heals it, one writer and one collector are searched, and two collectors
+//! without a writer. A collector here marks in one step and from scratch: what the product's remembers between its
+//! looks is outside of the model, and stands to its own rules in `collect/mark.rs`.
 
 mod explore;
 mod world;
