@@ -5,7 +5,7 @@ use crate::commands::now;
 use crate::failure::Told;
 use crate::keys::{self, FoundKey};
 use anyhow::{Context, Result};
-use hypervisor::MachineAddress;
+use hypervisor::qemu::MachineAddress;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -200,7 +200,7 @@ pub(crate) fn machine(args: &MachineArgs) -> Result<(Vec<PathBuf>, Option<PathBu
     }
     let name = args.machine.as_deref().unwrap_or_default();
     let hint = "`strongroom machine list` shows what runs here; --qmp SOCKET reaches what is not found";
-    let running = hypervisor::discover().context("look for running machines")?;
+    let running = hypervisor::qemu::discover().context("look for running machines")?;
     let meant = |m: &MachineAddress| m.name.as_deref() == Some(name) || m.uuid.as_deref() == Some(name);
     let mut found: Vec<MachineAddress> = running.into_iter().filter(meant).collect();
     match found.len() {

@@ -4,12 +4,10 @@
 //! still be read, and nothing else of ours. It is the only crate that speaks QMP and the guest agent's
 //! protocol; it knows no vault (vaults and points are names of bitmaps here) and moves no blocks.
 //!
-//! Reading order: [`discover()`] (`discover.rs`) → [`Machine`] (`machine.rs`) → [`MachineDescription`]
-//! (`describe.rs`) → [`FreezeRequest`] → [`FrozenMachine`] → `freeze/owner.rs`, which is the whole course of a
-//! freeze. Below: [`Qmp`] (`qmp/`), [`Agent`] (`agent/`), `graph.rs`.
-//!
-//! Only machines whose monitor we may hold are served: libvirt's are not, as it keeps theirs and must not
-//! have its block graph changed underneath.
+//! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
+//! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`], `qemu/owner.rs` being the
+//! whole course of a freeze. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
+//! Below: [`Qmp`] (`qmp/`).
 //!
 //! Invariants:
 //! - the guest's writes go before our snapshot: a scratch disk that is full or slow costs the guest at most
@@ -26,11 +24,11 @@
 //! the chain of incrementals goes on. After a crash of QEMU the next freeze reads everything.
 //!
 //! ```no_run
-//! use hypervisor::{FreezeRequest, Level, Machine, Outcome};
+//! use hypervisor::{FreezeRequest, Level, Machine, Outcome, qemu};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> hypervisor::Result<()> {
-//! for found in hypervisor::discover()? {
+//! for found in qemu::discover()? {
 //!     let Some(monitor) = found.qmp.first() else { continue };
-//!     let machine = Machine::connect(monitor, found.agent.as_deref()).await?;
+//!     let machine = qemu::QemuMachine::connect(monitor, found.agent.as_deref()).await?;
 //!     let frozen = machine
 //!         .freeze(FreezeRequest {
 //!             point: "018f6d0c-0000-7000-8000-000000000001".into(),
@@ -44,7 +42,7 @@
 //!         })
 //!         .await?;
 //!     for disk in frozen.disks() {
-//!         println!("{}: export {} at {}", disk.id, disk.export, disk.socket.display());
+//!         println!("{}: export {} at {}", disk.id, disk.export, disk.address);
 //!     }
 //!     frozen.check().await?;
 //!     frozen.release(Outcome::Committed).await?;
@@ -53,20 +51,20 @@
 //! ```
 
 mod agent;
+mod consistency;
 mod describe;
-mod discover;
 mod error;
-mod freeze;
-mod graph;
+mod frozen;
 mod machine;
+pub mod qemu;
 mod qmp;
+mod request;
 
 pub use agent::Agent;
+pub use consistency::{Consistency, HookPhase, HookResult, Level};
 pub use describe::{DiskDescription, MachineDescription, SkippedDrive};
-pub use discover::{MachineAddress, discover, parse};
 pub use error::{Error, ErrorKind, Result};
-pub use freeze::{
-    Consistency, FreezeRequest, FrozenDisk, FrozenMachine, HookPhase, HookResult, Level, Outcome, Tracking,
-};
+pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};
 pub use machine::Machine;
 pub use qmp::{Event, Peer, Qmp, QmpError, Transaction, Version};
+pub use request::FreezeRequest;

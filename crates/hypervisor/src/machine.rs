@@ -1,40 +1,21 @@
-//! A running machine: a monitor of its QEMU, and its guest agent where it has one.
+//! The one trait of all providers.
 
-use crate::describe::{MachineDescription, describe};
-use crate::freeze::{self, FreezeRequest, FrozenMachine};
-use crate::qmp::Qmp;
-use crate::{Error, ErrorKind, Result};
-use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use crate::agent::Agent;
+use crate::{FreezeRequest, FrozenMachine, MachineDescription, Result};
+use async_trait::async_trait;
+use std::fmt::Debug;
 
-/// A connection to a running machine. Holds its monitor until dropped and until the last freeze is over.
-#[derive(Debug)]
-pub struct Machine {
-    qmp: Qmp,
-    agent: Option<PathBuf>,
-    /// One permit: held by the task that freezes, so there is one at a time and its end can be awaited.
-    freezing: Arc<Semaphore>,
-}
-
-impl Machine {
-    /// Connects to the QMP socket. The agent's socket is only opened while freezing, so that other tools can
-    /// use it meanwhile.
-    ///
-    /// # Errors
-    /// As [`Qmp::connect`].
-    pub async fn connect(qmp: &Path, agent: Option<&Path>) -> Result<Self> {
-        let qmp = Qmp::connect(qmp).await?;
-        Ok(Self { qmp, agent: agent.map(Path::to_owned), freezing: Arc::new(Semaphore::new(1)) })
-    }
-
+/// A machine that can be protected, whoever runs it.
+///
+/// Providers differ in how they fix an instant, not in what they promise: see the invariants of this crate. They
+/// all pass one conformance suite (`tests/it/conformance`).
+#[async_trait]
+pub trait Machine: Send + Sync + Debug {
     /// What the machine is.
     ///
     /// # Errors
-    /// `Unreachable` when QEMU went away; `Failed` when it refuses a question.
-    pub async fn describe(&self) -> Result<MachineDescription> {
-        describe(&self.qmp).await
-    }
+    /// `Unreachable` when it went away; `Failed` when its hypervisor refuses a question.
+    async fn describe(&self) -> Result<MachineDescription>;
 
     /// Fixes one instant for all writable disks and exposes them as they were then.
     ///
@@ -42,37 +23,26 @@ impl Machine {
     /// everything back ([`settled`](Self::settled) waits for that).
     ///
     /// # Errors
-    /// `Unsupported` before QEMU 7.1, and before 9.0 for disks with an iothread; `Busy` when another freeze, a migration or another tool's NBD server is
-    /// in the way; `Guest` when the wished consistency cannot be had and may not fall; `NotFound` or `NoSpace`
-    /// for the scratch folder; `Invalid` for a request that makes no sense. Whatever it is, everything was
-    /// taken back, or the context says what was not.
-    pub async fn freeze(&self, request: FreezeRequest) -> Result<FrozenMachine> {
-        let permit = self.freezing.clone().try_acquire_owned();
-        let permit =
-            permit.map_err(|_| Error::new(ErrorKind::Busy, "freeze a machine that is being frozen"))?;
-        freeze::begin(self.qmp.clone(), self.agent.clone(), request, permit).await
-    }
+    /// `Unsupported` where the hypervisor is too old to do it without risk for the guest; `Busy` when another
+    /// freeze, a migration or another tool is in the way; `Guest` when the wished consistency cannot be had and
+    /// may not fall; `NotFound` or `NoSpace` for the scratch folder; `Invalid` for a request that makes no
+    /// sense. Whatever it is, everything was taken back, or the context says what was not.
+    async fn freeze(&self, request: FreezeRequest) -> Result<FrozenMachine>;
 
-    /// Takes back what a killed process left of its freeze in this QEMU and its guest: a paused machine, a
-    /// frozen guest, filters, exports. Returns what was done. To be called for each machine when a mover
-    /// starts; [`freeze`](Self::freeze) does it too.
+    /// Takes back what a killed process left of its freeze: a paused machine, a frozen guest, filters, exports,
+    /// jobs. Returns what was done. To be called for each machine when a mover starts;
+    /// [`freeze`](Self::freeze) does it too.
     ///
     /// # Errors
     /// `Busy` while a living process holds a freeze of this machine.
-    pub async fn reconcile(&self) -> Result<Vec<String>> {
-        let permit = self.freezing.clone().try_acquire_owned();
-        let _permit =
-            permit.map_err(|_| Error::new(ErrorKind::Busy, "reconcile a machine that is being frozen"))?;
-        freeze::reconcile(&self.qmp, self.agent.as_deref()).await
-    }
+    async fn reconcile(&self) -> Result<Vec<String>>;
 
     /// Returns when no freeze is under way any more, dropped ones included.
-    pub async fn settled(&self) {
-        let _ = self.freezing.acquire().await; // never closed
-    }
+    async fn settled(&self);
 
-    /// The monitor, for whatever else is to be asked.
-    pub fn qmp(&self) -> &Qmp {
-        &self.qmp
-    }
+    /// A conversation with the agent in the guest.
+    ///
+    /// # Errors
+    /// `Guest` when the guest has none that answers.
+    async fn agent(&self) -> Result<Agent>;
 }

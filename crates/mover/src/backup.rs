@@ -39,7 +39,7 @@ pub struct BackupRequest {
 /// Dropped in the middle, or on any error, the machine is released as if nothing had been, and there is no
 /// point. CRASH: the machine keeps our filters and bitmaps until the next backup takes them back.
 pub async fn backup(
-    machine: &Machine,
+    machine: &dyn Machine,
     vault: &Arc<Vault>,
     request: &BackupRequest,
     progress: &(dyn Fn(Progress) + Sync),
@@ -142,7 +142,7 @@ async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {
         connections: CONNECTIONS,
         ..nbd::Options::new(&frozen.export)
     };
-    NbdDisk::connect(&nbd::Address::Unix(frozen.socket.clone()), &options).await
+    NbdDisk::connect(&frozen.address, &options).await
 }
 
 /// The newest point of the machine: what changed since is all that needs to be read.

@@ -6,6 +6,7 @@ use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
+use hypervisor::qemu::QemuMachine;
 use hypervisor::{ErrorKind, Level, Machine};
 use mover::BackupRequest;
 use std::time::Duration;
@@ -37,7 +38,7 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     };
     let watch = Watch::new();
     let show = |progress| watch.show(progress);
-    let work = async { Ok(Box::pin(mover::backup(&machine, &vault, &request, &show)).await?) };
+    let work = async { Ok(Box::pin(mover::backup(&*machine, &vault, &request, &show)).await?) };
     let done = super::unless_interrupted("the backup", work).await;
     if done.is_err() {
         // The dropped loop gives the machine back in the background; the program must outlive that.
@@ -52,12 +53,12 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
 }
 
 /// Connects to the first QMP socket that nobody else holds.
-async fn connect(args: &BackupArgs) -> Result<Machine> {
+async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
     let (sockets, agent) = open::machine(&args.machine)?;
     let mut refused = None;
     for socket in &sockets {
-        match Machine::connect(socket, agent.as_deref()).await {
-            Ok(machine) => return Ok(machine),
+        match QemuMachine::connect(socket, agent.as_deref()).await {
+            Ok(machine) => return Ok(Box::new(machine)),
             Err(error) if error.kind() == ErrorKind::Busy => {
                 refused = Some(anyhow::Error::new(error).context(format!("connect to {}", socket.display())));
             }

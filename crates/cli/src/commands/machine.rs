@@ -3,11 +3,11 @@
 use crate::args::{MachineCommand, OutputFormat};
 use crate::output;
 use anyhow::{Context, Result};
-use hypervisor::MachineAddress;
+use hypervisor::qemu::MachineAddress;
 
 pub(crate) async fn run(format: OutputFormat, command: &MachineCommand) -> Result<()> {
     let MachineCommand::List = command;
-    let machines = hypervisor::discover().context("look for running machines")?;
+    let machines = hypervisor::qemu::discover().context("look for running machines")?;
     let values: Vec<_> = machines.iter().map(value).collect();
     output::print(format, &values, || table(&machines))
 }

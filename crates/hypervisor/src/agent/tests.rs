@@ -1,7 +1,13 @@
 //! The agent client against a scripted agent.
 
+use super::line::{SocketLine, is_socket};
 use super::*;
+use crate::qmp::{Lines, QmpError};
+use serde_json::json;
 use std::future::Future;
+use tokio::io::AsyncWriteExt;
+use tokio::net::UnixStream;
+use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 
 /// The agent's end of the line.
 struct Script {
@@ -45,7 +51,7 @@ async fn with_script<F: Future<Output = ()> + Send + 'static>(script: impl FnOnc
     let (ours, theirs) = UnixStream::pair().unwrap();
     let (reader, writer) = theirs.into_split();
     tokio::spawn(script(Script { lines: Lines::new(reader), writer }));
-    Agent::over(ours, Path::new("scripted")).await.unwrap()
+    Agent::over(SocketLine::over(ours, Path::new("scripted"))).await.unwrap()
 }
 
 #[tokio::test]

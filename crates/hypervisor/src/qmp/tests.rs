@@ -1,7 +1,8 @@
 //! The client against a scripted QEMU.
 
 use super::{Lines, Qmp, QmpError};
-use crate::{ErrorKind, Machine};
+use crate::ErrorKind;
+use crate::qemu::QemuMachine;
 use serde_json::{Value, json};
 use std::future::Future;
 use std::path::PathBuf;
@@ -133,7 +134,7 @@ async fn a_monitor_that_does_not_greet_is_held_by_another_client() {
         let _held = script.lines.next().await;
         drop(script);
     });
-    let error = Machine::connect(&path, None).await.unwrap_err();
+    let error = QemuMachine::connect(&path, None).await.unwrap_err();
     assert_eq!(error.kind(), ErrorKind::Busy);
     assert!(error.to_string().contains("another client"), "{error}");
 }

@@ -2,12 +2,13 @@
 
 use crate::guest::Guest;
 use anyhow::Result;
+use hypervisor::qemu::QemuMachine;
 use hypervisor::{Consistency, ErrorKind, FreezeRequest, Level, Machine, Outcome};
 use serde_json::Value;
 use std::time::{Duration, Instant};
 
 /// Freezes, asserts that all came of it that can, and returns what was reached.
-async fn reach(guest: &Guest, machine: &Machine, request: FreezeRequest) -> Result<Consistency> {
+async fn reach(guest: &Guest, machine: &QemuMachine, request: FreezeRequest) -> Result<Consistency> {
     let frozen = machine.freeze(request).await?;
     frozen.check().await?;
     let consistency = frozen.consistency().clone();
@@ -26,7 +27,7 @@ async fn less_than_wished_is_said_with_its_reason_or_refused() -> Result<()> {
     let application = |point: &str| FreezeRequest { wish: Level::Application, ..guest.request(point, None) };
 
     // No agent known.
-    let machine = Machine::connect(&guest.machine.qmp_socket(), None).await?;
+    let machine = QemuMachine::connect(&guest.machine.qmp_socket(), None).await?;
     let reached = reach(&guest, &machine, guest.request("p1", None)).await?;
     assert_eq!(reached.level, Level::Crash);
     assert!(says(&reached, "no guest agent socket"), "{reached:?}");
@@ -67,7 +68,7 @@ async fn less_than_wished_is_said_with_its_reason_or_refused() -> Result<()> {
 }
 
 /// QEMU takes the next client once it has seen the last one go.
-async fn connect_again(guest: &Guest) -> Result<Machine> {
+async fn connect_again(guest: &Guest) -> Result<QemuMachine> {
     for _ in 0..50 {
         if let Ok(machine) = guest.connect().await {
             return Ok(machine);

@@ -4,14 +4,14 @@ use crate::guest::{Guest, as_parent, compare, pull};
 use anyhow::Result;
 use block::{BlockSource, ExtentKind};
 use hypervisor::{FrozenDisk, FrozenMachine, Outcome, Tracking};
-use nbd::{Address, NbdDisk, Options};
+use nbd::{NbdDisk, Options};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 /// Freezes the paused machine, lets it run and write, and returns the frozen machine with what it should show.
 async fn freeze_paused(
     guest: &Guest,
-    machine: &hypervisor::Machine,
+    machine: &dyn hypervisor::Machine,
     request: hypervisor::FreezeRequest,
 ) -> Result<(FrozenMachine, Vec<PathBuf>)> {
     tokio::task::block_in_place(|| guest.machine.pause())?;
@@ -29,7 +29,7 @@ async fn apply_changes(disk: &FrozenDisk, copy: &Path) -> Result<u64> {
         allocation: disk.allocation,
         connections: 2,
     };
-    let source = NbdDisk::connect(&Address::Unix(disk.socket.clone()), &options).await?;
+    let source = NbdDisk::connect(&disk.address, &options).await?;
     let target = std::fs::OpenOptions::new().write(true).open(copy)?;
     let mut read = 0;
     for extent in source.extents(0, source.size()).await? {

@@ -2,7 +2,8 @@
 
 use crate::guest::{Guest, compare, pull, run};
 use anyhow::{Context, Result};
-use hypervisor::{ErrorKind, Machine, MachineAddress, MachineDescription, Outcome, Tracking, discover};
+use hypervisor::qemu::{MachineAddress, QemuMachine, discover};
+use hypervisor::{ErrorKind, Machine, MachineDescription, Outcome, Tracking};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -75,7 +76,7 @@ async fn a_machine_is_found_described_and_frozen_whatever_its_drives_are() -> Re
     assert_eq!(found.uuid, Some(guest.machine.options().uuid.to_string()));
     assert!(found.qmp.contains(&guest.machine.qmp_socket()));
     assert_eq!(found.agent, Some(guest.machine.agent_socket()));
-    let machine = Machine::connect(&found.qmp[0], found.agent.as_deref()).await?;
+    let machine = QemuMachine::connect(&found.qmp[0], found.agent.as_deref()).await?;
     let told = machine.describe().await?;
     assert_described(&told, &found)?;
 

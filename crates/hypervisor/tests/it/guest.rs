@@ -1,7 +1,9 @@
 //! A running guest with two disks, and what the tests ask of it.
 
 use anyhow::{Context, Result, ensure};
-use hypervisor::{FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine};
+use hypervisor::qemu::QemuMachine;
+use hypervisor::{FreezeRequest, FrozenDisk, FrozenMachine, Level};
+use nbd::Address;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -34,12 +36,12 @@ impl Guest {
         self.folder.path().join(name)
     }
 
-    pub(crate) async fn connect(&self) -> hypervisor::Result<Machine> {
-        Machine::connect(&self.machine.qmp_socket(), Some(&self.machine.agent_socket())).await
+    pub(crate) async fn connect(&self) -> hypervisor::Result<QemuMachine> {
+        QemuMachine::connect(&self.machine.qmp_socket(), Some(&self.machine.agent_socket())).await
     }
 
     pub(crate) fn request(&self, point: &str, parent: Option<&FrozenMachine>) -> FreezeRequest {
-        self.request_after(point, parent.map(|frozen| (point_of(frozen), sizes(frozen))))
+        self.request_after(point, parent.map(|frozen| (frozen.point().to_owned(), sizes(frozen))))
     }
 
     /// A request whose parent may be long released.
@@ -130,24 +132,21 @@ impl Guest {
     }
 }
 
-/// The point of a frozen machine, by the folder its sockets are in.
-fn point_of(frozen: &FrozenMachine) -> String {
-    let mut ancestors = frozen.disks()[0].socket.ancestors().filter_map(|path| path.file_name()?.to_str());
-    ancestors.find_map(|name| name.strip_prefix("strongroom-")).expect("a folder of ours").to_owned()
-}
-
 pub(crate) fn sizes(frozen: &FrozenMachine) -> BTreeMap<String, u64> {
     frozen.disks().iter().map(|disk| (disk.id.clone(), disk.size)).collect()
 }
 
 /// What makes a frozen machine the parent of the next request.
 pub(crate) fn as_parent(frozen: &FrozenMachine) -> (String, BTreeMap<String, u64>) {
-    (point_of(frozen), sizes(frozen))
+    (frozen.point().to_owned(), sizes(frozen))
 }
 
 /// Copies a whole frozen disk with another NBD client.
 pub(crate) fn pull(disk: &FrozenDisk, target: &Path) -> Result<()> {
-    let uri = format!("nbd+unix:///{}?socket={}", disk.export, disk.socket.display());
+    let uri = match &disk.address {
+        Address::Unix(socket) => format!("nbd+unix:///{}?socket={}", disk.export, socket.display()),
+        Address::Tcp(host) => format!("nbd://{host}/{}", disk.export),
+    };
     // One question at a time: QEMU before 9.2 dies of several for allocation.
     run(Command::new("nbdcopy").args(["--connections=1", "--requests=1"]).arg(uri).arg(target))
 }

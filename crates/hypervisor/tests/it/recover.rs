@@ -2,6 +2,7 @@
 
 use crate::guest::{Guest, VAULT, as_parent};
 use anyhow::Result;
+use hypervisor::qemu::QemuMachine;
 use hypervisor::{ErrorKind, FreezeRequest, Machine, Outcome, Tracking};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -59,7 +60,7 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
                 let listener = UnixListener::bind(&path)?;
                 tokio::spawn(cut_after(listener, qmp, commands, cut.clone()));
                 let freeze = async {
-                    let frozen = Machine::connect(&path, Some(&agent)).await?.freeze(request).await?;
+                    let frozen = QemuMachine::connect(&path, Some(&agent)).await?.freeze(request).await?;
                     anyhow::Ok(frozen)
                 };
                 tokio::select! {
@@ -110,7 +111,7 @@ async fn cut_after(listener: UnixListener, qmp: PathBuf, commands: usize, cut: A
 }
 
 /// QEMU takes the next client once it has seen the dead one go.
-async fn reconnect(guest: &Guest) -> Result<Machine> {
+async fn reconnect(guest: &Guest) -> Result<QemuMachine> {
     let mut last = guest.connect().await;
     for _ in 0..10 {
         if last.is_ok() {
@@ -151,7 +152,7 @@ async fn callers_that_go_away_and_others_in_the_way() -> Result<()> {
     guest.assert_untouched()?;
 
     // Another process of ours that lives.
-    let third = Machine::connect(&guest.path("third.sock"), None).await?;
+    let third = QemuMachine::connect(&guest.path("third.sock"), None).await?;
     let held = third.freeze(guest.request("held", None)).await?;
     assert_eq!(machine.freeze(guest.request("second", None)).await.unwrap_err().kind(), ErrorKind::Busy);
     assert_eq!(machine.reconcile().await.unwrap_err().kind(), ErrorKind::Busy);
@@ -171,7 +172,7 @@ async fn callers_that_go_away_and_others_in_the_way() -> Result<()> {
 }
 
 /// What somebody else paused stays so; what was paused with our mark runs on.
-async fn stays_paused(guest: &Guest, machine: &Machine) -> Result<()> {
+async fn stays_paused(guest: &Guest, machine: &QemuMachine) -> Result<()> {
     tokio::task::block_in_place(|| guest.machine.pause())?;
     let frozen = machine.freeze(guest.request("paused", None)).await?;
     assert!(frozen.window().is_zero());

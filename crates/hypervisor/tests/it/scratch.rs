@@ -2,7 +2,7 @@
 
 use crate::guest::{Guest, pull, run};
 use anyhow::Result;
-use hypervisor::{ErrorKind, FreezeRequest, Outcome};
+use hypervisor::{ErrorKind, FreezeRequest, Machine, Outcome};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 

@@ -2,7 +2,7 @@
 
 use crate::guest::{Guest, as_parent, pull};
 use anyhow::Result;
-use hypervisor::{FreezeRequest, HookPhase, Level, Outcome};
+use hypervisor::{FreezeRequest, HookPhase, Level, Machine, Outcome};
 use std::time::Duration;
 
 const ROUNDS: usize = 9;

@@ -1,22 +1,9 @@
 //! What is asked of a freeze.
 
-use crate::{Error, ErrorKind, Result};
-use serde::{Deserialize, Serialize};
+use crate::{Error, ErrorKind, Level, Result};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
-
-/// Rungs of the ladder, lowest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Level {
-    /// As after a power cut, at one instant for all disks.
-    Crash,
-    /// The guest's file systems were flushed and held.
-    FileSystem,
-    /// Its applications were too, each by its own script.
-    Application,
-}
 
 /// One freeze.
 #[derive(Clone, Debug)]
@@ -43,7 +30,7 @@ impl FreezeRequest {
     /// How long a guest may take by default: a database's checkpoint, and no longer than Windows holds writes.
     pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
-    pub(super) fn check(&self) -> Result<()> {
+    pub(crate) fn check(&self) -> Result<()> {
         let ids = [Some(&self.point), Some(&self.vault), self.parent.as_ref()];
         if let Some(id) = ids.into_iter().flatten().find(|id| !is_id(id)) {
             return Err(Error::new(ErrorKind::Invalid, format!("freeze a machine: {id:?} is not an id")));

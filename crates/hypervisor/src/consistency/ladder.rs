@@ -4,14 +4,11 @@
 //! time, application consistency by the record of our own hook, which carries this point's token. Debian's
 //! stock hook ends with 0 whatever its scripts did, so the agent's word alone proves nothing of applications.
 
-use super::hooks::{self, HookResult};
-use super::names::{self, MARK_FROZEN};
-use super::request::{FreezeRequest, Level};
+use super::hooks;
+use super::{Consistency, Guest, Level};
 use crate::agent::Agent;
-use crate::qmp::Qmp;
-use crate::{Error, ErrorKind};
-use serde::{Deserialize, Serialize};
-use std::path::Path;
+use crate::{Error, ErrorKind, FreezeRequest};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
@@ -28,28 +25,9 @@ const THAW_PATIENCE: Duration = Duration::from_secs(10);
 /// Between the tries of that task, so that a hung agent's socket does not fill.
 const KEEPER_PAUSE: Duration = Duration::from_secs(20);
 
-/// How consistent a point is, and what proves it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Consistency {
-    /// What was reached.
-    pub level: Level,
-    /// File systems the agent froze.
-    pub frozen_filesystems: u64,
-    /// How long the guest took to come to a stand, its hooks included.
-    pub quiesce_ms: u64,
-    /// How long it stood: from the agent's answer that it is frozen to its answer that it is thawed.
-    pub freeze_ms: u64,
-    /// What the guest's hook ran.
-    pub hooks: Vec<HookResult>,
-    /// The agent's version.
-    pub agent_version: Option<String>,
-    /// Why it is not more consistent, one sentence per reason.
-    pub fell_because: Vec<String>,
-}
-
 /// A guest that stands, or one that could not be brought to.
-pub(super) struct Quiesced {
-    qmp: Qmp,
+pub(crate) struct Quiesced {
+    guest: Arc<dyn Guest>,
     agent: Option<Agent>,
     token: Option<String>,
     frozen_at: Option<Instant>,
@@ -58,11 +36,11 @@ pub(super) struct Quiesced {
 }
 
 /// A task that goes on thawing a guest that could not be thawed in time.
-pub(super) struct Keeper(JoinHandle<()>);
+pub(crate) struct Keeper(JoinHandle<()>);
 
 impl Quiesced {
     /// A guest left as it is, for this reason.
-    pub(super) fn untouched(qmp: &Qmp, reason: Option<String>) -> Self {
+    pub(crate) fn untouched(guest: &Arc<dyn Guest>, reason: Option<String>) -> Self {
         let evidence = Consistency {
             level: Level::Crash,
             frozen_filesystems: 0,
@@ -72,20 +50,16 @@ impl Quiesced {
             agent_version: None,
             fell_because: reason.into_iter().collect(),
         };
-        Self { qmp: qmp.clone(), agent: None, token: None, frozen_at: None, keeper: None, evidence }
+        Self { guest: guest.clone(), agent: None, token: None, frozen_at: None, keeper: None, evidence }
     }
 
     /// Freezes the guest as far as wished and possible. Never fails: what cannot be had is in the evidence.
-    pub(super) async fn freeze(qmp: &Qmp, socket: Option<&Path>, request: &FreezeRequest) -> Self {
-        let mut this = Self::untouched(qmp, None);
+    pub(crate) async fn freeze(guest: &Arc<dyn Guest>, request: &FreezeRequest) -> Self {
+        let mut this = Self::untouched(guest, None);
         if request.wish == Level::Crash {
             return this;
         }
-        let Some(socket) = socket else {
-            this.fell("the machine has no guest agent socket");
-            return this;
-        };
-        match Agent::connect(qmp, socket).await {
+        match guest.agent().await {
             Err(error) => this.fell(error.chain()),
             Ok(agent) => {
                 this.evidence.agent_version = Some(agent.version().to_owned());
@@ -103,7 +77,7 @@ impl Quiesced {
             }
         }
         // CRASH: from here the mark tells the next process that a frozen guest is ours to thaw.
-        if let Err(error) = names::mark(&self.qmp, MARK_FROZEN).await {
+        if let Err(error) = self.guest.mark_frozen().await {
             return self.fell(error.chain());
         }
         let began = Instant::now();
@@ -138,7 +112,7 @@ impl Quiesced {
     }
 
     /// The best level that the thaw can still confirm.
-    pub(super) fn reachable(&self) -> Level {
+    pub(crate) fn reachable(&self) -> Level {
         match (self.frozen_at, &self.token) {
             (Some(_), Some(_)) => Level::Application,
             (Some(_), None) => Level::FileSystem,
@@ -147,7 +121,7 @@ impl Quiesced {
     }
 
     /// Thaws, reads the hook's record, and says what was reached.
-    pub(super) async fn thaw(mut self) -> (Consistency, Option<Keeper>) {
+    pub(crate) async fn thaw(mut self) -> (Consistency, Option<Keeper>) {
         if let (Some(frozen_at), Some(mut agent)) = (self.frozen_at, self.agent.take()) {
             let thawed = agent.thaw(THAW_PATIENCE).await;
             let held = frozen_at.elapsed();
@@ -202,7 +176,7 @@ impl Quiesced {
 
     /// Only once the guest is known to be thawed. If it fails the next freeze thaws once more, in vain.
     async fn unmark(&mut self) {
-        let _ = names::remove_node(&self.qmp, MARK_FROZEN).await;
+        let _ = self.guest.unmark_frozen().await;
     }
 
     fn fell(&mut self, reason: impl Into<String>) {
@@ -212,7 +186,7 @@ impl Quiesced {
 
 impl Keeper {
     /// Whether the guest is thawed by now, or soon.
-    pub(super) async fn finish(mut self) -> Result<(), Error> {
+    pub(crate) async fn finish(mut self) -> Result<(), Error> {
         match timeout(THAW_PATIENCE, &mut self.0).await {
             Ok(_) => Ok(()),
             // The task goes on by itself as long as this process lives.

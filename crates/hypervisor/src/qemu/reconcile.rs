@@ -8,14 +8,14 @@
 //! A device's drive can be changed under a running guest: QEMU drains it meanwhile (under 1 ms measured, on
 //! virtio-blk, scsi, ide and nvme, with and without an iothread).
 
+use super::graph::Graph;
 use super::names::{self, MARK_FROZEN, MARK_SERVER, MARK_STOPPED};
 use super::scratch;
-use crate::agent::Agent;
-use crate::graph::Graph;
+use crate::consistency::Guest;
 use crate::qmp::Qmp;
 use crate::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -217,14 +217,13 @@ async fn remove_export(qmp: &Qmp, id: &str) -> Result<()> {
 }
 
 /// Thaws a guest that a dead process of ours may have left frozen. What it did, if there was anything to do.
-pub(super) async fn thaw_leftover(qmp: &Qmp, found: &Found, agent: Option<&Path>) -> Result<Option<String>> {
+pub(super) async fn thaw_leftover(found: &Found, guest: &dyn Guest) -> Result<Option<String>> {
     if !found.has(MARK_FROZEN) {
         return Ok(None);
     }
     let context = "thaw the guest that an earlier freeze may have left frozen";
-    let no_socket = || Error::new(ErrorKind::Guest, format!("{context}: its agent's socket is not known"));
-    let mut agent = Agent::connect(qmp, agent.ok_or_else(no_socket)?).await.map_err(|e| e.within(context))?;
+    let mut agent = guest.agent().await.map_err(|e| e.within(context))?;
     agent.thaw(LEFTOVER_THAW_PATIENCE).await.map_err(|e| e.within(context))?;
-    names::remove_node(qmp, MARK_FROZEN).await?;
+    guest.unmark_frozen().await?;
     Ok(Some("thawed the guest".to_owned()))
 }

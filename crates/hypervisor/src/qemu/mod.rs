@@ -1,4 +1,4 @@
-//! Freezing: one instant of a machine's disks, held while the guest runs on.
+//! Machines whose monitor we may hold: started by hand, by systemd, or by us.
 //!
 //! A `copy-before-write` filter is put between each device and its disk in a pause of milliseconds. When the
 //! guest overwrites something the filter first saves it to a scratch file, and `snapshot-access` reads the
@@ -7,31 +7,28 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `request.rs`, `frozen.rs` | what goes in and what comes out |
-//! | `owner.rs` | the task that owns a freeze from beginning to end: start here |
+//! | `machine.rs` | what a caller holds |
+//! | `discover.rs`, `describe.rs`, `graph.rs` | what runs here, and what it is |
+//! | `owner.rs` | one freeze from beginning to end: start here |
 //! | `prepare.rs` | everything before the guest notices |
-//! | `quiesce.rs`, `hooks.rs` | the guest agent, the ladder, the evidence |
 //! | `window.rs` | `stop` to `cont` |
 //! | `bitmaps.rs` | which records of changes may be believed |
+//! | `check.rs` | whether the instant still holds |
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
 //! | `scratch.rs` | the folder and its lock |
 
 mod bitmaps;
 mod check;
-mod frozen;
-mod hooks;
-pub(crate) mod names;
+mod describe;
+mod discover;
+mod graph;
+mod machine;
+mod names;
 mod owner;
 mod prepare;
-mod quiesce;
 mod reconcile;
-mod request;
 mod scratch;
 mod window;
 
-pub(crate) use frozen::begin;
-pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};
-pub use hooks::{HookPhase, HookResult};
-pub(crate) use prepare::reconcile;
-pub use quiesce::Consistency;
-pub use request::{FreezeRequest, Level};
+pub use discover::{MachineAddress, discover, parse};
+pub use machine::QemuMachine;

@@ -1,14 +1,15 @@
-//! A frozen machine, as its caller holds it.
+//! A frozen machine, as its caller holds it, and the task that owns the freeze from beginning to end.
+//!
+//! The caller only talks to that task. If the caller goes away at any moment (Ctrl-C, a dropped future, a lost
+//! lease) the task finishes the step it is in, lets the guest run, and takes everything back. Because it is
+//! never cancelled in the middle, `thaw` follows `freeze` and `cont` follows `stop` as one line follows another.
 
-use super::owner::{Order, Owner};
-use super::quiesce::Consistency;
-use super::request::FreezeRequest;
-use crate::describe::MachineDescription;
-use crate::qmp::Qmp;
-use crate::{Error, ErrorKind, Result};
-use std::path::PathBuf;
+use crate::{Consistency, Error, ErrorKind, MachineDescription, Result};
+use async_trait::async_trait;
+use nbd::Address;
+use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
 
 /// A caller sends one order at a time.
 const ORDERS_QUEUED: usize = 2;
@@ -19,21 +20,22 @@ const ORDERS_QUEUED: usize = 2;
 /// back by the next freeze or [`reconcile`](crate::Machine::reconcile).
 #[derive(Debug)]
 pub struct FrozenMachine {
+    point: String,
     orders: mpsc::Sender<Order>,
     taken: Taken,
 }
 
 /// What the owner's task hands over once the instant is fixed and exposed.
 #[derive(Debug)]
-pub(super) struct Taken {
-    pub(super) description: MachineDescription,
-    pub(super) disks: Vec<FrozenDisk>,
-    pub(super) consistency: Consistency,
-    pub(super) window: Duration,
-    pub(super) recovered: Vec<String>,
+pub(crate) struct Taken {
+    pub(crate) description: MachineDescription,
+    pub(crate) disks: Vec<FrozenDisk>,
+    pub(crate) consistency: Consistency,
+    pub(crate) window: Duration,
+    pub(crate) recovered: Vec<String>,
 }
 
-/// One disk as it was, served by QEMU over NBD.
+/// One disk as it was, served over NBD.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FrozenDisk {
     /// As in the machine's description.
@@ -42,8 +44,8 @@ pub struct FrozenDisk {
     pub size: u64,
     /// The live disk's format. What is served is always plain bytes.
     pub format: String,
-    /// The Unix socket QEMU listens on.
-    pub socket: PathBuf,
+    /// Where it is served.
+    pub address: Address,
     /// The export's name there.
     pub export: String,
     /// The bitmap to ask for as `qemu:dirty-bitmap:<this>`, when only changes are to be read.
@@ -80,23 +82,115 @@ pub enum Outcome {
     Abandoned,
 }
 
-/// Starts the owner's task and waits for the instant.
-pub(crate) async fn begin(
-    qmp: Qmp,
-    agent: Option<PathBuf>,
-    request: FreezeRequest,
-    permit: OwnedSemaphorePermit,
-) -> Result<FrozenMachine> {
-    request.check()?;
+/// What a caller may ask of a frozen machine.
+#[derive(Debug)]
+enum Order {
+    Check(oneshot::Sender<Result<()>>),
+    Release(Outcome, oneshot::Sender<Result<()>>),
+}
+
+/// One freeze of one provider's machine, run by a task of its own.
+#[async_trait]
+pub(crate) trait Freeze: Send + Sync + 'static {
+    /// Fixes the instant and exposes the disks. Whatever it ends with, [`end`](Self::end) follows.
+    async fn take(&mut self, caller: &Caller) -> Result<Taken>;
+
+    /// Whether the instant still holds.
+    async fn check(&self) -> Result<()>;
+
+    /// Takes everything back, whatever there is; tries every step even if one before it failed.
+    async fn end(self: Box<Self>, outcome: Outcome) -> Result<()>;
+}
+
+/// Whoever waits for the instant.
+pub(crate) struct Caller(oneshot::Sender<Result<Taken>>);
+
+impl Caller {
+    /// Refuses to go on for a caller that has gone.
+    pub(crate) fn still_wants(&self) -> Result<()> {
+        if self.0.is_closed() {
+            return Err(Error::new(ErrorKind::Failed, "freeze the machine: the caller has gone"));
+        }
+        Ok(())
+    }
+}
+
+/// One freeze of a machine at a time, its end to be awaited. The permit is held by the task that freezes.
+#[derive(Clone, Debug)]
+pub(crate) struct Turn(Arc<Semaphore>);
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(1)))
+    }
+}
+
+impl Turn {
+    /// # Errors
+    /// `Busy` while another has it.
+    pub(crate) fn take(&self, verb: &str) -> Result<OwnedSemaphorePermit> {
+        let busy = |_| Error::new(ErrorKind::Busy, format!("{verb} a machine that is being frozen"));
+        self.0.clone().try_acquire_owned().map_err(busy)
+    }
+
+    /// Returns once nobody has it.
+    pub(crate) async fn free(&self) {
+        let _ = self.0.acquire().await; // never closed
+    }
+}
+
+/// Starts the task and waits for the instant.
+pub(crate) async fn begin(point: String, freeze: impl Freeze) -> Result<FrozenMachine> {
     let (orders, queue) = mpsc::channel(ORDERS_QUEUED);
     let (reply, taken) = oneshot::channel();
-    tokio::spawn(Owner::new(qmp, agent, request, permit).run(reply, queue));
+    tokio::spawn(run(Box::new(freeze), Caller(reply), queue));
     // If this future is dropped the task sees both channels close.
     let taken = taken.await.map_err(|_| gone("freeze the machine"))??;
-    Ok(FrozenMachine { orders, taken })
+    Ok(FrozenMachine { point, orders, taken })
+}
+
+/// Freezes, serves the caller's orders, and takes everything back.
+async fn run(mut freeze: Box<dyn Freeze>, caller: Caller, mut orders: mpsc::Receiver<Order>) {
+    match freeze.take(&caller).await {
+        Ok(taken) => {
+            // A caller that is gone has closed the orders too.
+            let _ = caller.0.send(Ok(taken));
+            serve(freeze, &mut orders).await;
+        }
+        Err(error) => {
+            let undone = freeze.end(Outcome::Abandoned).await;
+            let _ = caller.0.send(Err(match undone {
+                Ok(()) => error,
+                Err(more) => {
+                    let text = format!("freeze the machine; taking it back also failed: {}", more.chain());
+                    error.within(text)
+                }
+            }));
+        }
+    }
+}
+
+async fn serve(freeze: Box<dyn Freeze>, orders: &mut mpsc::Receiver<Order>) {
+    while let Some(order) = orders.recv().await {
+        match order {
+            Order::Check(reply) => {
+                let _ = reply.send(freeze.check().await);
+            }
+            Order::Release(outcome, reply) => {
+                let _ = reply.send(freeze.end(outcome).await);
+                return;
+            }
+        }
+    }
+    let _ = freeze.end(Outcome::Abandoned).await; // nobody is left to tell; the next freeze tries again
 }
 
 impl FrozenMachine {
+    /// The point it was frozen for.
+    pub fn point(&self) -> &str {
+        &self.point
+    }
+
     /// The machine shortly before the instant.
     pub fn description(&self) -> &MachineDescription {
         &self.taken.description

@@ -1,15 +1,13 @@
 //! Everything that is done before the guest notices anything.
 
 use super::bitmaps::{self, Decision, NodeBitmaps, Wanted};
-use super::frozen::Tracking;
 use super::names::{self, MARK_SERVER};
 use super::owner::Prepared;
 use super::reconcile::{Found, teardown, thaw_leftover};
-use super::request::FreezeRequest;
 use super::scratch::{self, RunFolder};
-use crate::describe::DiskDescription;
+use crate::consistency::Guest;
 use crate::qmp::{Qmp, Transaction};
-use crate::{Error, ErrorKind, Result};
+use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, Result, Tracking};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::path::Path;
@@ -102,7 +100,7 @@ pub(super) async fn is_running(qmp: &Qmp) -> Result<bool> {
 /// still be frozen, if it may.
 pub(super) async fn take_back_leftovers(
     qmp: &Qmp,
-    agent: Option<&Path>,
+    guest: &dyn Guest,
 ) -> Result<(Vec<String>, Option<String>)> {
     let found = Found::read(qmp).await?;
     if found.is_held() {
@@ -111,7 +109,7 @@ pub(super) async fn take_back_leftovers(
     }
     let (mut done, errors) = teardown(qmp, &found).await;
     Error::gather("take back what an earlier freeze left", errors)?;
-    match thaw_leftover(qmp, &found, agent).await {
+    match thaw_leftover(&found, guest).await {
         Ok(thawed) => {
             done.extend(thawed);
             Ok((done, None))
@@ -122,8 +120,8 @@ pub(super) async fn take_back_leftovers(
 }
 
 /// [`Machine::reconcile`](crate::Machine::reconcile).
-pub(crate) async fn reconcile(qmp: &Qmp, agent: Option<&Path>) -> Result<Vec<String>> {
-    match take_back_leftovers(qmp, agent).await? {
+pub(super) async fn reconcile(qmp: &Qmp, guest: &dyn Guest) -> Result<Vec<String>> {
+    match take_back_leftovers(qmp, guest).await? {
         (done, None) => Ok(done),
         (_, Some(reason)) => Err(Error::new(ErrorKind::Guest, reason)),
     }

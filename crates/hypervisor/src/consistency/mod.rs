@@ -1,0 +1,63 @@
+//! How consistent an instant is: the ladder that a guest is brought down, and the evidence.
+//!
+//! The same for every provider: a provider says how its guest's agent is reached, and keeps the mark that a
+//! guest may be frozen ([`Guest`]). `ladder.rs` freezes and thaws; `hooks.rs` reads what the guest's hook did.
+
+mod hooks;
+mod ladder;
+
+use crate::Result;
+use crate::agent::Agent;
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+use std::fmt::Debug;
+
+pub use hooks::{HookPhase, HookResult};
+pub(crate) use ladder::{Keeper, Quiesced};
+
+/// Rungs of the ladder, lowest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Level {
+    /// As after a power cut, at one instant for all disks.
+    Crash,
+    /// The guest's file systems were flushed and held.
+    FileSystem,
+    /// Its applications were too, each by its own script.
+    Application,
+}
+
+/// How consistent a point is, and what proves it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Consistency {
+    /// What was reached.
+    pub level: Level,
+    /// File systems the agent froze.
+    pub frozen_filesystems: u64,
+    /// How long the guest took to come to a stand, its hooks included.
+    pub quiesce_ms: u64,
+    /// How long it stood: from the agent's answer that it is frozen to its answer that it is thawed.
+    pub freeze_ms: u64,
+    /// What the guest's hook ran.
+    pub hooks: Vec<HookResult>,
+    /// The agent's version.
+    pub agent_version: Option<String>,
+    /// Why it is not more consistent, one sentence per reason.
+    pub fell_because: Vec<String>,
+}
+
+/// A guest, as the ladder reaches it.
+#[async_trait]
+pub(crate) trait Guest: Send + Sync + Debug {
+    /// A conversation with its agent.
+    ///
+    /// # Errors
+    /// `Guest` when it has none, or none that answers.
+    async fn agent(&self) -> Result<Agent>;
+
+    /// Leaves a mark, where the next process finds it, that the guest may be frozen and is ours to thaw.
+    async fn mark_frozen(&self) -> Result<()>;
+
+    /// Takes the mark away: the guest is known to be thawed.
+    async fn unmark_frozen(&self) -> Result<()>;
+}

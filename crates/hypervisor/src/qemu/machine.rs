@@ -1,0 +1,94 @@
+//! A running machine whose monitor is ours: QMP, and its guest agent's socket where it has one.
+
+use super::describe::describe;
+use super::names::{self, MARK_FROZEN};
+use super::owner::QemuFreeze;
+use super::prepare;
+use crate::agent::Agent;
+use crate::consistency::Guest;
+use crate::frozen::{self, Turn};
+use crate::qmp::Qmp;
+use crate::{Error, ErrorKind, FreezeRequest, FrozenMachine, Machine, MachineDescription, Result};
+use async_trait::async_trait;
+use std::path::{Path, PathBuf};
+
+/// A connection to a running machine. Holds its monitor until dropped and until the last freeze is over.
+///
+/// Freezing is refused before QEMU 7.1, and before 9.0 for disks with an iothread.
+#[derive(Debug)]
+pub struct QemuMachine {
+    qmp: Qmp,
+    agent: Option<PathBuf>,
+    turn: Turn,
+}
+
+impl QemuMachine {
+    /// Connects to the QMP socket. The agent's socket is only opened while freezing, so that other tools can
+    /// use it meanwhile.
+    ///
+    /// # Errors
+    /// As [`Qmp::connect`].
+    pub async fn connect(qmp: &Path, agent: Option<&Path>) -> Result<Self> {
+        let qmp = Qmp::connect(qmp).await?;
+        Ok(Self { qmp, agent: agent.map(Path::to_owned), turn: Turn::default() })
+    }
+
+    /// The monitor, for whatever else is to be asked.
+    pub fn qmp(&self) -> &Qmp {
+        &self.qmp
+    }
+
+    fn guest(&self) -> QemuGuest {
+        QemuGuest { qmp: self.qmp.clone(), socket: self.agent.clone() }
+    }
+}
+
+#[async_trait]
+impl Machine for QemuMachine {
+    async fn describe(&self) -> Result<MachineDescription> {
+        describe(&self.qmp).await
+    }
+
+    async fn freeze(&self, request: FreezeRequest) -> Result<FrozenMachine> {
+        let permit = self.turn.take("freeze")?;
+        request.check()?;
+        let point = request.point.clone();
+        frozen::begin(point, QemuFreeze::new(self.qmp.clone(), self.guest(), request, permit)).await
+    }
+
+    async fn reconcile(&self) -> Result<Vec<String>> {
+        let _permit = self.turn.take("reconcile")?;
+        prepare::reconcile(&self.qmp, &self.guest()).await
+    }
+
+    async fn settled(&self) {
+        self.turn.free().await;
+    }
+
+    async fn agent(&self) -> Result<Agent> {
+        self.guest().agent().await
+    }
+}
+
+/// The guest of a QEMU. The mark of a frozen one is a block node, so it lives exactly as long as the guest.
+#[derive(Debug)]
+pub(super) struct QemuGuest {
+    qmp: Qmp,
+    socket: Option<PathBuf>,
+}
+
+#[async_trait]
+impl Guest for QemuGuest {
+    async fn agent(&self) -> Result<Agent> {
+        let none = || Error::new(ErrorKind::Guest, "the machine has no guest agent socket");
+        Agent::connect(&self.qmp, self.socket.as_deref().ok_or_else(none)?).await
+    }
+
+    async fn mark_frozen(&self) -> Result<()> {
+        names::mark(&self.qmp, MARK_FROZEN).await
+    }
+
+    async fn unmark_frozen(&self) -> Result<()> {
+        names::remove_node(&self.qmp, MARK_FROZEN).await
+    }
+}
