@@ -1,0 +1,181 @@
+-- One text for SQLite and PostgreSQL. Ids are uuids as text, instants are microseconds since 1970 in UTC, documents
+-- are JSON as text: the domain's rules stand in `model`, the database keeps what two processes must agree upon.
+
+create table vaults (
+    id          text primary key,
+    name        text not null,
+    location    text not null,
+    settings    text not null,
+    created_at  bigint not null,
+    -- Counted up by every change: who read an older one may not write over a newer.
+    revision    bigint not null
+);
+create unique index vaults_by_name on vaults (name);
+
+create table policies (
+    id          text primary key,
+    vault_id    text not null references vaults (id),
+    name        text not null,
+    document    text not null,
+    created_at  bigint not null,
+    revision    bigint not null
+);
+create unique index policies_by_name on policies (vault_id, name);
+
+create table hosts (
+    id          text primary key,
+    name        text not null,
+    address     text not null,
+    seen_at     bigint
+);
+create unique index hosts_by_name on hosts (name);
+
+-- Machines as their hosts last told of them; protected or not.
+create table machines (
+    id          text primary key,
+    host_id     text not null references hosts (id),
+    name        text not null,
+    tags        text not null,
+    description text not null,
+    seen_at     bigint not null
+);
+create index machines_by_name on machines (name, id);
+
+-- A machine under a policy of a vault. It outlives the machine, and its own protection.
+create table items (
+    id          text primary key,
+    vault_id    text not null references vaults (id),
+    machine_id  text not null,
+    name        text not null,
+    policy_id   text references policies (id),
+    state       text not null,
+    detail      text not null,
+    last_point_at bigint,
+    purge_at    bigint,
+    created_at  bigint not null,
+    revision    bigint not null
+);
+create unique index items_by_machine on items (vault_id, machine_id);
+create index items_by_name on items (vault_id, name, id);
+create index items_by_state on items (state, name, id);
+create index items_to_purge on items (purge_at) where purge_at is not null;
+-- One machine is protected in one vault at a time.
+create unique index items_active on items (machine_id)
+    where state in ('pending', 'protected', 'error', 'paused');
+
+create table points (
+    id          text primary key,
+    item_id     text not null references items (id),
+    instant     bigint not null,
+    slot        bigint,
+    consistency text not null,
+    tiers       text not null,
+    classes     text not null,
+    expires_at  bigint,
+    locked      bigint not null,
+    deleted_at  bigint,
+    purge_at    bigint,
+    stored_bytes bigint not null,
+    detail      text not null
+);
+create index points_of_item on points (item_id, instant);
+create index points_to_expire on points (expires_at) where deleted_at is null and expires_at is not null;
+create index points_to_purge on points (purge_at) where purge_at is not null;
+
+create table jobs (
+    id          text primary key,
+    kind        text not null,
+    vault_id    text,
+    -- What it works on: an item, a machine, a point.
+    subject     text not null,
+    state       text not null,
+    request     text not null,
+    progress    text not null,
+    result      text,
+    attempt     bigint not null,
+    -- Not before this instant: a retry waits, a scheduled run has its start within the window.
+    ready_at    bigint not null,
+    created_at  bigint not null,
+    started_at  bigint,
+    ended_at    bigint,
+    cancel      bigint not null,
+    -- Who works on it, until when, and how many have before: a claim of an older generation may change nothing.
+    owner       text,
+    lease_until bigint,
+    generation  bigint not null,
+    -- One run for one slot of a schedule, however many servers look.
+    slot        text
+);
+create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not null;
+-- At most one backup of a machine at a time.
+create unique index jobs_active on jobs (kind, subject)
+    where state in ('queued', 'running') and kind in ('backup', 'collect', 'verify');
+create index jobs_ready on jobs (ready_at) where state = 'queued';
+create index jobs_leased on jobs (lease_until) where state = 'running';
+create index jobs_by_time on jobs (created_at, id);
+create index jobs_of_subject on jobs (subject, created_at);
+
+create table users (
+    id          text primary key,
+    name        text not null,
+    password    text,
+    subject     text,
+    disabled    bigint not null,
+    created_at  bigint not null
+);
+create unique index users_by_name on users (name);
+create unique index users_by_subject on users (subject) where subject is not null;
+
+-- Sessions of people and tokens of services: only a hash is kept.
+create table tokens (
+    hash        text primary key,
+    user_id     text not null references users (id),
+    name        text not null,
+    kind        text not null,
+    created_at  bigint not null,
+    expires_at  bigint not null,
+    used_at     bigint
+);
+create index tokens_of_user on tokens (user_id);
+
+create table grants (
+    user_id     text not null references users (id),
+    -- Empty for all vaults, since a primary key holds no null.
+    vault_id    text not null,
+    role        text not null,
+    primary key (user_id, vault_id, role)
+);
+
+-- Each entry holds the hash of the one before it: one that is changed or taken out is noticed.
+create table audit (
+    ordinal     bigint primary key,
+    at          bigint not null,
+    actor       text not null,
+    action      text not null,
+    object      text not null,
+    detail      text not null,
+    hash        text not null
+);
+
+create table idempotency (
+    caller      text not null,
+    key         text not null,
+    request     text not null,
+    response    text,
+    created_at  bigint not null,
+    primary key (caller, key)
+);
+create index idempotency_by_age on idempotency (created_at);
+
+create table alerts (
+    id          text primary key,
+    severity    text not null,
+    category    text not null,
+    subject     text not null,
+    text        text not null,
+    raised_at   bigint not null,
+    resolved_at bigint,
+    acknowledged_by text
+);
+create index alerts_by_time on alerts (raised_at, id);
+create unique index alerts_open on alerts (category, subject) where resolved_at is null;
