@@ -1,0 +1,85 @@
+//! A recovery point, as far as keeping it goes.
+
+use crate::{PointId, Slot};
+use jiff::Timestamp;
+use jiff::civil::Date;
+use serde::{Deserialize, Serialize};
+
+/// A recovery point of one machine. The server writes all of it: nothing here comes from the machine or its host, so
+/// neither can make points look newer, older or more important than they are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Point {
+    /// Its id.
+    pub id: PointId,
+    /// The instant its disks show, by the server's clock. What it is kept for counts from here.
+    pub taken: Timestamp,
+    /// Why it was made.
+    pub origin: Origin,
+    /// Whether the snapshot tier has a copy.
+    pub in_snapshot_tier: bool,
+    /// Whether the vault has one.
+    pub vault: VaultCopy,
+    /// Somebody wants it kept until they say otherwise.
+    pub pinned: bool,
+    /// It is not lost before, whatever the policy comes to say. In an immutable vault this is the expiry each
+    /// [`plan`](crate::retention::plan) gives, written back, so it only grows.
+    pub locked_until: Option<Timestamp>,
+    /// Set if it was deleted: it can be brought back until then.
+    pub purge_at: Option<Timestamp>,
+}
+
+/// Why a point was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "origin", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Origin {
+    /// For a slot of the policy.
+    Scheduled {
+        /// Which one.
+        slot: Slot,
+        /// The days it stands for; see [`stands_for`](crate::retention::stands_for). Fixed when it is made.
+        stands_for: Option<Days>,
+    },
+    /// Because somebody asked. Belongs to no class and takes nobody's place.
+    OnDemand {
+        /// The expiry it was given. Policies do not change it.
+        keep_until: Timestamp,
+    },
+}
+
+/// Some days in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Days {
+    /// The first.
+    pub first: Date,
+    /// The last; not before the first.
+    pub last: Date,
+}
+
+/// What the vault has of a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum VaultCopy {
+    /// Nothing, and nothing will come: it lives in the snapshot tier alone.
+    Never,
+    /// Nothing yet: its transfer is to come, or under way.
+    Expected,
+    /// A copy.
+    There,
+}
+
+impl Point {
+    /// The slot it was made for.
+    pub fn slot(&self) -> Option<Slot> {
+        match self.origin {
+            Origin::Scheduled { slot, .. } => Some(slot),
+            Origin::OnDemand { .. } => None,
+        }
+    }
+
+    /// Whether it was deleted, and may yet be brought back.
+    pub fn is_deleted(&self) -> bool {
+        self.purge_at.is_some()
+    }
+}
