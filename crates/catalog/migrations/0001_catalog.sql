@@ -34,11 +34,14 @@ create unique index hosts_by_name on hosts (name);
 create table machines (
     id          text primary key,
     host_id     text not null references hosts (id),
+    -- What its hypervisor knows it by: a uuid, or its name where it has none.
+    known_as    text not null,
     name        text not null,
     tags        text not null,
     description text not null,
     seen_at     bigint not null
 );
+create unique index machines_by_key on machines (host_id, known_as);
 create index machines_by_name on machines (name, id);
 
 -- A machine under a policy of a vault. It outlives the machine, and its own protection.
@@ -67,19 +70,17 @@ create table points (
     id          text primary key,
     item_id     text not null references items (id),
     instant     bigint not null,
-    slot        bigint,
     consistency text not null,
-    tiers       text not null,
-    classes     text not null,
+    -- What it is kept for: origin, tiers, pins.
+    kept        text not null,
+    -- By the last plan; null while nothing lets it expire.
     expires_at  bigint,
-    locked      bigint not null,
-    deleted_at  bigint,
     purge_at    bigint,
     stored_bytes bigint not null,
     detail      text not null
 );
-create index points_of_item on points (item_id, instant);
-create index points_to_expire on points (expires_at) where deleted_at is null and expires_at is not null;
+create index points_of_item on points (item_id, instant, id);
+create index points_to_expire on points (expires_at) where purge_at is null and expires_at is not null;
 create index points_to_purge on points (purge_at) where purge_at is not null;
 
 create table jobs (

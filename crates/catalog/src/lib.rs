@@ -1,1 +1,48 @@
-//! x
+//! What the server knows, stored: vaults and policies, machines and their protection, points, jobs, people, and
+//! who did what.
+//!
+//! **Called by** the server alone. **Calls** a database: SQLite within the program, or PostgreSQL by a URL; one text
+//! of SQL for both (`migrations/`), one suite of tests. It decides nothing: rules are `model`'s, and what two
+//! processes must agree upon is one statement here (a claim on a job, a name, a revision).
+//!
+//! Reading order: [`Catalog`] (`open.rs`) → `vaults.rs`, which is how every table is read and changed → `points.rs`
+//! → `jobs/`, where servers compete.
+//!
+//! Invariants:
+//! - the catalog can be lost: what is needed to restore lies in the vaults, and `points` is rebuilt from them;
+//! - who read an older revision of a row cannot write over a newer one;
+//! - at most one active backup of a machine, one run for a slot, and one holder of a job: the database says so, not
+//!   the program;
+//! - a claim of an older generation changes nothing.
+//!
+//! Errors are [`Error`]; its [`ErrorKind`] says what a caller can do. **After a crash** every statement or
+//! transaction happened wholly or not at all; a job that was running is claimed by another once its lease ends.
+
+mod alerts;
+mod audit;
+mod error;
+mod idempotency;
+mod items;
+mod jobs;
+mod machines;
+mod open;
+mod page;
+mod people;
+mod points;
+mod policies;
+mod row;
+mod vaults;
+
+pub use alerts::{Alert, Severity};
+pub use audit::{AuditEntry, AuditProof};
+pub use error::{Error, ErrorKind, Result};
+pub use idempotency::Repetition;
+pub use items::{Item, ItemFilter};
+pub use jobs::{Claim, Job, JobFilter, NewJob};
+pub use machines::{Host, Machine};
+pub use open::Catalog;
+pub use page::{Cursor, PAGE_MAX, Page};
+pub use people::{Grant, Token, User};
+pub use points::PointRow;
+pub use policies::PolicyRow;
+pub use vaults::VaultRow;

@@ -1,0 +1,153 @@
+//! Items: machines under the protection of a vault, or that were.
+
+use crate::page::{Cursor, Page, with_one_more};
+use crate::row::{
+    count, document, instant, instant_option, json, micros, number, parsed, parsed_option, text,
+};
+use crate::vaults::one_revision_on;
+use crate::{Catalog, Error, ErrorKind, Result};
+use jiff::Timestamp;
+use model::{MachineId, PolicyId, VaultId};
+use serde_json::Value;
+use sqlx::any::AnyRow;
+use uuid::Uuid;
+
+/// A machine in a vault.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Item {
+    /// Its id.
+    pub id: Uuid,
+    /// The vault its points are in.
+    pub vault: VaultId,
+    /// The machine.
+    pub machine: MachineId,
+    /// The machine's name, kept when the machine is gone.
+    pub name: String,
+    /// What protects it; none once protection was stopped.
+    pub policy: Option<PolicyId>,
+    /// The word for its state.
+    pub state: String,
+    /// The rest of its state, as the domain has it.
+    pub detail: Value,
+    /// When its newest point was taken.
+    pub last_point: Option<Timestamp>,
+    /// When it is gone for good, if it was deleted.
+    pub purge: Option<Timestamp>,
+    /// Since when it is here.
+    pub created: Timestamp,
+    /// Which version of the row this is.
+    pub revision: u64,
+}
+
+/// Which items. Empty means all.
+#[derive(Clone, Debug, Default)]
+pub struct ItemFilter {
+    /// Of this vault.
+    pub vault: Option<VaultId>,
+    /// In this state.
+    pub state: Option<String>,
+    /// Under this policy.
+    pub policy: Option<PolicyId>,
+}
+
+fn item(row: &AnyRow) -> sqlx::Result<Item> {
+    Ok(Item {
+        id: parsed(row, "id")?,
+        vault: parsed(row, "vault_id")?,
+        machine: parsed(row, "machine_id")?,
+        name: text(row, "name")?,
+        policy: parsed_option(row, "policy_id")?,
+        state: text(row, "state")?,
+        detail: json(row, "detail")?,
+        last_point: instant_option(row, "last_point_at")?,
+        purge: instant_option(row, "purge_at")?,
+        created: instant(row, "created_at")?,
+        revision: number(row, "revision")?,
+    })
+}
+
+impl Catalog {
+    /// Puts a machine under protection.
+    ///
+    /// # Errors
+    /// `Exists` when the vault has it already, or another vault protects it; `Invalid` when vault or policy are
+    /// not there.
+    pub async fn add_item(&self, new: &Item) -> Result<()> {
+        let insert =
+            "insert into items (id, vault_id, machine_id, name, policy_id, state, detail, last_point_at,
+                purge_at, created_at, revision)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
+        let query = sqlx::query(insert).bind(new.id.to_string()).bind(new.vault.to_string());
+        let query = query.bind(new.machine.to_string()).bind(&new.name);
+        let query = query.bind(new.policy.map(|id| id.to_string())).bind(&new.state);
+        let query = query.bind(document(&new.detail)).bind(new.last_point.map(micros));
+        let query = query.bind(new.purge.map(micros)).bind(micros(new.created));
+        let added = query.execute(&self.pool).await;
+        added.map(drop).map_err(|e| Error::sql(format!("protect the machine {}", new.name), e))
+    }
+
+    /// One item.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn item(&self, id: Uuid) -> Result<Item> {
+        let query = sqlx::query("select * from items where id = $1").bind(id.to_string());
+        let found = query.try_map(|row| item(&row)).fetch_one(&self.pool).await;
+        found.map_err(|e| Error::sql(format!("find the item {id}"), e))
+    }
+
+    /// A page of items, by name.
+    pub async fn items(&self, filter: &ItemFilter, after: Option<&Cursor>, limit: u32) -> Result<Page<Item>> {
+        let (key, id) = after.map(|c| (&*c.key, &*c.id)).unwrap_or_default();
+        let select = "select * from items where (name, id) > ($1, $2)
+            and ($3 = '' or vault_id = $3) and ($4 = '' or state = $4) and ($5 = '' or policy_id = $5)
+            order by name, id limit $6";
+        let text = |id: Option<String>| id.unwrap_or_default();
+        let query = sqlx::query(select).bind(key).bind(id);
+        let query = query.bind(text(filter.vault.map(|id| id.to_string()))).bind(text(filter.state.clone()));
+        let query = query.bind(text(filter.policy.map(|id| id.to_string()))).bind(with_one_more(limit));
+        let rows = query.try_map(|row| item(&row)).fetch_all(&self.pool).await;
+        let rows = rows.map_err(|e| Error::sql("list the items", e))?;
+        Ok(Page::of(rows, limit, |row| Cursor { key: row.name.clone(), id: row.id.to_string() }))
+    }
+
+    /// How many items there are in each state.
+    pub async fn items_by_state(&self) -> Result<Vec<(String, u64)>> {
+        let select = "select state, count(*) as items from items group by state order by state";
+        let query = sqlx::query(select).try_map(|row| Ok((text(&row, "state")?, number(&row, "items")?)));
+        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("count the items", e))
+    }
+
+    /// Writes an item that was read and changed. Gives its new revision.
+    ///
+    /// # Errors
+    /// `Changed` when somebody else did so meanwhile, or it is gone; `Exists` when another vault has come to
+    /// protect its machine.
+    pub async fn update_item(&self, changed: &Item) -> Result<u64> {
+        let context = || format!("change the protection of {}", changed.name);
+        let update =
+            "update items set name = $1, policy_id = $2, state = $3, detail = $4, last_point_at = $5,
+                purge_at = $6, revision = revision + 1
+            where id = $7 and revision = $8";
+        let query = sqlx::query(update).bind(&changed.name).bind(changed.policy.map(|id| id.to_string()));
+        let query = query.bind(&changed.state).bind(document(&changed.detail));
+        let query = query.bind(changed.last_point.map(micros)).bind(changed.purge.map(micros));
+        let query = query.bind(changed.id.to_string()).bind(count(changed.revision));
+        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
+        one_revision_on(done.rows_affected(), changed.revision, context)
+    }
+
+    /// Forgets an item and its points, whose purge the vault has confirmed.
+    ///
+    /// # Errors
+    /// `Invalid` while a point of it is not purged; `NotFound`.
+    pub async fn remove_item(&self, id: Uuid) -> Result<()> {
+        let context = || format!("forget the item {id}");
+        let query = sqlx::query("delete from items where id = $1").bind(id.to_string());
+        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
+        match done.rows_affected() {
+            0 => Err(Error::new(ErrorKind::NotFound, context())),
+            _ => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Pages of a list: by the place where the last one ended, so that they cost the same at any depth and rows that
+//! come or go meanwhile neither shift nor repeat the others.
+
+use crate::{Error, ErrorKind, Result};
+use std::fmt;
+use std::str::FromStr;
+
+/// Rows of a page at most.
+pub const PAGE_MAX: u32 = 1000;
+
+/// Some rows, and where the next ones begin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Page<T> {
+    /// In the list's order.
+    pub rows: Vec<T>,
+    /// `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// Where a page ended: the sort key and the id of its last row.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor {
+    pub(crate) key: String,
+    pub(crate) id: String,
+}
+
+/// Stands in no id and, as text, ends the key.
+const SEPARATOR: char = '~';
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}{SEPARATOR}{}", self.id, self.key)
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        match text.split_once(SEPARATOR) {
+            Some((id, key)) => Ok(Self { key: key.to_owned(), id: id.to_owned() }),
+            None => Err(Error::new(ErrorKind::Invalid, "read the place in a list: it is not one of ours")),
+        }
+    }
+}
+
+impl<T> Page<T> {
+    /// Of rows, one more of which was asked for than `limit`.
+    pub(crate) fn of(mut rows: Vec<T>, limit: u32, place: impl Fn(&T) -> Cursor) -> Self {
+        let limit = limit as usize;
+        let more = rows.len() > limit;
+        rows.truncate(limit);
+        let next = rows.last().filter(|_| more).map(place);
+        Self { rows, next }
+    }
+}
+
+/// How many rows to ask of the database for a page.
+pub(crate) fn with_one_more(limit: u32) -> i64 {
+    i64::from(limit.clamp(1, PAGE_MAX)) + 1
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_survives_being_text_whatever_the_key() {
+        let place = Cursor { key: "db~1 %".to_owned(), id: "0199".to_owned() };
+        assert_eq!(place.to_string().parse::<Cursor>().unwrap(), place);
+        assert_eq!("nothing".parse::<Cursor>().unwrap_err().kind(), ErrorKind::Invalid);
+    }
+}
