@@ -23,11 +23,17 @@
 //! | [`policy`] | the JSON shape, its checks, calendars, disks |
 //! | [`schedule`] | slots, starts, what is due, concurrency limits, the forecast |
 //! | [`retention`] | classes, the plan, the dry run of a policy's change |
+//! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
+//! | [`access`] | roles, actions, and the one question who may do what where |
+//! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
 
+pub mod access;
 mod chance;
 mod ids;
+pub mod job;
 mod point;
 pub mod policy;
+pub mod protection;
 pub mod retention;
 pub mod schedule;
 
