@@ -26,6 +26,7 @@
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
+//! | [`simulate`] | development only: a month of 100,000 machines |
 
 pub mod access;
 mod chance;
@@ -36,6 +37,7 @@ pub mod policy;
 pub mod protection;
 pub mod retention;
 pub mod schedule;
+pub mod simulate;
 
 pub use ids::{HolderId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
 pub use point::{Days, Origin, Point, VaultCopy};
