@@ -23,13 +23,21 @@
 //! | [`policy`] | the JSON shape, its checks, calendars, disks |
 //! | [`schedule`] | slots, starts, what is due, concurrency limits, the forecast |
 //! | [`retention`] | classes, the plan, the dry run of a policy's change |
+//! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
+//! | [`access`] | roles, actions, and the one question who may do what where |
+//! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
+//! | [`simulate`] | development only: a month of 100,000 machines |
 
+pub mod access;
 mod chance;
 mod ids;
+pub mod job;
 mod point;
 pub mod policy;
+pub mod protection;
 pub mod retention;
 pub mod schedule;
+pub mod simulate;
 
 pub use ids::{HolderId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
 pub use point::{Days, Origin, Point, VaultCopy};

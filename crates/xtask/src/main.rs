@@ -5,6 +5,7 @@
 
 mod demo;
 mod run;
+mod schedule;
 mod test;
 mod tidy;
 
@@ -38,7 +39,8 @@ enum Command {
     },
     /// Search the commit and collection protocol with larger bounds than the tests do. Takes a while.
     Model,
-    /// Simulate the engine under faults: `sim vault --seed N`, or `--seeds FROM..TO` on all cores.
+    /// Simulate the engine under faults: `sim vault --seed N`, or `--seeds FROM..TO` on all cores; or the schedule of
+    /// 100,000 machines: `sim schedule --seed N`.
     Sim {
         /// Passed on.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
@@ -70,6 +72,9 @@ fn main() -> ExitCode {
                 .chain(arguments),
         ),
         Command::Model => test::model(),
+        Command::Sim { arguments } if arguments.first().is_some_and(|what| what == "schedule") => {
+            schedule::run(&arguments[1..])
+        }
         Command::Sim { arguments } => run::cargo(
             ["run", "--quiet", "--package", "sim", "--"].map(String::from).into_iter().chain(arguments),
         ),

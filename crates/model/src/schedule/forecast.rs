@@ -56,37 +56,55 @@ pub fn expected_duration(past: &[SignedDuration]) -> Option<SignedDuration> {
 /// What will run and when it will end, if runs take as long as expected.
 pub fn forecast(mut expected: Expected, limits: Limits) -> Forecast {
     expected.coming.sort();
+    let ends = expected.running.iter().map(|(_, end)| *end).max();
+    let mut forecast = Forecast { runs: Vec::with_capacity(expected.coming.len()), ends, peak: 0 };
     let mut playback = Playback::new(limits, expected.running);
-    let mut runs = Vec::with_capacity(expected.coming.len());
-    playback.play(&expected.coming, None, |planned| runs.push(planned));
-    Forecast { runs, ends: playback.last_end, peak: playback.peak }
+    playback.play(&expected.coming, None, &mut forecast);
+    forecast.peak = playback.peak;
+    forecast
+}
+
+impl Watch for Forecast {
+    fn starts(&mut self, planned: Planned) {
+        self.ends = self.ends.max(Some(planned.end));
+        self.runs.push(planned);
+    }
+}
+
+/// Sees what happens in a playback.
+pub(crate) trait Watch {
+    /// A run is due. Whether it may wait for room; else it is dropped.
+    fn arrives(&mut self, _run: &Run) -> bool {
+        true
+    }
+
+    /// A run starts.
+    fn starts(&mut self, planned: Planned);
+
+    /// A run is over.
+    fn ends(&mut self, _run: &Run) {}
 }
 
 /// The queue in time: runs arrive when due, start when there is room, and end after their time.
 pub(crate) struct Playback {
     queue: Queue,
     ends: BinaryHeap<Reverse<(Timestamp, Run)>>,
-    last_end: Option<Timestamp>,
     /// How many ran at once at most.
     pub(crate) peak: usize,
+    /// How many waited at once at most.
+    pub(crate) longest_queue: usize,
 }
 
 impl Playback {
     pub(crate) fn new(limits: Limits, running: Vec<(Run, Timestamp)>) -> Self {
         let mut queue = Queue::new(limits);
         running.iter().for_each(|(run, _)| queue.occupy(run));
-        let last_end = running.iter().map(|(_, end)| *end).max();
         let ends = running.into_iter().map(|(run, end)| Reverse((end, run))).collect();
-        Self { peak: queue.running(), queue, ends, last_end }
+        Self { peak: queue.running(), longest_queue: 0, queue, ends }
     }
 
-    /// Plays these arrivals, in order of `due`, until all have started; or until `before`, to go on from there.
-    pub(crate) fn play(
-        &mut self,
-        arrivals: &[Run],
-        before: Option<Timestamp>,
-        mut started: impl FnMut(Planned),
-    ) {
+    /// Plays these arrivals, in order of `due`: until all are over, or until `before`, to go on from there.
+    pub(crate) fn play(&mut self, arrivals: &[Run], before: Option<Timestamp>, watch: &mut impl Watch) {
         let mut arrivals = arrivals.iter().peekable();
         loop {
             let arrival = arrivals.peek().map(|run| run.due);
@@ -98,31 +116,29 @@ impl Playback {
             // What ends makes room before what arrives asks for it.
             while let Some(run) = self.pop_ended(now) {
                 self.queue.finish(&run);
+                watch.ends(&run);
             }
             while let Some(run) = arrivals.next_if(|run| run.due <= now) {
-                self.queue.offer(*run);
+                if watch.arrives(run) {
+                    self.queue.offer(*run);
+                }
             }
-            self.start_all(now, &mut started);
+            self.start_all(now, watch);
         }
     }
 
-    fn start_all(&mut self, now: Timestamp, started: &mut impl FnMut(Planned)) {
+    fn start_all(&mut self, now: Timestamp, watch: &mut impl Watch) {
         while let Some(run) = self.queue.start() {
             let end = now.saturating_add(run.takes).expect("a duration, not a span");
             self.ends.push(Reverse((end, run)));
-            self.last_end = self.last_end.max(Some(end));
-            started(Planned { run, start: now, end });
+            watch.starts(Planned { run, start: now, end });
         }
         self.peak = self.peak.max(self.queue.running());
+        self.longest_queue = self.longest_queue.max(self.queue.waiting());
     }
 
     fn pop_ended(&mut self, now: Timestamp) -> Option<Run> {
         let has_ended = self.ends.peek().is_some_and(|Reverse((end, _))| *end <= now);
         has_ended.then(|| self.ends.pop()).flatten().map(|Reverse((_, run))| run)
-    }
-
-    /// How many wait.
-    pub(crate) fn waiting(&self) -> usize {
-        self.queue.waiting()
     }
 }

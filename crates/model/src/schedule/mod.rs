@@ -18,6 +18,7 @@ mod tests;
 
 pub use due::{Due, Skip, Skipped};
 pub use forecast::{Expected, Forecast, Planned, expected_duration, forecast};
+pub(crate) use forecast::{Playback, Watch};
 pub use queue::{Limits, Queue, Run};
 pub use slot::Slot;
 pub use start::START_WINDOW_MAX;

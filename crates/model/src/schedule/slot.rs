@@ -18,8 +18,9 @@ use serde::{Deserialize, Serialize};
 /// A window that starts late may end on the next day, which a zone may have left out: then its slots are on the
 /// one after that.
 const DAYS_REACHED: i32 = 2;
-/// A weekly schedule has a slot in any 7 days, unless its day was left out: then in any 14.
-const DAYS_AHEAD: usize = 16;
+/// A weekly schedule's next slot is 7 days ahead at most, unless that day was left out: then 14. Counted from the
+/// first day that is looked at.
+const DAYS_AHEAD: usize = DAYS_REACHED as usize + 14 + 1;
 
 /// An instant at which a policy wants a point. What the point is, daily or yearly, its slot's day decides: not when
 /// the point got done, and nothing that the machine says.

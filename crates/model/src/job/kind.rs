@@ -1,0 +1,78 @@
+//! Kinds of jobs, and the steps each is made of.
+
+use serde::{Deserialize, Serialize};
+use std::fmt;
+
+/// What a job does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum JobKind {
+    /// Makes a point of a machine.
+    Backup,
+    /// Makes a machine, or disks, of a point.
+    Restore,
+    /// Overwrites a machine's disks with those of a point.
+    Replace,
+    /// Deletes a machine's points.
+    DeleteData,
+    /// Reads a point back.
+    Verify,
+}
+
+/// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// The machine's changes are in the snapshot tier: the only part that the guest can feel.
+    TakeSnapshot,
+    /// They are in the vault. Goes on where it stopped.
+    TransferToVault,
+    /// What is replaced is in the snapshot tier first.
+    KeepCurrent,
+    /// The disks are written.
+    WriteDisks,
+    /// The machine is defined, and started if asked for.
+    DefineMachine,
+    /// The points are deleted.
+    DeletePoints,
+    /// All of the point was read.
+    ReadBack,
+}
+
+impl JobKind {
+    /// All kinds.
+    pub const ALL: [Self; 5] = [Self::Backup, Self::Restore, Self::Replace, Self::DeleteData, Self::Verify];
+
+    /// Its steps, in order; at least one.
+    pub fn steps(self) -> &'static [Step] {
+        match self {
+            Self::Backup => &[Step::TakeSnapshot, Step::TransferToVault],
+            Self::Restore => &[Step::WriteDisks, Step::DefineMachine],
+            Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
+            Self::DeleteData => &[Step::DeletePoints],
+            Self::Verify => &[Step::ReadBack],
+        }
+    }
+
+    /// Whether the two must not be under way for one machine at once. One backup at a time; nothing else beside what
+    /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
+    pub fn excludes(self, other: Self) -> bool {
+        use JobKind::{Backup, DeleteData, Replace};
+        let either = |kind| self == kind || other == kind;
+        (self == Backup && other == Backup) || either(Replace) || either(DeleteData)
+    }
+}
+
+impl fmt::Display for Step {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::TakeSnapshot => "Take snapshot",
+            Self::TransferToVault => "Transfer data to vault",
+            Self::KeepCurrent => "Keep current disks",
+            Self::WriteDisks => "Write disks",
+            Self::DefineMachine => "Define machine",
+            Self::DeletePoints => "Delete points",
+            Self::ReadBack => "Read back",
+        })
+    }
+}
