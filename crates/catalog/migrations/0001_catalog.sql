@@ -50,21 +50,22 @@ create table items (
     vault_id    text not null references vaults (id),
     machine_id  text not null,
     name        text not null,
+    -- The policy that its state names, so that it stays while it is needed.
     policy_id   text references policies (id),
+    -- The first word of its protection, and all of it.
     state       text not null,
-    detail      text not null,
+    protection  text not null,
     last_point_at bigint,
     purge_at    bigint,
     created_at  bigint not null,
     revision    bigint not null
 );
 create unique index items_by_machine on items (vault_id, machine_id);
-create index items_by_name on items (vault_id, name, id);
-create index items_by_state on items (state, name, id);
+create index items_by_name on items (name, id);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)
-    where state in ('pending', 'protected', 'error', 'paused');
+    where state in ('awaits_first', 'protected', 'in_error');
 
 create table points (
     id          text primary key,
@@ -87,34 +88,33 @@ create table jobs (
     id          text primary key,
     kind        text not null,
     vault_id    text,
-    -- What it works on: an item, a machine, a point.
+    -- What it works on: an item, a machine, a point. Jobs that exclude each other have the same.
     subject     text not null,
+    -- The first word of its state, and all of it: who holds it, under which generation, what it failed of.
     state       text not null,
+    job         text not null,
+    -- When it may be claimed, if it may ever: it waits until then, or its lease lapses then.
+    claimable_at bigint,
     request     text not null,
     progress    text not null,
     result      text,
-    attempt     bigint not null,
-    -- Not before this instant: a retry waits, a scheduled run has its start within the window.
-    ready_at    bigint not null,
     created_at  bigint not null,
-    started_at  bigint,
     ended_at    bigint,
-    cancel      bigint not null,
-    -- Who works on it, until when, and how many have before: a claim of an older generation may change nothing.
-    owner       text,
-    lease_until bigint,
-    generation  bigint not null,
     -- One run for one slot of a schedule, however many servers look.
-    slot        text
+    slot        text,
+    revision    bigint not null
 );
 create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not null;
--- At most one backup of a machine at a time.
-create unique index jobs_active on jobs (kind, subject)
-    where state in ('queued', 'running') and kind in ('backup', 'collect', 'verify');
-create index jobs_ready on jobs (ready_at) where state = 'queued';
-create index jobs_leased on jobs (lease_until) where state = 'running';
+create index jobs_claimable on jobs (claimable_at, id) where claimable_at is not null;
 create index jobs_by_time on jobs (created_at, id);
 create index jobs_of_subject on jobs (subject, created_at);
+create index jobs_ended on jobs (ended_at) where ended_at is not null;
+
+-- A row for each subject: whoever queues a job for it holds the row while looking at what is under way.
+create table subjects (
+    subject     text primary key,
+    touched_at  bigint not null
+);
 
 create table users (
     id          text primary key,

@@ -2,7 +2,7 @@
 
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{instant, instant_option, micros, parsed, spelt, text, word};
-use crate::{Catalog, Error, ErrorKind, Result};
+use crate::{Catalog, Error, Result};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use sqlx::Row;
@@ -89,13 +89,7 @@ impl Catalog {
 
     /// A page of the alerts, newest first; all, or the open ones.
     pub async fn alerts(&self, open: bool, after: Option<&Cursor>, limit: u32) -> Result<Page<Alert>> {
-        let (key, id) = after.map(|c| (&*c.key, &*c.id)).unwrap_or(("", "~"));
-        let before = match key {
-            "" => i64::MAX,
-            key => key.parse().map_err(|_| {
-                Error::new(ErrorKind::Invalid, "read the place in a list of alerts: it is not one of ours")
-            })?,
-        };
+        let (before, id) = Cursor::time_and_id(after)?;
         let select =
             "select * from alerts where (raised_at, id) < ($1, $2) and ($3 = 0 or resolved_at is null)
             order by raised_at desc, id desc limit $4";
@@ -103,9 +97,6 @@ impl Catalog {
             sqlx::query(select).bind(before).bind(id).bind(i64::from(open)).bind(with_one_more(limit));
         let rows = query.try_map(|row| alert(&row)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| Error::sql("list the alerts", e))?;
-        Ok(Page::of(rows, limit, |row| Cursor {
-            key: micros(row.raised).to_string(),
-            id: row.id.to_string(),
-        }))
+        Ok(Page::of(rows, limit, |row| Cursor::of_time(row.raised, row.id)))
     }
 }

@@ -55,14 +55,6 @@ impl Error {
         Self { kind, context: context.into(), source: Some(Box::new(source)) }
     }
 
-    /// A value in the database that is not what it should be.
-    pub(crate) fn corrupt(
-        context: impl Into<String>,
-        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
-    ) -> Self {
-        Self { kind: ErrorKind::Corrupt, context: context.into(), source: Some(source.into()) }
-    }
-
     /// What the caller can act on.
     pub fn kind(&self) -> ErrorKind {
         self.kind

@@ -1,14 +1,12 @@
 //! Items: machines under the protection of a vault, or that were.
 
 use crate::page::{Cursor, Page, with_one_more};
-use crate::row::{
-    count, document, instant, instant_option, json, micros, number, parsed, parsed_option, text,
-};
+use crate::row::{count, document, first_word, instant, instant_option, json, micros, number, parsed, text};
 use crate::vaults::one_revision_on;
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::Timestamp;
+use model::protection::Protection;
 use model::{MachineId, PolicyId, VaultId};
-use serde_json::Value;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
@@ -23,16 +21,10 @@ pub struct Item {
     pub machine: MachineId,
     /// The machine's name, kept when the machine is gone.
     pub name: String,
-    /// What protects it; none once protection was stopped.
-    pub policy: Option<PolicyId>,
-    /// The word for its state.
-    pub state: String,
-    /// The rest of its state, as the domain has it.
-    pub detail: Value,
+    /// Where it stands.
+    pub protection: Protection,
     /// When its newest point was taken.
     pub last_point: Option<Timestamp>,
-    /// When it is gone for good, if it was deleted.
-    pub purge: Option<Timestamp>,
     /// Since when it is here.
     pub created: Timestamp,
     /// Which version of the row this is.
@@ -44,7 +36,7 @@ pub struct Item {
 pub struct ItemFilter {
     /// Of this vault.
     pub vault: Option<VaultId>,
-    /// In this state.
+    /// In this state, by its first word.
     pub state: Option<String>,
     /// Under this policy.
     pub policy: Option<PolicyId>,
@@ -56,14 +48,23 @@ fn item(row: &AnyRow) -> sqlx::Result<Item> {
         vault: parsed(row, "vault_id")?,
         machine: parsed(row, "machine_id")?,
         name: text(row, "name")?,
-        policy: parsed_option(row, "policy_id")?,
-        state: text(row, "state")?,
-        detail: json(row, "detail")?,
+        protection: json(row, "protection")?,
         last_point: instant_option(row, "last_point_at")?,
-        purge: instant_option(row, "purge_at")?,
         created: instant(row, "created_at")?,
         revision: number(row, "revision")?,
     })
+}
+
+/// The policy that must not go away while the item is as it is.
+fn policy_of(item: &Item) -> Option<String> {
+    item.protection.retention_policy().map(|id| id.to_string())
+}
+
+fn purge_of(item: &Item) -> Option<i64> {
+    match item.protection {
+        Protection::Deleted { purge_at } => Some(micros(purge_at)),
+        _ => None,
+    }
 }
 
 impl Catalog {
@@ -74,14 +75,14 @@ impl Catalog {
     /// not there.
     pub async fn add_item(&self, new: &Item) -> Result<()> {
         let insert =
-            "insert into items (id, vault_id, machine_id, name, policy_id, state, detail, last_point_at,
+            "insert into items (id, vault_id, machine_id, name, policy_id, state, protection, last_point_at,
                 purge_at, created_at, revision)
             values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 1)";
         let query = sqlx::query(insert).bind(new.id.to_string()).bind(new.vault.to_string());
         let query = query.bind(new.machine.to_string()).bind(&new.name);
-        let query = query.bind(new.policy.map(|id| id.to_string())).bind(&new.state);
-        let query = query.bind(document(&new.detail)).bind(new.last_point.map(micros));
-        let query = query.bind(new.purge.map(micros)).bind(micros(new.created));
+        let query = query.bind(policy_of(new)).bind(first_word(&new.protection));
+        let query = query.bind(document(&new.protection)).bind(new.last_point.map(micros));
+        let query = query.bind(purge_of(new)).bind(micros(new.created));
         let added = query.execute(&self.pool).await;
         added.map(drop).map_err(|e| Error::sql(format!("protect the machine {}", new.name), e))
     }
@@ -126,12 +127,12 @@ impl Catalog {
     pub async fn update_item(&self, changed: &Item) -> Result<u64> {
         let context = || format!("change the protection of {}", changed.name);
         let update =
-            "update items set name = $1, policy_id = $2, state = $3, detail = $4, last_point_at = $5,
+            "update items set name = $1, policy_id = $2, state = $3, protection = $4, last_point_at = $5,
                 purge_at = $6, revision = revision + 1
             where id = $7 and revision = $8";
-        let query = sqlx::query(update).bind(&changed.name).bind(changed.policy.map(|id| id.to_string()));
-        let query = query.bind(&changed.state).bind(document(&changed.detail));
-        let query = query.bind(changed.last_point.map(micros)).bind(changed.purge.map(micros));
+        let query = sqlx::query(update).bind(&changed.name).bind(policy_of(changed));
+        let query = query.bind(first_word(&changed.protection)).bind(document(&changed.protection));
+        let query = query.bind(changed.last_point.map(micros)).bind(purge_of(changed));
         let query = query.bind(changed.id.to_string()).bind(count(changed.revision));
         let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
         one_revision_on(done.rows_affected(), changed.revision, context)

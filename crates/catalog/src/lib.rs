@@ -38,7 +38,7 @@ pub use audit::{AuditEntry, AuditProof};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
 pub use items::{Item, ItemFilter};
-pub use jobs::{Claim, Job, JobFilter, NewJob};
+pub use jobs::{JobFilter, JobRow, NewJob, Queued, Told};
 pub use machines::{Host, Machine};
 pub use open::Catalog;
 pub use page::{Cursor, PAGE_MAX, Page};

@@ -1,7 +1,9 @@
 //! Pages of a list: by the place where the last one ended, so that they cost the same at any depth and rows that
 //! come or go meanwhile neither shift nor repeat the others.
 
+use crate::row::micros;
 use crate::{Error, ErrorKind, Result};
+use jiff::Timestamp;
 use std::fmt;
 use std::str::FromStr;
 
@@ -27,6 +29,29 @@ pub struct Cursor {
 /// Stands in no id and, as text, ends the key.
 const SEPARATOR: char = '~';
 
+/// Behind every id.
+const LAST: &str = "~";
+
+impl Cursor {
+    /// Of a list by time, newest first.
+    pub(crate) fn of_time(at: Timestamp, id: impl fmt::Display) -> Self {
+        Self { key: micros(at).to_string(), id: id.to_string() }
+    }
+
+    /// What rows of such a list must lie before; the beginning without a cursor.
+    pub(crate) fn time_and_id(cursor: Option<&Self>) -> Result<(i64, &str)> {
+        let Some(cursor) = cursor else { return Ok((i64::MAX, LAST)) };
+        match cursor.key.parse() {
+            Ok(time) => Ok((time, &cursor.id)),
+            Err(_) => Err(not_ours()),
+        }
+    }
+}
+
+fn not_ours() -> Error {
+    Error::new(ErrorKind::Invalid, "read the place in a list: it is not one of ours")
+}
+
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}{SEPARATOR}{}", self.id, self.key)
@@ -39,7 +64,7 @@ impl FromStr for Cursor {
     fn from_str(text: &str) -> Result<Self> {
         match text.split_once(SEPARATOR) {
             Some((id, key)) => Ok(Self { key: key.to_owned(), id: id.to_owned() }),
-            None => Err(Error::new(ErrorKind::Invalid, "read the place in a list: it is not one of ours")),
+            None => Err(not_ours()),
         }
     }
 }

@@ -4,8 +4,7 @@ use crate::row::{flag, instant, instant_option, micros, parsed, parsed_option, s
 use crate::{Catalog, Error, Result};
 use jiff::Timestamp;
 use model::VaultId;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
+use model::access::Role;
 use sqlx::Row;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
@@ -48,7 +47,7 @@ pub struct Token {
 
 /// A role somebody has in a vault, or in all.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Grant<Role> {
+pub struct Grant {
     /// Who.
     pub user: Uuid,
     /// Where; `None` is everywhere.
@@ -159,7 +158,7 @@ impl Catalog {
     }
 
     /// Gives a role. That it was given already is no error.
-    pub async fn grant<Role: Serialize>(&self, grant: &Grant<Role>) -> Result<()> {
+    pub async fn grant(&self, grant: &Grant) -> Result<()> {
         let insert = "insert into grants (user_id, vault_id, role) values ($1, $2, $3)
             on conflict (user_id, vault_id, role) do nothing";
         let vault = grant.vault.map(|id| id.to_string()).unwrap_or_default();
@@ -168,7 +167,7 @@ impl Catalog {
     }
 
     /// Takes a role away.
-    pub async fn revoke<Role: Serialize>(&self, grant: &Grant<Role>) -> Result<()> {
+    pub async fn revoke(&self, grant: &Grant) -> Result<()> {
         let delete = "delete from grants where user_id = $1 and vault_id = $2 and role = $3";
         let vault = grant.vault.map(|id| id.to_string()).unwrap_or_default();
         let query = sqlx::query(delete).bind(grant.user.to_string()).bind(vault).bind(spelt(&grant.role));
@@ -176,7 +175,7 @@ impl Catalog {
     }
 
     /// All that a user may do.
-    pub async fn grants<Role: DeserializeOwned + Send + Unpin>(&self, of: Uuid) -> Result<Vec<Grant<Role>>> {
+    pub async fn grants(&self, of: Uuid) -> Result<Vec<Grant>> {
         let query = sqlx::query(
             "select user_id, nullif(vault_id, '') as vault_id, role from grants where user_id = $1
             order by grants.vault_id, role",

@@ -66,20 +66,13 @@ impl Catalog {
 
     /// A page of an item's points, newest first; with those that were deleted and can be brought back.
     pub async fn points(&self, item: Uuid, after: Option<&Cursor>, limit: u32) -> Result<Page<PointRow>> {
-        let (key, id) = after.map(|c| (&*c.key, &*c.id)).unwrap_or(("", "~"));
-        let before = match key {
-            "" => i64::MAX,
-            key => key.parse().map_err(|e| Error::corrupt("read the place in a list of points", e))?,
-        };
+        let (before, id) = Cursor::time_and_id(after)?;
         let select = "select * from points where item_id = $1 and (instant, id) < ($2, $3)
             order by instant desc, id desc limit $4";
         let query = sqlx::query(select).bind(item.to_string()).bind(before).bind(id);
         let rows = query.bind(with_one_more(limit)).try_map(|row| point(&row)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| Error::sql("list the points", e))?;
-        Ok(Page::of(rows, limit, |row| Cursor {
-            key: micros(row.point.taken).to_string(),
-            id: row.point.id.to_string(),
-        }))
+        Ok(Page::of(rows, limit, |row| Cursor::of_time(row.point.taken, row.point.id)))
     }
 
     /// One point.

@@ -58,6 +58,12 @@ pub(crate) fn spelt(value: &impl Serialize) -> String {
     value.as_str().expect("an enum without fields").to_owned()
 }
 
+/// The word that says which variant of a tagged enum a value is; all of ours are tagged `state`.
+pub(crate) fn first_word(value: &impl Serialize) -> String {
+    let value = serde_json::to_value(value).expect("plain data with names for keys");
+    value["state"].as_str().expect("an enum tagged `state`").to_owned()
+}
+
 pub(crate) fn instant(row: &AnyRow, column: &str) -> sqlx::Result<Timestamp> {
     Timestamp::from_microsecond(row.try_get(column)?).map_err(|error| unreadable(column, error))
 }

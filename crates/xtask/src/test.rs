@@ -37,7 +37,8 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     Ok(())
 }
 
-/// What guests need, what the S3 and Azure emulators are installed with, and what makes system calls fail.
+/// What guests need, what the S3 and Azure emulators are installed with, what makes system calls fail, and the
+/// database that the catalog is tested with.
 fn system_packages() -> Result<()> {
     testkit::ensure_packages(&testkit::to_stderr)?;
     let works = |program: &str, arguments: &[&str]| {
@@ -53,6 +54,9 @@ fn system_packages() -> Result<()> {
     }
     if !works("strace", &["-V"]) {
         missing.push("strace");
+    }
+    if !std::path::Path::new("/usr/lib/postgresql").is_dir() {
+        missing.push("postgresql");
     }
     if missing.is_empty() {
         return Ok(());

@@ -1,20 +1,19 @@
 //! Jobs: work that a person can see, done once however many servers there are.
 //!
-//! A job that is ready is *claimed*: who claims it holds it until its lease ends, and renews the lease while it
-//! lives. Each claim counts the job's generation up, and whatever a holder writes names the generation it holds:
-//! one that was too slow, and whose job was claimed by another, can write nothing any more (`claim.rs`).
+//! What a job may become is `model`'s to say ([`model::job::Job::apply`]). Here a job is a row with a revision: who
+//! read an older one cannot write, so of two servers that apply an event to the same state one succeeds, and the
+//! other reads again (`change.rs`).
 
-mod claim;
+mod change;
 
-pub use claim::Claim;
+pub use change::{Queued, Told};
 
 use crate::page::{Cursor, Page, with_one_more};
-use crate::row::{
-    document, flag, instant, instant_option, json, micros, number, parsed, parsed_option, text,
-};
+use crate::row::{instant, instant_option, json, micros, number, parsed, parsed_option, text};
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::Timestamp;
-use model::{HolderId, JobId, VaultId};
+use model::job::{Job, JobKind};
+use model::{JobId, VaultId};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
@@ -24,47 +23,45 @@ use sqlx::any::AnyRow;
 pub struct NewJob {
     /// Its id.
     pub id: JobId,
-    /// `backup`, `restore`...
-    pub kind: String,
+    /// What it does.
+    pub kind: JobKind,
     /// The vault it belongs to; only its readers may see it.
     pub vault: Option<VaultId>,
-    /// What it works on: an item, a point, a vault.
+    /// What it works on. Jobs of one subject exclude each other as their kinds say.
     pub subject: String,
     /// What exactly is to be done.
     pub request: Value,
-    /// Not before.
+    /// Not before: a scheduled run has its start within the window.
     pub ready: Timestamp,
     /// The slot of a schedule it is for: there is one job for each.
     pub slot: Option<String>,
 }
 
-/// A job.
+/// A job as it stands.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Job {
-    /// What it was made as.
-    pub new: NewJob,
-    /// `queued`, `running`, `completed`, `completed_with_warnings`, `failed` or `cancelled`.
-    pub state: String,
-    /// Steps and bytes.
+pub struct JobRow {
+    /// Its id.
+    pub id: JobId,
+    /// The vault it belongs to.
+    pub vault: Option<VaultId>,
+    /// What it works on.
+    pub subject: String,
+    /// What exactly is to be done.
+    pub request: Value,
+    /// Where it is.
+    pub job: Job,
+    /// Bytes and disks, for people.
     pub progress: Value,
-    /// What came of it: a point, an error with its hint.
+    /// What came of it: a point; an error with its hint.
     pub result: Option<Value>,
-    /// How many times it was claimed.
-    pub attempt: u64,
     /// When it was made.
     pub created: Timestamp,
-    /// When it was first claimed.
-    pub started: Option<Timestamp>,
-    /// When it ended.
+    /// When it was over.
     pub ended: Option<Timestamp>,
-    /// Whether somebody wants it to end.
-    pub cancel: bool,
-    /// Who works on it.
-    pub owner: Option<HolderId>,
-    /// Until when, unless renewed.
-    pub lease: Option<Timestamp>,
-    /// How many claims there have been.
-    pub generation: u64,
+    /// The slot it is for.
+    pub slot: Option<String>,
+    /// Which version of the row this is.
+    pub revision: u64,
 }
 
 /// Which jobs. Empty means all.
@@ -74,76 +71,59 @@ pub struct JobFilter {
     pub vault: Option<VaultId>,
     /// On this.
     pub subject: Option<String>,
-    /// In this state.
+    /// In this state, by its first word.
     pub state: Option<String>,
-    /// Of this kind.
+    /// Of this kind, by its word.
     pub kind: Option<String>,
 }
 
-fn job(row: &AnyRow) -> sqlx::Result<Job> {
+fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
     let result: Option<String> = row.try_get("result")?;
-    Ok(Job {
-        new: NewJob {
-            id: parsed(row, "id")?,
-            kind: text(row, "kind")?,
-            vault: parsed_option(row, "vault_id")?,
-            subject: text(row, "subject")?,
-            request: json(row, "request")?,
-            ready: instant(row, "ready_at")?,
-            slot: row.try_get("slot")?,
-        },
-        state: text(row, "state")?,
+    Ok(JobRow {
+        id: parsed(row, "id")?,
+        vault: parsed_option(row, "vault_id")?,
+        subject: text(row, "subject")?,
+        request: json(row, "request")?,
+        job: json(row, "job")?,
         progress: json(row, "progress")?,
         result: result.is_some().then(|| json(row, "result")).transpose()?,
-        attempt: number(row, "attempt")?,
         created: instant(row, "created_at")?,
-        started: instant_option(row, "started_at")?,
         ended: instant_option(row, "ended_at")?,
-        cancel: flag(row, "cancel")?,
-        owner: parsed_option(row, "owner")?,
-        lease: instant_option(row, "lease_until")?,
-        generation: number(row, "generation")?,
+        slot: row.try_get("slot")?,
+        revision: number(row, "revision")?,
     })
 }
 
 impl Catalog {
-    /// Queues a job. Gives whether it is new: for a slot that has its job already, nothing is done.
-    ///
-    /// # Errors
-    /// `Exists` when the same work on the same subject is queued or running.
-    pub async fn add_job(&self, new: &NewJob, now: Timestamp) -> Result<bool> {
-        let context = || format!("queue the {} of {}", new.kind, new.subject);
-        let insert =
-            "insert into jobs (id, kind, vault_id, subject, state, request, progress, attempt, ready_at,
-                created_at, cancel, generation, slot)
-            values ($1, $2, $3, $4, 'queued', $5, '{}', 0, $6, $7, 0, 0, $8)
-            on conflict (kind, subject, slot) where slot is not null do nothing";
-        let query = sqlx::query(insert).bind(new.id.to_string()).bind(&new.kind);
-        let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject);
-        let query = query.bind(document(&new.request)).bind(micros(new.ready)).bind(micros(now));
-        let done = query.bind(&new.slot).execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
-        Ok(done.rows_affected() == 1)
-    }
-
     /// One job.
     ///
     /// # Errors
     /// `NotFound`.
-    pub async fn job(&self, id: JobId) -> Result<Job> {
+    pub async fn job(&self, id: JobId) -> Result<JobRow> {
         let query = sqlx::query("select * from jobs where id = $1").bind(id.to_string());
         let found = query.try_map(|row| job(&row)).fetch_one(&self.pool).await;
         found.map_err(|e| Error::sql(format!("find the job {id}"), e))
     }
 
+    /// Jobs that may be claimed by now, those that have been so for longest first.
+    pub async fn claimable_jobs(&self, now: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
+        let select = "select * from jobs where claimable_at <= $1 order by claimable_at, id limit $2";
+        let query = sqlx::query(select).bind(micros(now)).bind(i64::from(limit)).try_map(|row| job(&row));
+        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs", e))
+    }
+
+    /// When the next job may be claimed, if none is added: until then there is nothing to look for.
+    pub async fn next_claimable(&self) -> Result<Option<Timestamp>> {
+        let query =
+            sqlx::query("select min(claimable_at) as claimable_at from jobs where claimable_at is not null");
+        let next =
+            query.try_map(|row: AnyRow| instant_option(&row, "claimable_at")).fetch_one(&self.pool).await;
+        next.map_err(|e| Error::sql("look for the next job", e))
+    }
+
     /// A page of jobs, newest first.
-    pub async fn jobs(&self, filter: &JobFilter, after: Option<&Cursor>, limit: u32) -> Result<Page<Job>> {
-        let (key, id) = after.map(|c| (&*c.key, &*c.id)).unwrap_or(("", "~"));
-        let before = match key {
-            "" => i64::MAX,
-            key => key.parse().map_err(|_| {
-                Error::new(ErrorKind::Invalid, "read the place in a list of jobs: it is not one of ours")
-            })?,
-        };
+    pub async fn jobs(&self, filter: &JobFilter, after: Option<&Cursor>, limit: u32) -> Result<Page<JobRow>> {
+        let (before, id) = Cursor::time_and_id(after)?;
         let select = "select * from jobs where (created_at, id) < ($1, $2)
             and ($3 = '' or vault_id = $3) and ($4 = '' or subject = $4)
             and ($5 = '' or state = $5) and ($6 = '' or kind = $6)
@@ -155,23 +135,7 @@ impl Catalog {
         let query = query.bind(text(filter.state.clone())).bind(text(filter.kind.clone()));
         let rows = query.bind(with_one_more(limit)).try_map(|row| job(&row)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| Error::sql("list the jobs", e))?;
-        Ok(Page::of(rows, limit, |row| Cursor {
-            key: micros(row.created).to_string(),
-            id: row.new.id.to_string(),
-        }))
-    }
-
-    /// Asks a job to end. One that waits ends at once; one that runs is told at its next sign of life. Gives
-    /// whether there was anything to end.
-    pub async fn cancel_job(&self, id: JobId, now: Timestamp) -> Result<bool> {
-        let update = "update jobs set cancel = 1,
-                ended_at = case when state = 'queued' then $1 else ended_at end,
-                state = case when state = 'queued' then 'cancelled' else state end
-            where id = $2 and state in ('queued', 'running')";
-        let query = sqlx::query(update).bind(micros(now)).bind(id.to_string());
-        let done = query.execute(&self.pool).await;
-        let done = done.map_err(|e| Error::sql(format!("cancel the job {id}"), e))?;
-        Ok(done.rows_affected() == 1)
+        Ok(Page::of(rows, limit, |row| Cursor::of_time(row.created, row.id)))
     }
 
     /// Forgets jobs that ended before. Gives how many.
@@ -179,5 +143,15 @@ impl Catalog {
         let query = sqlx::query("delete from jobs where ended_at < $1").bind(micros(before));
         let done = query.execute(&self.pool).await.map_err(|e| Error::sql("forget old jobs", e))?;
         Ok(done.rows_affected())
+    }
+
+    /// One job that must be there for a change.
+    pub(super) async fn job_to_change(&self, id: JobId, context: &str) -> Result<JobRow> {
+        match self.job(id).await {
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                Err(Error::new(ErrorKind::NotFound, format!("{context}: there is no job {id}")))
+            }
+            found => found,
+        }
     }
 }

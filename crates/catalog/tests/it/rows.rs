@@ -2,6 +2,7 @@
 
 use crate::scene::{at, host, item, machine, on_both, point, policy, protected, vault};
 use catalog::{Catalog, ErrorKind, ItemFilter};
+use model::protection::{Keep, Protection};
 
 on_both! {
     what_is_written_is_read_again(catalog) {
@@ -39,8 +40,7 @@ on_both! {
         policy.document.snapshot_days = 3;
         assert_eq!(catalog.update_policy(&policy).await?, 2);
         assert_eq!(catalog.update_policy(&policy).await.unwrap_err().kind(), ErrorKind::Changed);
-        item.state = "stopped".into();
-        (item.policy, item.purge) = (None, Some(at(100)));
+        item.protection = Protection::Deleted { purge_at: at(100) };
         item.revision = catalog.update_item(&item).await?;
         assert_eq!(catalog.item(item.id).await?, item);
         item.revision = 1;
@@ -73,11 +73,12 @@ on_both! {
         catalog.add_policy(&policy).await?;
         let second = catalog::Item { machine: first.machine, ..item(&vault, &policy, "db") };
         assert_eq!(catalog.add_item(&second).await.unwrap_err().kind(), ErrorKind::Exists);
-        first.state = "stopped".into();
+        let kept = first.protection;
+        first.protection = Protection::Stopped { keep: Keep::Forever {} };
         catalog.update_item(&first).await?;
         catalog.add_item(&second).await?;
         first = catalog.item(first.id).await?;
-        first.state = "protected".into();
+        first.protection = kept;
         assert_eq!(catalog.update_item(&first).await.unwrap_err().kind(), ErrorKind::Exists);
         Ok(())
     }

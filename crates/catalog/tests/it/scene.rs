@@ -3,6 +3,7 @@
 use anyhow::Result;
 use catalog::{Catalog, Host, Item, Machine, PointRow, PolicyRow, VaultRow};
 use jiff::{SignedDuration, Timestamp};
+use model::protection::Protection;
 use model::{HostId, MachineId, Origin, Point, PointId, Policy, PolicyId, VaultCopy, VaultId};
 use serde_json::json;
 use std::sync::{Arc, Mutex};
@@ -99,11 +100,8 @@ pub(crate) fn item(vault: &VaultRow, policy: &PolicyRow, name: &str) -> Item {
         vault: vault.id,
         machine: MachineId(Uuid::now_v7()),
         name: name.to_owned(),
-        policy: Some(policy.id),
-        state: "protected".to_owned(),
-        detail: json!({}),
+        protection: Protection::Protected { policy: policy.id },
         last_point: None,
-        purge: None,
         created: at(3),
         revision: 1,
     }

@@ -1,0 +1,171 @@
+//! Queueing jobs, and every change of one.
+
+use super::{JobRow, NewJob, job};
+use crate::row::{count, document, first_word, micros, spelt};
+use crate::{Catalog, Error, ErrorKind, Result};
+use jiff::{SignedDuration, Timestamp};
+use model::job::{Claim, Event, Job, JobState, Refusal};
+use model::{HolderId, JobId};
+use serde_json::Value;
+
+/// Claims are looked for this many at once, so that servers which look together find one each.
+const CANDIDATES: u32 = 16;
+/// Writers of one job at the same moment: its holder and a person or two. Each round one of them succeeds.
+const TRIES: u32 = 16;
+
+/// What came of queueing a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Queued {
+    /// It is queued.
+    New,
+    /// The slot has had its job.
+    SlotIsTaken,
+    /// This one is under way, and excludes it.
+    Excluded(Box<JobRow>),
+}
+
+impl Catalog {
+    /// Queues a job.
+    pub async fn queue_job(&self, new: &NewJob, now: Timestamp) -> Result<Queued> {
+        let context = || format!("queue a job for {}", new.subject);
+        let sql = |e| Error::sql(context(), e);
+        let mut transaction = self.begin().await.map_err(sql)?;
+        // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
+        // excludes it in between.
+        let hold = "insert into subjects (subject, touched_at) values ($1, $2)
+            on conflict (subject) do update set touched_at = excluded.touched_at";
+        let query = sqlx::query(hold).bind(&new.subject).bind(micros(now));
+        query.execute(&mut *transaction).await.map_err(sql)?;
+        let select =
+            "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
+        let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
+        let others = query.try_map(|row| job(&row)).fetch_all(&mut *transaction).await.map_err(sql)?;
+        if new.slot.is_some()
+            && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind)
+        {
+            return Ok(Queued::SlotIsTaken);
+        }
+        if let Some(other) = others.into_iter().find(|other| new.kind.excludes(other.job.kind)) {
+            return Ok(Queued::Excluded(Box::new(other)));
+        }
+        let insert =
+            "insert into jobs (id, kind, vault_id, subject, state, job, claimable_at, request, progress,
+                created_at, slot, revision)
+            values ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 1)";
+        let made = Job::new(new.kind);
+        let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
+        let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject);
+        let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
+        let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
+        query.execute(&mut *transaction).await.map_err(sql)?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(Queued::New)
+    }
+
+    /// Claims the job that could have been claimed for longest. None when there is none.
+    pub async fn claim_job(
+        &self,
+        holder: HolderId,
+        now: Timestamp,
+        lease: SignedDuration,
+    ) -> Result<Option<(Claim, JobRow)>> {
+        let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
+        loop {
+            let candidates = self.claimable_jobs(now, CANDIDATES).await?;
+            let mut lost = false;
+            for mut row in candidates {
+                let Ok(claimed) = row.job.apply(Event::Claim(holder, until), now) else { continue };
+                row.job = claimed;
+                match self.store_job(&mut row, now).await {
+                    Err(error) if error.kind() == ErrorKind::Changed => lost = true,
+                    Err(error) => return Err(error),
+                    // One whose holders went away too often has failed by being claimed once more.
+                    Ok(()) => {
+                        if let Some(claim) = row.job.claimed() {
+                            return Ok(Some((claim, row)));
+                        }
+                    }
+                }
+            }
+            // Only who lost one to another has reason to believe that there are more.
+            if !lost {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Applies an event to a job, with what there is to show of it. Gives the job as it is then, or why the event
+    /// changes nothing.
+    ///
+    /// # Errors
+    /// `NotFound`; `Changed` when others change it without end.
+    pub async fn change_job(
+        &self,
+        id: JobId,
+        event: Event,
+        told: Told,
+        now: Timestamp,
+    ) -> Result<std::result::Result<JobRow, Refusal>> {
+        let context = "change a job";
+        for _ in 0..TRIES {
+            let mut row = self.job_to_change(id, context).await?;
+            match row.job.apply(event, now) {
+                Err(refusal) => return Ok(Err(refusal)),
+                Ok(job) => row.job = job,
+            }
+            if let Some(progress) = &told.progress {
+                row.progress.clone_from(progress);
+            }
+            if told.result.is_some() {
+                row.result.clone_from(&told.result);
+            }
+            match self.store_job(&mut row, now).await {
+                Err(error) if error.kind() == ErrorKind::Changed => {}
+                Err(error) => return Err(error),
+                Ok(()) => return Ok(Ok(row)),
+            }
+        }
+        Err(Error::new(ErrorKind::Changed, format!("{context}: {id} is changed by too many at once")))
+    }
+
+    /// Writes a job that was read and changed, and counts its revision up.
+    async fn store_job(&self, row: &mut JobRow, now: Timestamp) -> Result<()> {
+        let context = || format!("change the job {}", row.id);
+        let ended = row.job.is_over().then(|| row.ended.unwrap_or(now));
+        let update = "update jobs set state = $1, job = $2, claimable_at = $3, progress = $4, result = $5,
+                ended_at = $6, revision = revision + 1
+            where id = $7 and revision = $8";
+        let query = sqlx::query(update).bind(first_word(&row.job.state)).bind(document(&row.job));
+        let query = query.bind(claimable(&row.job, now).map(micros)).bind(document(&row.progress));
+        let query = query.bind(row.result.as_ref().map(document)).bind(ended.map(micros));
+        let query = query.bind(row.id.to_string()).bind(count(row.revision));
+        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
+        if done.rows_affected() == 0 {
+            return Err(Error::new(ErrorKind::Changed, context() + ": it was changed meanwhile"));
+        }
+        row.ended = ended;
+        row.revision += 1;
+        Ok(())
+    }
+}
+
+/// What there is to show of a change.
+#[derive(Clone, Debug, Default)]
+pub struct Told {
+    /// How far it is; none leaves it as it was.
+    pub progress: Option<Value>,
+    /// What came of it; none leaves it as it was.
+    pub result: Option<Value>,
+}
+
+/// From when on a job may be claimed; none once it is over.
+fn claimable(job: &Job, now: Timestamp) -> Option<Timestamp> {
+    match job.state {
+        JobState::Queued => Some(now),
+        JobState::Waiting { until } => Some(until),
+        JobState::InProgress { lease } | JobState::Cancelling { lease } => Some(lease.until),
+        JobState::Completed | JobState::CompletedWithWarnings | JobState::Failed | JobState::Cancelled => {
+            None
+        }
+    }
+}
