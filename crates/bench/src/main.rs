@@ -3,6 +3,7 @@
 //! `bench vault` runs the whole comparison and prints ratios of one run; `bench op` does one operation as a
 //! process of its own, so that its memory can be told. Run it as `cargo xtask bench vault`.
 
+mod catalog;
 mod data;
 mod op;
 mod timed;
@@ -21,6 +22,8 @@ struct Args {
 enum Command {
     /// The engine: backup, restore, verification, beside peers and limits.
     Vault(vault::Options),
+    /// The catalog: what people look at, with 10,000 machines and a million points, on SQLite and PostgreSQL.
+    Catalog(catalog::Options),
     /// One operation of the engine; what it did goes to standard output as JSON.
     #[command(subcommand)]
     Op(op::Op),
@@ -29,6 +32,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Vault(options) => vault::run(&options),
+        Command::Catalog(options) => catalog::run(options),
         Command::Op(op) => op::run(op),
     }
 }
