@@ -1,6 +1,7 @@
 //! The domain as values: what is to be backed up, when, for how long, and who may do what.
 //!
-//! No I/O, no clock, no chance of its own: time comes in as [`jiff::Timestamp`], chance as a seed. The server asks;
+//! No I/O, no clock, no chance of its own: time comes in as [`jiff::Timestamp`], chance as a seed. (The one thing
+//! looked up outside are the time zones' rules: the system's, or else those that were compiled in.) The server asks;
 //! nothing here knows of vaults' bytes, hypervisors or databases.
 //!
 //! # From a policy to an expiry, in five minutes
