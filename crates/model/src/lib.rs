@@ -18,6 +18,36 @@
 //! ([`retention::difference`] shows the outcome beforehand), and no machine can shorten another point's life by what
 //! it does or says.
 //!
+//! ```
+//! use model::retention::{self, Tier};
+//! use model::{Origin, Point, Policy, VaultCopy};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Azure's default: every four hours from 08:00; 180 days, 12 weeks, 60 months, 10 years.
+//! let policy = Policy::enhanced("Europe/Berlin").check()?;
+//! // The day's last slot, on the first Sunday of March: its window started on Sunday, so Sunday it counts for.
+//! let slot = policy.next_slot("2026-03-02T00:00:00Z".parse()?).expect("there always is one");
+//! assert_eq!((slot.day.to_string(), slot.at.to_string()), ("2026-03-01".into(), "2026-03-02T03:00:00Z".into()));
+//! // The last point that got through was Friday's: this one stands for Saturday and Sunday.
+//! let stands_for = retention::stands_for(&slot, Some("2026-02-27".parse()?));
+//! let point = Point {
+//!     id: "019ca7a4-0000-7000-8000-000000000000".parse()?,
+//!     taken: "2026-03-02T03:20:00Z".parse()?,
+//!     origin: Origin::Scheduled { slot, stands_for },
+//!     in_snapshot_tier: false,
+//!     vault: VaultCopy::There,
+//!     pinned: false,
+//!     locked_until: None,
+//!     purge_at: None,
+//! };
+//! let plan = retention::plan(&[point.clone()], &policy, "2026-04-01T00:00:00Z".parse()?);
+//! let verdict = plan.of(point.id, Tier::Vault).expect("it is in the vault");
+//! let reasons: Vec<String> = verdict.reasons.iter().map(|reason| reason.why.to_string()).collect();
+//! assert_eq!(reasons, ["the newest point", "the newest scheduled point", "monthly", "daily", "weekly"]);
+//! assert_eq!(verdict.expiry(), Some("2031-03-02T03:20:00Z".parse()?)); // 60 months
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! # The rest
 //! | module | holds |
 //! | --- | --- |
@@ -40,7 +70,7 @@ pub mod retention;
 pub mod schedule;
 pub mod simulate;
 
-pub use ids::{HolderId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
+pub use ids::{ClaimantId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
 pub use point::{Days, Origin, Point, VaultCopy};
 pub use policy::Policy;
 pub use schedule::Slot;
