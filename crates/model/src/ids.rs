@@ -44,5 +44,5 @@ uuid_id! {
     /// A job.
     JobId,
     /// A server or mover that claims jobs. Drawn anew with every start of the process.
-    HolderId,
+    ClaimantId,
 }

@@ -1,6 +1,7 @@
 //! The domain as values: what is to be backed up, when, for how long, and who may do what.
 //!
-//! No I/O, no clock, no chance of its own: time comes in as [`jiff::Timestamp`], chance as a seed. The server asks;
+//! No I/O, no clock, no chance of its own: time comes in as [`jiff::Timestamp`], chance as a seed. (The one thing
+//! looked up outside are the time zones' rules: the system's, or else those that were compiled in.) The server asks;
 //! nothing here knows of vaults' bytes, hypervisors or databases.
 //!
 //! # From a policy to an expiry, in five minutes
@@ -16,6 +17,36 @@
 //! Nothing else takes part. So a changed policy applies to old points by asking again
 //! ([`retention::difference`] shows the outcome beforehand), and no machine can shorten another point's life by what
 //! it does or says.
+//!
+//! ```
+//! use model::retention::{self, Tier};
+//! use model::{Origin, Point, Policy, VaultCopy};
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Azure's default: every four hours from 08:00; 180 days, 12 weeks, 60 months, 10 years.
+//! let policy = Policy::enhanced("Europe/Berlin").check()?;
+//! // The day's last slot, on the first Sunday of March: its window started on Sunday, so Sunday it counts for.
+//! let slot = policy.next_slot("2026-03-02T00:00:00Z".parse()?).expect("there always is one");
+//! assert_eq!((slot.day.to_string(), slot.at.to_string()), ("2026-03-01".into(), "2026-03-02T03:00:00Z".into()));
+//! // The last point that got through was Friday's: this one stands for Saturday and Sunday.
+//! let stands_for = retention::stands_for(&slot, Some("2026-02-27".parse()?));
+//! let point = Point {
+//!     id: "019ca7a4-0000-7000-8000-000000000000".parse()?,
+//!     taken: "2026-03-02T03:20:00Z".parse()?,
+//!     origin: Origin::Scheduled { slot, stands_for },
+//!     in_snapshot_tier: false,
+//!     vault: VaultCopy::There,
+//!     pinned: false,
+//!     locked_until: None,
+//!     purge_at: None,
+//! };
+//! let plan = retention::plan(&[point.clone()], &policy, "2026-04-01T00:00:00Z".parse()?);
+//! let verdict = plan.of(point.id, Tier::Vault).expect("it is in the vault");
+//! let reasons: Vec<String> = verdict.reasons.iter().map(|reason| reason.why.to_string()).collect();
+//! assert_eq!(reasons, ["the newest point", "the newest scheduled point", "monthly", "daily", "weekly"]);
+//! assert_eq!(verdict.expiry(), Some("2031-03-02T03:20:00Z".parse()?)); // 60 months
+//! # Ok(())
+//! # }
+//! ```
 //!
 //! # The rest
 //! | module | holds |
@@ -39,7 +70,7 @@ pub mod retention;
 pub mod schedule;
 pub mod simulate;
 
-pub use ids::{HolderId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
+pub use ids::{ClaimantId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
 pub use point::{Days, Origin, Point, VaultCopy};
 pub use policy::Policy;
 pub use schedule::Slot;

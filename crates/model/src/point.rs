@@ -83,3 +83,29 @@ impl Point {
         self.purge_at.is_some()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn is_stored_as_it_reads() {
+        let stored = json!({
+            "id": "019ca7a4-0000-7000-8000-000000000000",
+            "taken": "2026-03-02T03:20:00Z",
+            "origin": {
+                "origin": "scheduled",
+                "slot": { "day": "2026-03-01", "number": 5, "closes_day": true, "at": "2026-03-02T03:00:00Z" },
+                "stands_for": { "first": "2026-02-28", "last": "2026-03-01" },
+            },
+            "in_snapshot_tier": true,
+            "vault": "expected",
+            "pinned": false,
+            "locked_until": null,
+            "purge_at": null,
+        });
+        let point: Point = serde_json::from_value(stored.clone()).unwrap();
+        assert_eq!(serde_json::to_value(&point).unwrap(), stored);
+    }
+}

@@ -24,7 +24,10 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         ("tests", || cargo(["test", "--workspace", "--quiet", "--", "--test-threads=2"])),
     ];
     let small: &[Step] = &[("tests", || {
-        cargo(["test", "--quiet", "-p", "block", "-p", "vault", "-p", "nbd", "-p", "mover", "--lib"])
+        cargo([
+            "test", "--quiet", "-p", "block", "-p", "model", "-p", "vault", "-p", "nbd", "-p", "mover",
+            "--lib",
+        ])
     })];
     let started = Instant::now();
     for (name, step) in always.iter().chain(if quick { small } else { whole }) {

@@ -2,7 +2,7 @@
 //!
 //! A job is a row that several servers see. Whoever works on it holds a **lease**, with a **generation** that grows
 //! with each claim; every report names the generation it was made under, and counts only if that is the newest. So a
-//! holder that was asleep, cut off or slow can change nothing after another took over, whatever its clock says: the
+//! claimant that was asleep, cut off or slow can change nothing after another took over, whatever its clock says: the
 //! lease's time decides when somebody *may* take over, the generation who *did*.
 //!
 //! | file | holds |

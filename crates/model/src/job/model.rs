@@ -8,7 +8,7 @@
 //! whoever claimed last; a job is completed only with all its work there. And from each an end can be reached.
 
 use super::*;
-use crate::HolderId;
+use crate::ClaimantId;
 use jiff::Timestamp;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -110,8 +110,8 @@ impl World {
 
     fn claims(&self, at: usize) -> Result<Option<Self>, String> {
         let mut world = self.clone();
-        let holder = HolderId(Uuid::from_u64_pair(8, at as u64));
-        if !world.take(None, Event::Claim(holder, self.lease_end()), true)? {
+        let claimant = ClaimantId(Uuid::from_u64_pair(8, at as u64));
+        if !world.take(None, Event::Claim(claimant, self.lease_end()), true)? {
             return Ok(None);
         }
         let Some(claim) = world.job.claimed() else { return Ok(Some(world)) };

@@ -22,7 +22,7 @@ pub enum Failure {
     Invalid,
     /// Stored bytes are not what was written. Trying again changes nothing.
     Corrupt,
-    /// Its holders went away again and again.
+    /// Its claimants went away again and again.
     Lost,
 }
 
@@ -59,7 +59,7 @@ impl Failure {
             longest_wait: minutes(longest),
         };
         match self {
-            // About four hours: a host's reboot, a store's bad night, but not the next day's slot.
+            // Two to three and a half hours: a host's reboot, a store's bad evening; over before a next slot, mostly.
             Self::Unreachable => patience(12, 1, 30),
             Self::Busy => patience(10, 1, 10),
             Self::Guest => patience(3, 5, 10),

@@ -2,12 +2,12 @@
 
 use super::kind::{JobKind, Step};
 use super::retry::Failure;
-use crate::HolderId;
+use crate::ClaimantId;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// So often a job's holders may go away without a word before it has failed: it may be what kills them.
+/// So often a job's claimants may go away without a word before it has failed: it may be what kills them.
 pub const LAPSES_MAX: u32 = 5;
 
 /// One run of work that a person can see. Changed only by [`apply`](Self::apply), and stored only if nobody changed
@@ -44,12 +44,12 @@ pub enum JobState {
         /// Not before.
         until: Timestamp,
     },
-    /// Its holder works on it.
+    /// Its claimant works on it.
     InProgress {
         /// Who.
         lease: Lease,
     },
-    /// Somebody wants it to end; waits for its holder to leave things tidy.
+    /// Somebody wants it to end; waits for its claimant to leave things tidy.
     Cancelling {
         /// Who.
         lease: Lease,
@@ -69,7 +69,7 @@ pub enum JobState {
 #[serde(deny_unknown_fields)]
 pub struct Lease {
     /// Whose.
-    pub holder: HolderId,
+    pub claimant: ClaimantId,
     /// From then on somebody else may claim.
     pub until: Timestamp,
 }
@@ -79,11 +79,11 @@ pub struct Lease {
 #[serde(transparent)]
 pub struct Generation(pub u64);
 
-/// What a holder shows with each report.
+/// What a claimant shows with each report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Claim {
     /// Who reports.
-    pub holder: HolderId,
+    pub claimant: ClaimantId,
     /// Under which claim.
     pub generation: Generation,
 }
@@ -91,21 +91,21 @@ pub struct Claim {
 /// Something that happens to a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// Somebody wants to work on it, until the time given. Also takes over what a holder has let lapse.
-    Claim(HolderId, Timestamp),
-    /// The holder goes on, until the time given.
+    /// Somebody wants to work on it, until the time given. Also takes over what a claimant has let lapse.
+    Claim(ClaimantId, Timestamp),
+    /// The claimant goes on, until the time given.
     Renew(Claim, Timestamp),
-    /// The holder has done this step. The last one completes the job, even if it is being cancelled.
+    /// The claimant has done this step. The last one completes the job, even if it is being cancelled.
     StepDone(Claim, Step),
-    /// The holder has something to tell.
+    /// The claimant has something to tell.
     Warn(Claim),
-    /// The holder's attempt failed. The seed spreads the waits.
+    /// The claimant's attempt failed. The seed spreads the waits.
     Fail(Claim, Failure, u64),
-    /// The holder gives it back unharmed: it shuts down.
+    /// The claimant gives it back unharmed: it shuts down.
     Release(Claim),
     /// A person wants it to end.
     Cancel,
-    /// The holder has ended it as wanted.
+    /// The claimant has ended it as wanted.
     Cancelled(Claim),
 }
 
@@ -114,11 +114,11 @@ pub enum Event {
 pub enum Refusal {
     /// The job is over.
     Over,
-    /// Another holder's lease has not lapsed.
+    /// Another claimant's lease has not lapsed.
     Held(Lease),
     /// It is not to be tried again yet.
     NotBefore(Timestamp),
-    /// The claim is not the newest: its holder must stop, and leave everything as it is.
+    /// The claim is not the newest: its claimant must stop, and leave everything as it is.
     Stale,
     /// That is not the step it is at.
     NotThatStep(Step),
@@ -151,7 +151,7 @@ impl Job {
         }
         let mut next = self.clone();
         match event {
-            Event::Claim(holder, until) => next.claim(Lease { holder, until }, now)?,
+            Event::Claim(claimant, until) => next.claim(Lease { claimant, until }, now)?,
             Event::Cancel => match self.state {
                 JobState::InProgress { lease } => next.state = JobState::Cancelling { lease },
                 JobState::Cancelling { .. } => {}
@@ -208,9 +208,9 @@ impl Job {
         }
     }
 
-    /// What its holder is to show with each report.
+    /// What its claimant is to show with each report.
     pub fn claimed(&self) -> Option<Claim> {
-        self.lease().map(|lease| Claim { holder: lease.holder, generation: self.generation })
+        self.lease().map(|lease| Claim { claimant: lease.claimant, generation: self.generation })
     }
 
     fn is_cancelling(&self) -> bool {
@@ -283,7 +283,7 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Over => f.write_str("the job is over"),
-            Self::Held(lease) => write!(f, "{} holds the job until {}", lease.holder, lease.until),
+            Self::Held(lease) => write!(f, "{} holds the job until {}", lease.claimant, lease.until),
             Self::NotBefore(until) => write!(f, "the job is tried again at {until}"),
             Self::Stale => f.write_str("somebody else has taken the job over"),
             Self::NotThatStep(step) => write!(f, "the job is not at the step '{step}'"),

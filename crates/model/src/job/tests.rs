@@ -1,12 +1,12 @@
 //! Jobs by example: two-phase backup, retries, and what excludes what.
 
 use super::*;
-use crate::HolderId;
+use crate::ClaimantId;
 use jiff::{SignedDuration, Timestamp};
 use uuid::Uuid;
 
-fn holder(number: u64) -> HolderId {
-    HolderId(Uuid::from_u64_pair(8, number))
+fn claimant(number: u64) -> ClaimantId {
+    ClaimantId(Uuid::from_u64_pair(8, number))
 }
 
 fn at(second: i64) -> Timestamp {
@@ -14,7 +14,7 @@ fn at(second: i64) -> Timestamp {
 }
 
 fn claimed(kind: JobKind) -> (Job, Claim) {
-    let job = Job::new(kind).apply(Event::Claim(holder(1), at(60)), at(0)).unwrap();
+    let job = Job::new(kind).apply(Event::Claim(claimant(1), at(60)), at(0)).unwrap();
     let claim = job.claimed().unwrap();
     (job, claim)
 }
@@ -23,9 +23,12 @@ fn claimed(kind: JobKind) -> (Job, Claim) {
 fn a_backup_resumes_at_its_second_step() {
     let (job, first) = claimed(JobKind::Backup);
     let job = job.apply(Event::StepDone(first, Step::TakeSnapshot), at(10)).unwrap();
-    assert_eq!(job.apply(Event::Claim(holder(2), at(90)), at(59)), Err(Refusal::Held(job.lease().unwrap())));
-    // The holder is gone; another goes on where it was.
-    let job = job.apply(Event::Claim(holder(2), at(120)), at(60)).unwrap();
+    assert_eq!(
+        job.apply(Event::Claim(claimant(2), at(90)), at(59)),
+        Err(Refusal::Held(job.lease().unwrap()))
+    );
+    // The claimant is gone; another goes on where it was.
+    let job = job.apply(Event::Claim(claimant(2), at(120)), at(60)).unwrap();
     assert_eq!((job.step(), job.lapses), (Some(Step::TransferToVault), 1));
     assert_eq!(job.apply(Event::StepDone(first, Step::TransferToVault), at(61)), Err(Refusal::Stale));
     let second = job.claimed().unwrap();
@@ -62,9 +65,9 @@ fn what_kills_its_holders_fails_in_the_end() {
     let mut job = Job::new(JobKind::Verify);
     for round in 0..=i64::from(LAPSES_MAX) {
         assert!(!job.is_over(), "round {round}");
-        job = job.apply(Event::Claim(holder(1), at(60 * round + 60)), at(60 * round)).unwrap();
+        job = job.apply(Event::Claim(claimant(1), at(60 * round + 60)), at(60 * round)).unwrap();
     }
-    job = job.apply(Event::Claim(holder(1), at(9999)), at(9000)).unwrap();
+    job = job.apply(Event::Claim(claimant(1), at(9999)), at(9000)).unwrap();
     assert_eq!((job.state, job.failure), (JobState::Failed, Some(Failure::Lost)));
 }
 
@@ -77,8 +80,8 @@ fn failures_are_tried_again_as_they_deserve() {
     let JobState::Waiting { until } = busy.state else { panic!("{busy:?}") };
     assert!((at(35)..=at(65)).contains(&until), "{until}");
     let early = until.saturating_sub(SignedDuration::from_secs(1)).unwrap();
-    assert_eq!(busy.apply(Event::Claim(holder(2), at(999)), early), Err(Refusal::NotBefore(until)));
-    assert!(busy.apply(Event::Claim(holder(2), at(999)), until).is_ok());
+    assert_eq!(busy.apply(Event::Claim(claimant(2), at(999)), early), Err(Refusal::NotBefore(until)));
+    assert!(busy.apply(Event::Claim(claimant(2), at(999)), until).is_ok());
     // A job that is given back has lost nothing.
     let released = job.apply(Event::Release(claim), at(5)).unwrap();
     assert_eq!((released.state, released.attempts), (JobState::Queued, 0));

@@ -48,6 +48,9 @@ pub enum Keep {
 /// missed, the next day's first point stands for that day: it is what the vault gets instead. Other points stand for
 /// no day. A machine's first point (`covered` is none) stands for no day before its own.
 ///
+/// Weeks and months do not bound it: a rule that tags the last day of a month finds its substitute in the next one. A
+/// point that stands for several tagged days is one substitute, for the latest.
+///
 /// This is settled when the point is made and never again, so that a point's classes depend on nothing but itself
 /// and the policy.
 pub fn stands_for(slot: &Slot, covered: Option<Date>) -> Option<Days> {
@@ -117,6 +120,12 @@ impl Keep {
             Rule::Monthly => vault.monthly.as_ref().map(|rule| Self::Months(rule.keep_months)),
             Rule::Yearly => vault.yearly.as_ref().map(|rule| Self::Years(rule.keep_years)),
         }
+    }
+
+    /// How long each of a policy's rules keeps.
+    pub(crate) fn all(policy: &Policy) -> Vec<Self> {
+        let rules = [Rule::Daily, Rule::Weekly, Rule::Monthly, Rule::Yearly];
+        rules.into_iter().filter_map(|rule| Self::by(policy, rule)).collect()
     }
 
     fn span(self) -> Span {

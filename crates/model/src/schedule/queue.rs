@@ -102,9 +102,9 @@ impl Queue {
                 (true, true) => None,
             };
             if host_full {
-                host.parked.push(Reverse(first))
+                host.parked.push(Reverse(first));
             } else {
-                store.parked.push(Reverse(first))
+                store.parked.push(Reverse(first));
             }
             self.ready.extend(passed_on);
         }

@@ -26,4 +26,17 @@ impl Policy {
         let delay = (u128::from(hash) * u128::from(window)) >> u64::BITS;
         slot.at.saturating_add(SignedDuration::from_secs(delay as i64)).expect("a duration, not a span")
     }
+
+    /// A machine's slots whose runs start from an instant on and before another, and when each does: what a
+    /// [`forecast`](super::forecast) is made of.
+    pub fn starts(
+        &self,
+        machine: MachineId,
+        from: Timestamp,
+        before: Timestamp,
+    ) -> impl Iterator<Item = (Slot, Timestamp)> {
+        let earliest = from.saturating_sub(self.start_window()).expect("a duration, not a span");
+        let starts = self.slots(earliest, before).map(move |slot| (slot, self.start_of(&slot, machine)));
+        starts.filter(move |(_, start)| from <= *start && *start < before)
+    }
 }

@@ -84,7 +84,7 @@ struct World<'a> {
     busy: Vec<bool>,
     /// When a run should have started, if not when it arrived: those caught up.
     wanted: Vec<Option<Timestamp>>,
-    tally: Tally,
+    tally: Tally<'a>,
 }
 
 impl<'a> World<'a> {
@@ -108,6 +108,7 @@ impl<'a> World<'a> {
         let mut arrivals = Vec::new();
         let (off, on) = self.outage;
         for (number, policy) in self.fleet.policies.iter().enumerate() {
+            // As `Policy::starts`, but the slots of a policy are looked up once for all its machines.
             let earliest = start.saturating_sub(policy.start_window()).expect("a duration, not a span");
             let slots: Vec<Slot> = policy.slots(earliest, end).collect();
             for member in self.fleet.under(number) {

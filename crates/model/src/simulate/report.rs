@@ -28,8 +28,8 @@ pub struct Report {
     pub lateness_of_hosts: Percentiles,
     /// The same, the mean of each machine's runs.
     pub lateness_of_machines: Percentiles,
-    /// Jain's index of the machines' mean lateness: 1 if all are late alike; if a part is, and the others are not at
-    /// all, that part.
+    /// Jain's index of the mean lateness of machines under the same policy; the lowest of the policies. 1 if all are
+    /// late alike; if some are and the others are never, their share.
     pub fairness: f64,
 }
 
@@ -45,7 +45,8 @@ pub struct Percentiles {
 }
 
 /// What is counted while it goes on.
-pub(super) struct Tally {
+pub(super) struct Tally<'a> {
+    fleet: &'a Fleet,
     pub(super) slots: u64,
     pub(super) still_running: u64,
     pub(super) missed: u64,
@@ -56,35 +57,35 @@ pub(super) struct Tally {
     hosts: Vec<(u64, u64)>,
     /// By machine: the same.
     machines: Vec<(u64, u64)>,
-    host_of: Vec<usize>,
 }
 
-impl Tally {
-    pub(super) fn new(fleet: &Fleet) -> Self {
-        let machines = fleet.members.len();
+impl<'a> Tally<'a> {
+    pub(super) fn new(fleet: &'a Fleet) -> Self {
         Self {
+            fleet,
             slots: 0,
             still_running: 0,
             missed: 0,
             caught_up: 0,
             lateness: Vec::new(),
             hosts: vec![(0, 0); fleet.hosts],
-            machines: vec![(0, 0); machines],
-            host_of: (0..machines).map(|number| fleet.host_of(number)).collect(),
+            machines: vec![(0, 0); fleet.members.len()],
         }
     }
 
     pub(super) fn started(&mut self, machine: usize, late: SignedDuration) {
         let seconds = u32::try_from(late.as_secs()).expect("no run starts early, or years late");
         self.lateness.push(seconds);
-        for (runs, total) in [&mut self.hosts[self.host_of[machine]], &mut self.machines[machine]] {
+        for (runs, total) in [&mut self.hosts[self.fleet.host_of(machine)], &mut self.machines[machine]] {
             *runs += 1;
             *total += u64::from(seconds);
         }
     }
 
     pub(super) fn report(mut self, playback: &Playback) -> Report {
-        let mut machines = means(&self.machines);
+        let under = (0..self.fleet.policies.len()).map(|policy| self.fleet.under(policy));
+        let jains = under.map(|members| jain(&means(members.map(|member| &self.machines[member.number]))));
+        let fairness = jains.fold(1.0, f64::min);
         Report {
             slots: self.slots,
             runs: self.lateness.len() as u64,
@@ -95,15 +96,15 @@ impl Tally {
             longest_queue: playback.longest_queue,
             lateness: Percentiles::of(&mut self.lateness),
             lateness_of_hosts: Percentiles::of(&mut means(&self.hosts)),
-            fairness: jain(&machines),
-            lateness_of_machines: Percentiles::of(&mut machines),
+            lateness_of_machines: Percentiles::of(&mut means(&self.machines)),
+            fairness,
         }
     }
 }
 
 /// The mean of each that had a run.
-fn means(of: &[(u64, u64)]) -> Vec<u32> {
-    let had_runs = of.iter().filter(|(runs, _)| *runs > 0);
+fn means<'a>(of: impl IntoIterator<Item = &'a (u64, u64)>) -> Vec<u32> {
+    let had_runs = of.into_iter().filter(|(runs, _)| *runs > 0);
     had_runs.map(|(runs, total)| u32::try_from(total / runs).expect("a mean of u32")).collect()
 }
 
@@ -140,6 +141,10 @@ impl fmt::Display for Report {
         writeln!(f, "lateness           {}", self.lateness)?;
         writeln!(f, "  mean by host     {}", self.lateness_of_hosts)?;
         writeln!(f, "  mean by machine  {}", self.lateness_of_machines)?;
-        write!(f, "fairness           {:.3} (Jain's index of the machines' mean lateness)", self.fairness)
+        write!(
+            f,
+            "fairness           {:.3} (Jain's index of mean lateness within the worst policy)",
+            self.fairness
+        )
     }
 }

@@ -230,7 +230,7 @@ fn check_classes(case: &Case, point: &Point, plan: &Plan) -> Result<(), TestCase
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(150))]
+    #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
     fn promises_are_kept(case in cases()) {

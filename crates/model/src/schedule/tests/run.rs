@@ -78,3 +78,14 @@ fn durations_are_expected_from_the_last_week() {
         Some(SignedDuration::from_hours(2))
     );
 }
+
+#[test]
+fn each_slot_starts_in_one_interval() {
+    let policy = hourly("Europe/Berlin", 4, "08:00", 12);
+    let hour =
+        |count: i64| at("2026-03-28T00:00:00Z").saturating_add(SignedDuration::from_hours(count)).unwrap();
+    let whole: Vec<_> = policy.starts(machine(3), hour(0), hour(72)).collect();
+    let hours = (0..72).flat_map(|count| policy.starts(machine(3), hour(count), hour(count + 1)));
+    assert_eq!(hours.collect::<Vec<_>>(), whole);
+    assert_eq!(whole.len(), 9);
+}
