@@ -39,6 +39,7 @@
 //!             wish: Level::Application,
 //!             may_fall: true,
 //!             freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+//!             watchdog: None,
 //!         })
 //!         .await?;
 //!     for disk in frozen.disks() {
@@ -60,8 +61,10 @@ pub mod qemu;
 mod qmp;
 mod request;
 
-pub use agent::Agent;
-pub use consistency::{Consistency, HookPhase, HookResult, Level};
+pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
+pub use consistency::{
+    Consistency, HookPhase, HookResult, Level, Outstanding, SkippedHook, VssResult, Watchdog, stand_watch,
+};
 pub use describe::{DiskDescription, MachineDescription, SkippedDrive};
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};

@@ -43,7 +43,9 @@ impl Server {
         while server.sql("SELECT 1").is_err() {
             std::thread::yield_now(); // each question costs a process
         }
-        server.sql("CREATE DATABASE t; CREATE TABLE t.i (x INT) ENGINE=InnoDB; CREATE TABLE t.m (x INT) ENGINE=Aria")?;
+        server.sql(
+            "CREATE DATABASE t; CREATE TABLE t.i (x INT) ENGINE=InnoDB; CREATE TABLE t.m (x INT) ENGINE=Aria",
+        )?;
         Ok(server)
     }
 
@@ -75,7 +77,8 @@ impl Server {
 
     /// A write that waits as long as it must: it comes to its end once the lock is gone.
     fn write(&self) -> Result<()> {
-        self.sql("SET lock_wait_timeout = 100; INSERT INTO t.i VALUES (2); INSERT INTO t.m VALUES (2)").map(drop)
+        self.sql("SET lock_wait_timeout = 100; INSERT INTO t.i VALUES (2); INSERT INTO t.m VALUES (2)")
+            .map(drop)
     }
 
     fn script(&self, shell: &[&str], phase: &str, more: &str) -> Result<bool> {

@@ -92,10 +92,19 @@ fn scripts_freeze_in_order_and_thaw_in_reverse() {
         hook.order("t-1");
         assert!(hook.run("freeze"));
         let frozen = ["strongroom-freeze 2", "token t-1"];
-        let calls = ["freeze 10-a exit 0 ms N attempts 1", "freeze 20_b exit 0 ms N attempts 1", "freeze 30-c exit 0 ms N attempts 1"];
+        let calls = [
+            "freeze 10-a exit 0 ms N attempts 1",
+            "freeze 20_b exit 0 ms N attempts 1",
+            "freeze 30-c exit 0 ms N attempts 1",
+        ];
         assert_eq!(hook.record(), [&frozen[..], &calls].concat());
         assert!(hook.run("thaw"));
-        let thawed = ["thaw 30-c exit 0 ms N attempts 1", "thaw 20_b exit 0 ms N attempts 1", "thaw 10-a exit 0 ms N attempts 1", "done"];
+        let thawed = [
+            "thaw 30-c exit 0 ms N attempts 1",
+            "thaw 20_b exit 0 ms N attempts 1",
+            "thaw 10-a exit 0 ms N attempts 1",
+            "done",
+        ];
         let whole = [&frozen[..], &calls, &thawed].concat();
         assert_eq!(hook.record(), whole);
         let order = ["10-a:freeze", "20 b:freeze", "30-c:freeze", "30-c:thaw", "20 b:thaw", "10-a:thaw"];
