@@ -7,7 +7,7 @@
 //! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
 //! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`], `qemu/owner.rs` being the
 //! whole course of a freeze. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
-//! Below: [`Qmp`] (`qmp/`).
+//! [`guest`] puts our freeze hook into a guest. Below: [`Qmp`] (`qmp/`).
 //!
 //! Invariants:
 //! - the guest's writes go before our snapshot: a scratch disk that is full or slow costs the guest at most
@@ -56,6 +56,7 @@ mod consistency;
 mod describe;
 mod error;
 mod frozen;
+pub mod guest;
 mod machine;
 pub mod qemu;
 mod qmp;

@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use hypervisor::qemu::MachineAddress;
 
 pub(crate) async fn run(format: OutputFormat, command: &MachineCommand) -> Result<()> {
-    let MachineCommand::List = command;
+    if matches!(command, MachineCommand::Reconcile) {
+        return super::reconcile::run(format).await;
+    }
     let machines = hypervisor::qemu::discover().context("look for running machines")?;
     let values: Vec<_> = machines.iter().map(value).collect();
     output::print(format, &values, || table(&machines))

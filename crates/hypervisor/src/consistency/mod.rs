@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
 pub use hooks::{HookPhase, HookResult, SkippedHook};
-pub(crate) use ladder::{Keeper, Quiesced};
+pub(crate) use ladder::{Keeper, Quiesced, UNBLOCK_AGENT};
 pub use record::Outstanding;
 pub use vss::VssResult;
 pub use watch::stand_watch;
