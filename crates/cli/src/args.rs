@@ -276,7 +276,11 @@ pub(crate) enum MachineCommand {
     /// Take back what killed backups left: thaw guests, let machines run on, remove filters and exports.
     ///
     /// Looks at every machine that was written down as possibly frozen, and at every one found on this host.
-    Reconcile,
+    Reconcile {
+        /// Only at those that were written down.
+        #[arg(long)]
+        outstanding: bool,
+    },
 }
 
 #[derive(Debug, Subcommand)]

@@ -6,8 +6,8 @@ use anyhow::{Context, Result};
 use hypervisor::qemu::MachineAddress;
 
 pub(crate) async fn run(format: OutputFormat, command: &MachineCommand) -> Result<()> {
-    if matches!(command, MachineCommand::Reconcile) {
-        return super::reconcile::run(format).await;
+    if let MachineCommand::Reconcile { outstanding } = *command {
+        return super::reconcile::run(format, outstanding).await;
     }
     let machines = hypervisor::qemu::discover().context("look for running machines")?;
     let values: Vec<_> = machines.iter().map(value).collect();

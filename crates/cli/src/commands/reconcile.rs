@@ -14,9 +14,10 @@ struct Reconciled {
     came_of_it: hypervisor::Result<Vec<String>>,
 }
 
-pub(crate) async fn run(format: OutputFormat) -> Result<()> {
+pub(crate) async fn run(format: OutputFormat, only_outstanding: bool) -> Result<()> {
     let mut all = outstanding().await;
-    for found in hypervisor::qemu::discover().context("look for running machines")? {
+    let running = hypervisor::qemu::discover().context("look for running machines")?;
+    for found in running.into_iter().filter(|_| !only_outstanding) {
         let name = found.name.clone().unwrap_or_else(|| format!("process {}", found.pid));
         // A socket may be another tool's.
         for (index, qmp) in found.qmp.iter().enumerate() {
@@ -101,7 +102,7 @@ fn value(one: &Reconciled) -> serde_json::Value {
 
 fn table(all: &[Reconciled]) -> String {
     if all.is_empty() {
-        return "No machine runs on this host, and none is written down as frozen.\n".into();
+        return "Nothing to take back: no machine was looked at.\n".into();
     }
     let rows = all.iter().map(|one| {
         let said = match &one.came_of_it {

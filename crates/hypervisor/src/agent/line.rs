@@ -15,9 +15,8 @@ use std::hash::BuildHasher;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// Asks that may lie unread before the agent's socket: more than a few say that nobody reads.
@@ -27,8 +26,10 @@ const SYNC_ATTEMPTS: u32 = 2;
 #[derive(Debug)]
 pub(super) struct SocketLine {
     path: PathBuf,
-    lines: Lines<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    // Not `into_split`, whose writer ends the connection when dropped: another process may share it.
+    lines: Lines<ReadHalf<UnixStream>>,
+    writer: WriteHalf<UnixStream>,
+    connection: Option<OwnedFd>,
     next_sync: u64,
     /// A command was given up on: its reply may still come.
     stale: bool,
@@ -59,7 +60,7 @@ impl Line for SocketLine {
     }
 
     fn descriptor(&self) -> Option<OwnedFd> {
-        self.writer.as_ref().as_fd().try_clone_to_owned().ok()
+        self.connection.as_ref()?.try_clone().ok()
     }
 }
 
@@ -75,10 +76,11 @@ impl SocketLine {
     }
 
     pub(super) fn over(stream: UnixStream, path: &Path) -> Self {
-        let (reader, writer) = stream.into_split();
+        let connection = stream.as_fd().try_clone_to_owned().ok();
+        let (reader, writer) = split(stream);
         // Only has to differ from what an earlier client asked; QMP integers are signed.
         let next_sync = RandomState::new().hash_one(path) >> 16;
-        Self { path: path.to_owned(), lines: Lines::new(reader), writer, next_sync, stale: true }
+        Self { path: path.to_owned(), lines: Lines::new(reader), writer, connection, next_sync, stale: true }
     }
 
     /// Over the connection of a process that hangs or died.
