@@ -55,6 +55,9 @@ pub(crate) enum Command {
     Machine(MachineCommand),
     /// Back a running machine up: all its disks at one instant, only what changed since its last point.
     Backup(BackupArgs),
+    /// Put Strongroom's freeze hooks into a Linux guest through its agent, so that its applications take part.
+    #[command(subcommand)]
+    Guest(GuestCommand),
     /// List and look at recovery points.
     #[command(subcommand)]
     Point(PointCommand),
@@ -69,6 +72,9 @@ pub(crate) enum Command {
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),
+    /// Thaws a guest if the backup that froze it dies: started by `strongroom backup`, not by people.
+    #[command(hide = true)]
+    ThawWatchdog(WatchdogArgs),
 }
 
 /// Which vault, and the key that opens it.
@@ -267,6 +273,65 @@ pub(crate) struct NewKeyArgs {
 pub(crate) enum MachineCommand {
     /// List the QEMU machines that run on this host and how they can be reached.
     List,
+    /// Take back what killed backups left: thaw guests, let machines run on, remove filters and exports.
+    ///
+    /// Looks at every machine that was written down as possibly frozen, and at every one found on this host.
+    Reconcile {
+        /// Only at those that were written down.
+        #[arg(long)]
+        outstanding: bool,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GuestCommand {
+    /// Put the freeze hook into the guest and have its agent call it; replaces an older one of ours.
+    InstallHooks {
+        #[command(flatten)]
+        machine: MachineArgs,
+        /// Also our script for this application; may be several, separated by commas.
+        #[arg(long, value_enum, value_delimiter = ',', value_name = "APPLICATION")]
+        with: Vec<Application>,
+    },
+    /// Say whether the guest has an agent and our hook, and which applications take part.
+    Status {
+        #[command(flatten)]
+        machine: MachineArgs,
+    },
+    /// Take the hook out of the guest again. Scripts and settings that are not ours stay.
+    RemoveHooks {
+        #[command(flatten)]
+        machine: MachineArgs,
+    },
+}
+
+/// An application that we bring a freeze script for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Application {
+    /// A checkpoint just before.
+    Postgresql,
+    /// MariaDB and MySQL: the server's backup lock, held from freeze to thaw.
+    Mariadb,
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct WatchdogArgs {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
+    /// How long the freeze may take.
+    #[arg(long)]
+    pub(crate) limit_ms: u64,
+    /// Where the freeze is written down.
+    #[arg(long)]
+    pub(crate) record: PathBuf,
+}
+
+/// The address of a machine, as it is written down.
+#[derive(Debug, Parser)]
+#[command(no_binary_name = true)]
+pub(crate) struct Address {
+    #[command(flatten)]
+    pub(crate) machine: MachineArgs,
 }
 
 /// Which machine, and how it is reached.
@@ -301,6 +366,9 @@ pub(crate) struct BackupArgs {
     /// Where the frozen disks' overwritten blocks are kept during the backup; the host must reach it.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub(crate) scratch: PathBuf,
+    /// How many seconds the guest may take to come to a stand, its applications included.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=1800))]
+    pub(crate) freeze_timeout: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]

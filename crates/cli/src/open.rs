@@ -23,6 +23,13 @@ fn cache(args: &VaultArgs) -> PathBuf {
     args.cache.clone().unwrap_or_else(|| caches().join("strongroom"))
 }
 
+/// Where guests that may be frozen are written down: as is said, or where the user's states lie.
+pub(crate) fn freeze_records() -> PathBuf {
+    let of_user = || Some(keys::path_of("HOME")?.join(".local/state"));
+    let states = || keys::path_of("XDG_STATE_HOME").or_else(of_user).unwrap_or_else(|| "/var/lib".into());
+    keys::path_of("STRONGROOM_STATE").unwrap_or_else(|| states().join("strongroom")).join("frozen")
+}
+
 /// Tells of an index that could not be tidied.
 pub(crate) fn warn_index(vault: &Vault) {
     if let Some(error) = vault.index_trouble() {

@@ -80,6 +80,21 @@ impl Error {
         self.kind
     }
 
+    /// Whether there is no machine any more behind the address: then no guest of it is frozen.
+    pub fn is_gone(&self) -> bool {
+        let refused = || {
+            let mut next: Option<&(dyn std::error::Error + 'static)> = Some(self);
+            std::iter::from_fn(move || {
+                let this = next?;
+                next = this.source();
+                Some(this)
+            })
+            .filter_map(<dyn std::error::Error>::downcast_ref::<std::io::Error>)
+            .any(|error| error.kind() == std::io::ErrorKind::ConnectionRefused)
+        };
+        self.kind == ErrorKind::NotFound || refused()
+    }
+
     /// The same error seen from one step further out.
     pub(crate) fn within(self, context: impl Into<String>) -> Self {
         Self { kind: self.kind, context: context.into(), source: Some(Box::new(self)) }

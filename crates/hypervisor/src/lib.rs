@@ -7,7 +7,7 @@
 //! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
 //! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`], `qemu/owner.rs` being the
 //! whole course of a freeze. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
-//! Below: [`Qmp`] (`qmp/`).
+//! [`guest`] puts our freeze hook into a guest. Below: [`Qmp`] (`qmp/`).
 //!
 //! Invariants:
 //! - the guest's writes go before our snapshot: a scratch disk that is full or slow costs the guest at most
@@ -39,6 +39,7 @@
 //!             wish: Level::Application,
 //!             may_fall: true,
 //!             freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+//!             watchdog: None,
 //!         })
 //!         .await?;
 //!     for disk in frozen.disks() {
@@ -55,13 +56,16 @@ mod consistency;
 mod describe;
 mod error;
 mod frozen;
+pub mod guest;
 mod machine;
 pub mod qemu;
 mod qmp;
 mod request;
 
-pub use agent::Agent;
-pub use consistency::{Consistency, HookPhase, HookResult, Level};
+pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
+pub use consistency::{
+    Consistency, HookPhase, HookResult, Level, Outstanding, SkippedHook, VssResult, Watchdog, stand_watch,
+};
 pub use describe::{DiskDescription, MachineDescription, SkippedDrive};
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};

@@ -1,6 +1,6 @@
 //! What is asked of a freeze.
 
-use crate::{Error, ErrorKind, Level, Result};
+use crate::{Error, ErrorKind, Level, Result, Watchdog};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -24,16 +24,25 @@ pub struct FreezeRequest {
     pub may_fall: bool,
     /// How long the guest may take to come to a stand.
     pub freeze_timeout: Duration,
+    /// What thaws the guest if this process dies; without it the next freeze does.
+    pub watchdog: Option<Watchdog>,
 }
 
 impl FreezeRequest {
     /// How long a guest may take by default: a database's checkpoint, and no longer than Windows holds writes.
     pub const FREEZE_TIMEOUT: Duration = Duration::from_secs(10);
 
+    /// How long a guest may take at most. No application should wait longer for a backup.
+    pub const FREEZE_TIMEOUT_MAX: Duration = Duration::from_secs(1800);
+
     pub(crate) fn check(&self) -> Result<()> {
         let ids = [Some(&self.point), Some(&self.vault), self.parent.as_ref()];
         if let Some(id) = ids.into_iter().flatten().find(|id| !is_id(id)) {
             return Err(Error::new(ErrorKind::Invalid, format!("freeze a machine: {id:?} is not an id")));
+        }
+        if self.freeze_timeout > Self::FREEZE_TIMEOUT_MAX {
+            let text = "freeze a machine: the freeze timeout is longer than 1800 s";
+            return Err(Error::new(ErrorKind::Invalid, text));
         }
         if self.parent.as_ref() == Some(&self.point) {
             return Err(Error::new(ErrorKind::Invalid, "freeze a machine: a point cannot be its own parent"));

@@ -4,12 +4,13 @@ use crate::error::{Doing, Error, Result};
 use crate::progress::Progress;
 use crate::store_disk::store_disk;
 use hypervisor::{
-    FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, MachineDescription, Outcome, Tracking,
+    FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, MachineDescription, Outcome, Tracking, Watchdog,
 };
 use jiff::Timestamp;
 use nbd::NbdDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, Vault};
 
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
@@ -30,6 +31,10 @@ pub struct BackupRequest {
     pub full: bool,
     /// An existing folder with room for what the guest overwrites meanwhile.
     pub scratch: PathBuf,
+    /// How long the guest may take to come to a stand.
+    pub freeze_timeout: Duration,
+    /// What thaws the guest if this process dies.
+    pub watchdog: Option<Watchdog>,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
 }
@@ -165,7 +170,8 @@ fn freeze_request(vault: &Vault, request: &BackupRequest, parent: Option<&Point>
         scratch: request.scratch.clone(),
         wish: request.wish,
         may_fall: request.may_fall,
-        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+        freeze_timeout: request.freeze_timeout,
+        watchdog: request.watchdog.clone(),
     }
 }
 

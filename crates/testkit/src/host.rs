@@ -23,6 +23,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ("chroot", "coreutils"),
     ("dpkg-deb", "dpkg"),
     ("cc", "gcc"),
+    // The server without a service: tests start their own.
+    ("mariadbd", "mariadb-server-core"),
+    ("mariadb-install-db", "mariadb-server-core"),
+    ("mariadb", "mariadb-client-core"),
 ];
 
 /// What must come from one release together. A host image may carry a newer qemu-utils from backports,

@@ -1,7 +1,7 @@
 //! `strongroom backup`.
 
-use super::point;
-use crate::args::{BackupArgs, Consistency, OutputFormat};
+use super::{point, reconcile};
+use crate::args::{BackupArgs, Consistency, MachineArgs, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{open, output};
@@ -22,7 +22,8 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
-    let machine = connect(&args).await?;
+    reconcile::thaw_outstanding().await;
+    let machine = connect(&args.machine).await?;
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
@@ -34,6 +35,8 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         may_fall: !args.strict,
         full: args.full,
         scratch: args.scratch,
+        freeze_timeout: Duration::from_secs(args.freeze_timeout),
+        watchdog: Some(reconcile::watchdog()?),
         clock: super::now,
     };
     let watch = Watch::new();
@@ -53,8 +56,8 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
 }
 
 /// Connects to the first QMP socket that nobody else holds.
-async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
-    let (sockets, agent) = open::machine(&args.machine)?;
+pub(crate) async fn connect(machine: &MachineArgs) -> Result<Box<dyn Machine>> {
+    let (sockets, agent) = open::machine(machine)?;
     let mut refused = None;
     for socket in &sockets {
         match QemuMachine::connect(socket, agent.as_deref()).await {
@@ -66,6 +69,15 @@ async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
         }
     }
     Err(refused.expect("a machine that is found has a socket"))
+}
+
+/// Connects for work that goes on with what `hypervisor` makes of the errors.
+pub(crate) async fn connect_now(machine: &MachineArgs) -> hypervisor::Result<Box<dyn Machine>> {
+    let failed = |error: anyhow::Error| {
+        let known = error.downcast::<hypervisor::Error>();
+        known.unwrap_or_else(|other| hypervisor::Error::new(ErrorKind::Failed, format!("{other:#}")))
+    };
+    connect(machine).await.map_err(failed)
 }
 
 fn summary(point: &Point) -> String {

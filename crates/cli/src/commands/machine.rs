@@ -6,7 +6,9 @@ use anyhow::{Context, Result};
 use hypervisor::qemu::MachineAddress;
 
 pub(crate) async fn run(format: OutputFormat, command: &MachineCommand) -> Result<()> {
-    let MachineCommand::List = command;
+    if let MachineCommand::Reconcile { outstanding } = *command {
+        return super::reconcile::run(format, outstanding).await;
+    }
     let machines = hypervisor::qemu::discover().context("look for running machines")?;
     let values: Vec<_> = machines.iter().map(value).collect();
     output::print(format, &values, || table(&machines))

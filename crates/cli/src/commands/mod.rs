@@ -2,16 +2,19 @@
 
 mod backup;
 mod copy;
+mod guest;
 mod key;
 mod machine;
 mod nbd;
 mod point;
+mod reconcile;
 mod reindex;
 mod repair;
 mod rescue;
 mod restore;
 mod vault;
 mod verify;
+mod watchdog;
 
 use crate::args::{Args, Command};
 use crate::failure::Told;
@@ -31,6 +34,8 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Vault(command) => Box::pin(vault::run(output, command)).await,
         Command::Key(command) => key::run(output, command).await,
         Command::Machine(command) => machine::run(output, &command).await,
+        Command::Guest(command) => guest::run(output, command).await,
+        Command::ThawWatchdog(args) => watchdog::run(&args).await,
         Command::Backup(args) => backup::run(output, args).await,
         Command::Point(command) => point::run(output, command).await,
         Command::Restore(args) => restore::run(output, args).await,

@@ -7,7 +7,10 @@
 mod agentless;
 mod bad_input;
 mod bytes;
+mod frozen;
+mod gate;
 mod guest;
+mod hooks;
 mod instant;
 mod interrupted;
 mod keys;

@@ -60,6 +60,8 @@ impl Scene {
             "XDG_CONFIG_HOME",
             "XDG_CACHE_HOME",
             "STRONGROOM_CACHE",
+            "XDG_STATE_HOME",
+            "STRONGROOM_STATE",
             "STRONGROOM_KEY_FILE",
             "STRONGROOM_PASSPHRASE",
             "STRONGROOM_NEW_PASSPHRASE",

@@ -5,18 +5,18 @@
 //! Requests to an absent agent would pile up in QEMU, so [`SocketLine::connect`] first asks QEMU whether the
 //! guest has the port open.
 
-use super::{ANSWER_WAIT, Line, silent};
+use super::{ANSWER_WAIT, INSTALL_AGENT, Line, silent};
 use crate::qmp::{Lines, Qmp, QmpError};
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncWriteExt, ReadHalf, WriteHalf, split};
 use tokio::net::UnixStream;
-use tokio::net::unix::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::time::timeout;
 
 /// Asks that may lie unread before the agent's socket: more than a few say that nobody reads.
@@ -26,8 +26,10 @@ const SYNC_ATTEMPTS: u32 = 2;
 #[derive(Debug)]
 pub(super) struct SocketLine {
     path: PathBuf,
-    lines: Lines<OwnedReadHalf>,
-    writer: OwnedWriteHalf,
+    // Not `into_split`, whose writer ends the connection when dropped: another process may share it.
+    lines: Lines<ReadHalf<UnixStream>>,
+    writer: WriteHalf<UnixStream>,
+    connection: Option<OwnedFd>,
     next_sync: u64,
     /// A command was given up on: its reply may still come.
     stale: bool,
@@ -56,12 +58,17 @@ impl Line for SocketLine {
             None => Ok(reply["return"].clone()),
         }
     }
+
+    fn descriptor(&self) -> Option<OwnedFd> {
+        self.connection.as_ref()?.try_clone().ok()
+    }
 }
 
 impl SocketLine {
     pub(super) async fn connect(qmp: &Qmp, path: &Path) -> Result<Self> {
         if !is_open(qmp, path).await? {
-            return Err(Error::new(ErrorKind::Guest, "no guest agent is connected in the guest"));
+            let text = format!("no guest agent is connected in the guest; {INSTALL_AGENT}");
+            return Err(Error::new(ErrorKind::Guest, text));
         }
         let context = || format!("connect to the agent socket {}", path.display());
         let stream = UnixStream::connect(path).await.map_err(|e| Error::io(context(), e))?;
@@ -69,10 +76,18 @@ impl SocketLine {
     }
 
     pub(super) fn over(stream: UnixStream, path: &Path) -> Self {
-        let (reader, writer) = stream.into_split();
+        let connection = stream.as_fd().try_clone_to_owned().ok();
+        let (reader, writer) = split(stream);
         // Only has to differ from what an earlier client asked; QMP integers are signed.
         let next_sync = RandomState::new().hash_one(path) >> 16;
-        Self { path: path.to_owned(), lines: Lines::new(reader), writer, next_sync, stale: true }
+        Self { path: path.to_owned(), lines: Lines::new(reader), writer, connection, next_sync, stale: true }
+    }
+
+    /// Over the connection of a process that hangs or died.
+    pub(super) fn inherited(connection: std::os::unix::net::UnixStream) -> Result<Self> {
+        let context = "take over the connection to the agent";
+        let stream = connection.set_nonblocking(true).and_then(|()| UnixStream::from_std(connection));
+        Ok(Self::over(stream.map_err(|e| Error::io(context, e))?, Path::new("(inherited)")))
     }
 
     /// Throws away what earlier commands left in the line.

@@ -1,21 +1,34 @@
 //! The QEMU guest agent: a program inside the guest, reached through its hypervisor.
 //!
 //! `line.rs` is QEMU's socket; a provider that reaches the agent in another way brings a [`Line`] of its own.
-//! `freeze.rs` freezes and thaws; `files.rs` reads and writes files; `base64.rs` is how their bytes travel.
+//! `freeze.rs` freezes and thaws; `files.rs` reads and writes files; `run.rs` runs programs; `facts.rs` asks
+//! what the guest is; `base64.rs` is how bytes travel.
 
-mod base64;
+pub(crate) mod base64;
+mod facts;
 mod files;
 mod freeze;
 mod line;
+mod run;
 
 use crate::qmp::Qmp;
 use crate::{Error, ErrorKind, Result};
 use async_trait::async_trait;
 use line::SocketLine;
 use serde_json::Value;
+use std::collections::BTreeSet;
 use std::fmt::Debug;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::time::Duration;
+
+pub use facts::{GuestFilesystem, GuestSystem};
+pub use run::GuestRun;
+
+/// How a guest comes by an agent: nobody can ask it which system it is.
+pub const INSTALL_AGENT: &str = "install it in the guest: apt-get install qemu-guest-agent (Debian, Ubuntu), \
+    dnf install qemu-guest-agent (RHEL, Fedora), zypper install qemu-guest-agent (SUSE), \
+    msiexec /i D:\\guest-agent\\qemu-ga-x86_64.msi (Windows, from the virtio-win disk)";
 
 /// An agent that lives answers in milliseconds; a busy guest under emulation in a second or so.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
@@ -30,6 +43,11 @@ pub(crate) trait Line: Send + Sync + Debug {
     /// # Errors
     /// `Guest` when the agent refuses, or is silent for `limit`; `Unreachable` when the guest is gone.
     async fn execute(&mut self, command: &str, arguments: Value, limit: Duration) -> Result<Value>;
+
+    /// The connection itself, where it is one that a second process can use while this one hangs.
+    fn descriptor(&self) -> Option<OwnedFd> {
+        None
+    }
 }
 
 /// A conversation with the agent of one guest. It serves one client at a time.
@@ -37,6 +55,8 @@ pub(crate) trait Line: Send + Sync + Debug {
 pub struct Agent {
     line: Box<dyn Line>,
     version: String,
+    /// Commands that it has but may not run.
+    blocked: BTreeSet<String>,
 }
 
 impl Agent {
@@ -53,12 +73,30 @@ impl Agent {
     /// # Errors
     /// As [`connect`](Self::connect).
     pub(crate) async fn over(line: impl Line + 'static) -> Result<Self> {
-        let mut agent = Self { line: Box::new(line), version: String::new() };
+        let mut agent = Self { line: Box::new(line), version: String::new(), blocked: BTreeSet::new() };
         let info = agent.execute("guest-info", Value::Null).await;
         let info =
             info.map_err(|e| e.within("the agent's port is open, but it hangs or another client holds it"))?;
         info["version"].as_str().unwrap_or("?").clone_into(&mut agent.version);
+        let commands = info["supported_commands"].as_array().into_iter().flatten();
+        let blocked = commands.filter(|command| command["enabled"] == false);
+        agent.blocked = blocked.filter_map(|command| Some(command["name"].as_str()?.to_owned())).collect();
         Ok(agent)
+    }
+
+    /// Over a connection that another process had before, whatever it left in it.
+    pub(crate) async fn inherited(connection: std::os::unix::net::UnixStream) -> Result<Self> {
+        Self::over(SocketLine::inherited(connection)?).await
+    }
+
+    /// Whether the guest's administrator keeps it from running this command.
+    pub fn is_blocked(&self, command: &str) -> bool {
+        self.blocked.contains(command)
+    }
+
+    /// See [`Line::descriptor`].
+    pub(crate) fn descriptor(&self) -> Option<OwnedFd> {
+        self.line.descriptor()
     }
 
     /// The agent's version.
@@ -93,7 +131,7 @@ impl Agent {
     }
 }
 
-fn silent(command: &str, limit: Duration) -> Error {
+pub(crate) fn silent(command: &str, limit: Duration) -> Error {
     let text = format!("{command}: no answer from the guest agent within {} ms", limit.as_millis());
     Error::new(ErrorKind::Guest, text)
 }

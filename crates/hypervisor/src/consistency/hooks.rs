@@ -11,8 +11,34 @@ pub struct HookResult {
     pub name: String,
     /// Its exit code.
     pub exit: i32,
-    /// How long it took.
+    /// How long it took, all tries together.
     pub ms: u64,
+    /// How often it was tried.
+    #[serde(default = "once")]
+    pub attempts: u32,
+    /// It failed, and its configuration let the freeze go on.
+    #[serde(default)]
+    pub continued: bool,
+}
+
+fn once() -> u32 {
+    1
+}
+
+/// A script that the hook did not run, because others than root could have changed it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SkippedHook {
+    /// Its name.
+    pub name: String,
+    /// What is wrong, as `writable-by-others`.
+    pub reason: String,
+}
+
+/// What a record says.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    pub(super) ran: Vec<HookResult>,
+    pub(super) skipped: Vec<SkippedHook>,
 }
 
 /// When a script ran.
@@ -27,44 +53,58 @@ pub enum HookPhase {
 
 /// Reads a record. The guest is not trusted: what is not exactly a finished record of this freeze is refused,
 /// with a reason for people.
-pub(super) fn parse(record: &[u8], token: &str) -> Result<Vec<HookResult>, String> {
+pub(super) fn parse(record: &[u8], token: &str) -> Result<Record, String> {
     let text = std::str::from_utf8(record).map_err(|_| "the hook's record is no text")?;
     let mut lines = text.lines();
-    if lines.next() != Some("strongroom-freeze 1") {
+    if !matches!(lines.next(), Some("strongroom-freeze 1" | "strongroom-freeze 2")) {
         return Err("the hook's record is of an unknown version".to_owned());
     }
     if lines.next().and_then(|line| line.strip_prefix("token ")) != Some(token) {
         return Err("the hook's record is of another freeze: the agent did not run our hook".to_owned());
     }
-    let mut results = Vec::new();
+    let mut record = Record::default();
     for line in lines.by_ref() {
         if line == "done" {
-            return Ok(results);
+            return Ok(record);
         }
-        results.push(
-            parse_script(line).ok_or_else(|| format!("the hook's record has a strange line: {line:.80}"))?,
-        );
+        read_line(line, &mut record)
+            .ok_or_else(|| format!("the hook's record has a strange line: {line:.80}"))?;
     }
     Err("the hook's record breaks off".to_owned())
 }
 
-fn parse_script(line: &str) -> Option<HookResult> {
+fn read_line(line: &str, record: &mut Record) -> Option<()> {
     let words: Vec<&str> = line.split(' ').collect();
-    let [phase, name, "exit", exit, "ms", ms] = words[..] else { return None };
+    if let ["skipped", name, reason] = words[..] {
+        record.skipped.push(SkippedHook { name: name.to_owned(), reason: reason.to_owned() });
+        return Some(());
+    }
+    let [phase, name, "exit", exit, "ms", ms, ref more @ ..] = words[..] else { return None };
     let phase = match phase {
         "freeze" => HookPhase::Freeze,
         "thaw" => HookPhase::Thaw,
         _ => return None,
     };
-    Some(HookResult { phase, name: name.to_owned(), exit: exit.parse().ok()?, ms: ms.parse().ok()? })
+    let (attempts, continued) = match more {
+        [] => (1, false), // version 1
+        ["attempts", attempts] => (attempts.parse().ok()?, false),
+        ["attempts", attempts, "continued"] => (attempts.parse().ok()?, true),
+        _ => return None,
+    };
+    let (name, exit, ms) = (name.to_owned(), exit.parse().ok()?, ms.parse().ok()?);
+    record.ran.push(HookResult { phase, name, exit, ms, attempts, continued });
+    Some(())
 }
 
 /// Why these scripts do not make the point application-consistent; `None` if they do.
-pub(super) fn objection(results: &[HookResult]) -> Option<String> {
-    if !results.iter().any(|script| script.phase == HookPhase::Freeze) {
+pub(super) fn objection(record: &Record) -> Option<String> {
+    if let Some(SkippedHook { name, reason }) = record.skipped.first() {
+        return Some(format!("the script {name} was not run: {}", reason.replace('-', " ")));
+    }
+    if !record.ran.iter().any(|script| script.phase == HookPhase::Freeze) {
         return Some("no application has a freeze script in the guest".to_owned());
     }
-    let failed = results.iter().find(|script| script.exit != 0)?;
+    let failed = record.ran.iter().find(|script| script.exit != 0)?;
     Some(format!("the script {} ended with exit code {}", failed.name, failed.exit))
 }
 
@@ -72,17 +112,20 @@ pub(super) fn objection(results: &[HookResult]) -> Option<String> {
 mod tests {
     use super::*;
 
-    const GOOD: &str = "strongroom-freeze 1\ntoken t1\nfreeze pg exit 0 ms 40\nthaw pg exit 0 ms 2\ndone\n";
+    const GOOD: &str = "strongroom-freeze 2\ntoken t1\nfreeze pg exit 0 ms 40 attempts 3\n\
+        thaw pg exit 0 ms 2 attempts 1\ndone\n";
 
     #[test]
     fn a_finished_record_of_this_freeze_is_read() {
-        let results = parse(GOOD.as_bytes(), "t1").unwrap();
-        assert_eq!(results.len(), 2);
-        assert_eq!(
-            (results[0].phase, results[0].name.as_str(), results[0].ms),
-            (HookPhase::Freeze, "pg", 40)
-        );
-        assert_eq!(objection(&results), None);
+        let record = parse(GOOD.as_bytes(), "t1").unwrap();
+        assert_eq!(record.ran.len(), 2);
+        let first = &record.ran[0];
+        assert_eq!((first.phase, first.name.as_str(), first.ms), (HookPhase::Freeze, "pg", 40));
+        assert_eq!((first.attempts, first.continued), (3, false));
+        assert_eq!(objection(&record), None);
+        // What a hook of version 1 wrote.
+        let old = GOOD.replace("freeze 2", "freeze 1").replace(" attempts 3", "").replace(" attempts 1", "");
+        assert_eq!(parse(old.as_bytes(), "t1").unwrap().ran[0].attempts, 1);
     }
 
     #[test]
@@ -90,9 +133,11 @@ mod tests {
         let bad = [
             GOOD.replace("t1", "t2"),
             GOOD.replace("done\n", ""),
-            GOOD.replace("freeze 1", "freeze 2"),
+            GOOD.replace("freeze 2", "freeze 3"),
             GOOD.replace("exit 0 ms 40", "exit zero ms 40"),
             GOOD.replace("freeze pg", "freeze p g"),
+            GOOD.replace("attempts 3", "attempts 3 or so"),
+            GOOD.replace("thaw pg", "skipped"),
             String::new(),
         ];
         for record in bad {
@@ -105,5 +150,8 @@ mod tests {
         assert!(objection(&parse(b"strongroom-freeze 1\ntoken t\ndone\n", "t").unwrap()).is_some());
         let failed = GOOD.replace("freeze pg exit 0", "freeze pg exit 3");
         assert!(objection(&parse(failed.as_bytes(), "t1").unwrap()).unwrap().contains("pg"));
+        let skipped = GOOD.replace("thaw pg", "skipped shop writable-by-others\nthaw pg");
+        let said = objection(&parse(skipped.as_bytes(), "t1").unwrap());
+        assert_eq!(said.unwrap(), "the script shop was not run: writable by others");
     }
 }

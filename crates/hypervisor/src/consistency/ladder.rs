@@ -4,8 +4,9 @@
 //! time, application consistency by the record of our own hook, which carries this point's token. Debian's
 //! stock hook ends with 0 whatever its scripts did, so the agent's word alone proves nothing of applications.
 
-use super::hooks;
-use super::{Consistency, Guest, Level};
+use super::vss::VssResult;
+use super::watchdog::Post;
+use super::{Consistency, Guest, Level, hooks};
 use crate::agent::Agent;
 use crate::{Error, ErrorKind, FreezeRequest};
 use std::sync::Arc;
@@ -19,20 +20,38 @@ const RESULT: &str = "/run/strongroom/freeze-result";
 /// Windows holds writes for 10 s and then lets go without a word; nobody should hold a Linux guest longer.
 const HELD_MAX: Duration = Duration::from_secs(10);
 
+/// Of the freeze's time, what the file systems may need after the hook's scripts, and its `timeout` to end one.
+const AFTER_SCRIPTS: Duration = Duration::from_secs(2);
+
 /// How long a caller waits for a thaw; after that a task goes on trying.
 const THAW_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Between the tries of that task, so that a hung agent's socket does not fill.
 const KEEPER_PAUSE: Duration = Duration::from_secs(20);
 
+/// How an administrator lets the agent of a RHEL-like guest do what its packages forbid.
+pub(crate) const UNBLOCK_AGENT: &str = "sed -i -E 's/^(BLACKLIST_RPC|BLOCK_RPCS|FILTER_RPC_ARGS)=/#&/' \
+    /etc/sysconfig/qemu-ga && systemctl restart qemu-guest-agent";
+
 /// A guest that stands, or one that could not be brought to.
 pub(crate) struct Quiesced {
     guest: Arc<dyn Guest>,
     agent: Option<Agent>,
-    token: Option<String>,
+    applications: Applications,
     frozen_at: Option<Instant>,
+    post: Option<Post>,
     keeper: Option<Keeper>,
     evidence: Consistency,
+}
+
+/// What can prove that the guest's applications took part.
+#[derive(Debug)]
+enum Applications {
+    Nothing,
+    /// The record of our hook that bears this token.
+    Hook(String),
+    /// Windows' own word.
+    Vss,
 }
 
 /// A task that goes on thawing a guest that could not be thawed in time.
@@ -46,11 +65,17 @@ impl Quiesced {
             frozen_filesystems: 0,
             quiesce_ms: 0,
             freeze_ms: 0,
+            filesystems: Vec::new(),
             hooks: Vec::new(),
+            skipped_hooks: Vec::new(),
+            vss: None,
+            guest_system: None,
             agent_version: None,
             fell_because: reason.into_iter().collect(),
         };
-        Self { guest: guest.clone(), agent: None, token: None, frozen_at: None, keeper: None, evidence }
+        let applications = Applications::Nothing;
+        let guest = guest.clone();
+        Self { guest, agent: None, applications, frozen_at: None, post: None, keeper: None, evidence }
     }
 
     /// Freezes the guest as far as wished and possible. Never fails: what cannot be had is in the evidence.
@@ -61,24 +86,58 @@ impl Quiesced {
         }
         match guest.agent().await {
             Err(error) => this.fell(error.chain()),
-            Ok(agent) => {
-                this.evidence.agent_version = Some(agent.version().to_owned());
+            Ok(mut agent) => {
+                this.learn(&mut agent).await;
+                if request.wish == Level::Application {
+                    this.prepare_applications(&mut agent, request).await;
+                }
                 this.freeze_by(agent, request).await;
             }
         }
         this
     }
 
+    /// What the agent tells of the guest. An agent that may not say so can freeze all the same.
+    async fn learn(&mut self, agent: &mut Agent) {
+        self.evidence.agent_version = Some(agent.version().to_owned());
+        self.evidence.guest_system = agent.system().await.ok();
+        self.evidence.filesystems = agent.filesystems().await.unwrap_or_default();
+    }
+
+    async fn prepare_applications(&mut self, agent: &mut Agent, request: &FreezeRequest) {
+        if self.evidence.guest_system.as_ref().is_some_and(|system| system.is_windows()) {
+            self.evidence.vss = Some(VssResult::begin(agent).await);
+            self.applications = Applications::Vss;
+            return;
+        }
+        let seconds = request.freeze_timeout.saturating_sub(AFTER_SCRIPTS).as_secs().max(1);
+        let order = format!("{}\n{seconds}\n", request.point);
+        match agent.write_file(TOKEN, order.as_bytes()).await {
+            Ok(()) => self.applications = Applications::Hook(request.point.clone()),
+            Err(_) if agent.is_blocked("guest-file-open") => self.fell(format!(
+                "the guest's agent may not write files, so no application can take part; allow it in the guest: \
+                 {UNBLOCK_AGENT}"
+            )),
+            Err(error) => self.fell(format!(
+                "the guest has no freeze hook of ours (`strongroom guest install-hooks` puts it there): {}",
+                error.chain()
+            )),
+        }
+    }
+
     async fn freeze_by(&mut self, mut agent: Agent, request: &FreezeRequest) {
-        if request.wish == Level::Application {
-            match agent.write_file(TOKEN, format!("{}\n", request.point).as_bytes()).await {
-                Ok(()) => self.token = Some(request.point.clone()),
-                Err(error) => self.fell(format!("the guest has no freeze hook of ours: {}", error.chain())),
+        if let Some(watchdog) = &request.watchdog {
+            let limit = request.freeze_timeout + HELD_MAX;
+            match watchdog.post(&*self.guest, request, limit, agent.descriptor()).await {
+                Ok(post) => self.post = post,
+                // A guest that might stay frozen is not frozen.
+                Err(error) => return self.fell(error.chain()),
             }
         }
         // CRASH: from here the mark tells the next process that a frozen guest is ours to thaw.
         if let Err(error) = self.guest.mark_frozen().await {
-            return self.fell(error.chain());
+            self.fell(error.chain());
+            return self.dismiss().await;
         }
         let began = Instant::now();
         let frozen = agent.freeze(request.freeze_timeout).await;
@@ -94,7 +153,7 @@ impl Quiesced {
                 self.recover(agent).await;
             }
             Err(error) => {
-                self.fell(error.chain());
+                self.complain(error.chain());
                 self.recover(agent).await;
             }
         }
@@ -102,9 +161,10 @@ impl Quiesced {
 
     /// After a freeze that failed or timed out: the guest may be frozen now, or be so in a while.
     async fn recover(&mut self, mut agent: Agent) {
+        self.tell_alive().await;
         match agent.thaw(THAW_PATIENCE).await {
             Ok(_) => {
-                self.unmark().await;
+                self.thawed().await;
                 self.read_hooks(&mut agent).await;
             }
             Err(error) => self.keep_thawing(agent, &error),
@@ -113,9 +173,9 @@ impl Quiesced {
 
     /// The best level that the thaw can still confirm.
     pub(crate) fn reachable(&self) -> Level {
-        match (self.frozen_at, &self.token) {
-            (Some(_), Some(_)) => Level::Application,
-            (Some(_), None) => Level::FileSystem,
+        match (self.frozen_at, &self.applications) {
+            (Some(_), Applications::Hook(_) | Applications::Vss) => Level::Application,
+            (Some(_), Applications::Nothing) => Level::FileSystem,
             (None, _) => Level::Crash,
         }
     }
@@ -123,22 +183,22 @@ impl Quiesced {
     /// Thaws, reads the hook's record, and says what was reached.
     pub(crate) async fn thaw(mut self) -> (Consistency, Option<Keeper>) {
         if let (Some(frozen_at), Some(mut agent)) = (self.frozen_at, self.agent.take()) {
+            // Whoever thawed it, the watchdog or another tool, may have done so before the instant.
+            let stood = agent.is_frozen().await;
+            self.tell_alive().await;
             let thawed = agent.thaw(THAW_PATIENCE).await;
             let held = frozen_at.elapsed();
             self.evidence.freeze_ms = millis(held);
             match thawed {
                 Err(error) => self.keep_thawing(agent, &error),
-                Ok(Some(complaint)) => {
-                    self.unmark().await;
-                    self.fell(format!("the thaw reported: {}", complaint.chain()));
-                }
-                Ok(None) => {
-                    self.unmark().await;
-                    if held >= HELD_MAX {
+                Ok(complaint) => {
+                    self.thawed().await;
+                    if !matches!(stood, Ok(true)) {
+                        self.fell("the guest was thawed by something else while it should have stood");
+                    } else if held >= HELD_MAX {
                         self.fell("the guest was held for longer than it can hold writes");
                     } else {
-                        self.evidence.level = Level::FileSystem;
-                        self.prove_application(&mut agent).await;
+                        self.judge(complaint, &mut agent).await;
                     }
                 }
             }
@@ -146,37 +206,74 @@ impl Quiesced {
         (self.evidence, self.keeper)
     }
 
-    async fn prove_application(&mut self, agent: &mut Agent) {
-        if self.token.is_some() && self.read_hooks(agent).await {
-            match hooks::objection(&self.evidence.hooks) {
+    /// What a guest reached that stood for as long as it should and is thawed.
+    async fn judge(&mut self, complaint: Option<Error>, agent: &mut Agent) {
+        if let Some(complaint) = complaint {
+            let text = complaint.chain();
+            if self.evidence.vss.is_some() && VssResult::is_of_a_writer(&text) {
+                self.evidence.level = Level::FileSystem;
+            }
+            return self.complain(format!("the thaw reported: {text}"));
+        }
+        self.evidence.level = Level::FileSystem;
+        if let Some(vss) = &mut self.evidence.vss {
+            vss.complete = true;
+            self.evidence.level = Level::Application;
+        } else if let Some(record) = self.read_hooks(agent).await {
+            match hooks::objection(&record) {
                 Some(objection) => self.fell(objection),
                 None => self.evidence.level = Level::Application,
             }
         }
     }
 
-    /// Whether the record of this very freeze was found.
-    async fn read_hooks(&mut self, agent: &mut Agent) -> bool {
-        let Some(token) = self.token.clone() else { return false };
+    /// The record of this very freeze, if it was to be made and is found.
+    async fn read_hooks(&mut self, agent: &mut Agent) -> Option<hooks::Record> {
+        let Applications::Hook(token) = &self.applications else { return None };
+        let token = token.clone();
         let record = agent.read_file(RESULT).await.map_err(|error| error.chain());
         match record.and_then(|record| hooks::parse(&record, &token)) {
-            Ok(results) => self.evidence.hooks = results,
+            Ok(record) => {
+                self.evidence.hooks.clone_from(&record.ran);
+                self.evidence.skipped_hooks.clone_from(&record.skipped);
+                Some(record)
+            }
             Err(reason) => {
                 self.fell(format!("no proof from the guest's freeze hook: {reason}"));
-                return false;
+                None
             }
         }
-        true
     }
 
     fn keep_thawing(&mut self, agent: Agent, error: &Error) {
         self.fell(error.chain());
-        self.keeper = Some(Keeper(tokio::spawn(thaw_for_ever(agent))));
+        self.keeper = Some(Keeper(tokio::spawn(thaw_for_ever(agent, self.post.take()))));
     }
 
-    /// Only once the guest is known to be thawed. If it fails the next freeze thaws once more, in vain.
-    async fn unmark(&mut self) {
+    /// The guest is known to be thawed. If the mark cannot be removed the next freeze thaws once more, in vain.
+    async fn thawed(&mut self) {
         let _ = self.guest.unmark_frozen().await;
+        self.dismiss().await;
+    }
+
+    async fn dismiss(&mut self) {
+        if let Some(post) = self.post.take() {
+            post.done().await;
+        }
+    }
+
+    async fn tell_alive(&mut self) {
+        if let Some(post) = &mut self.post {
+            post.alive().await;
+        }
+    }
+
+    /// As [`fell`](Self::fell), of what the guest itself said.
+    fn complain(&mut self, reason: String) {
+        if let Some(vss) = &mut self.evidence.vss {
+            vss.complaint = Some(reason.clone());
+        }
+        self.fell(reason);
     }
 
     fn fell(&mut self, reason: impl Into<String>) {
@@ -196,12 +293,18 @@ impl Keeper {
 }
 
 /// Ends when the guest is thawed, or gone with its QEMU.
-async fn thaw_for_ever(mut agent: Agent) {
-    while let Err(error) = agent.thaw(THAW_PATIENCE).await {
-        if error.kind() == ErrorKind::Unreachable {
-            return;
+async fn thaw_for_ever(mut agent: Agent, mut post: Option<Post>) {
+    loop {
+        if let Some(post) = &mut post {
+            post.alive().await;
         }
-        sleep(KEEPER_PAUSE).await;
+        match agent.thaw(THAW_PATIENCE).await {
+            Err(error) if error.kind() != ErrorKind::Unreachable => sleep(KEEPER_PAUSE).await,
+            _ => break,
+        }
+    }
+    if let Some(post) = post {
+        post.done().await;
     }
 }
 

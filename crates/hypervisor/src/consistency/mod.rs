@@ -1,19 +1,31 @@
 //! How consistent an instant is: the ladder that a guest is brought down, and the evidence.
 //!
 //! The same for every provider: a provider says how its guest's agent is reached, and keeps the mark that a
-//! guest may be frozen ([`Guest`]). `ladder.rs` freezes and thaws; `hooks.rs` reads what the guest's hook did.
+//! guest may be frozen ([`Guest`]). `ladder.rs` freezes and thaws; `hooks.rs` reads what the guest's hook did,
+//! `vss.rs` what Windows said. `record.rs` writes freezes down, `watchdog.rs` starts the process that thaws if
+//! this one does not, and `watch.rs` is that process's work.
 
 mod hooks;
 mod ladder;
+mod record;
+#[cfg(test)]
+mod tests;
+mod vss;
+mod watch;
+mod watchdog;
 
 use crate::Result;
-use crate::agent::Agent;
+use crate::agent::{Agent, GuestFilesystem, GuestSystem};
 use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 use std::fmt::Debug;
 
-pub use hooks::{HookPhase, HookResult};
-pub(crate) use ladder::{Keeper, Quiesced};
+pub use hooks::{HookPhase, HookResult, SkippedHook};
+pub(crate) use ladder::{Keeper, Quiesced, UNBLOCK_AGENT};
+pub use record::Outstanding;
+pub use vss::VssResult;
+pub use watch::stand_watch;
+pub use watchdog::Watchdog;
 
 /// Rungs of the ladder, lowest first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -38,8 +50,20 @@ pub struct Consistency {
     pub quiesce_ms: u64,
     /// How long it stood: from the agent's answer that it is frozen to its answer that it is thawed.
     pub freeze_ms: u64,
+    /// The guest's file systems just before, where its agent knows them.
+    #[serde(default)]
+    pub filesystems: Vec<GuestFilesystem>,
     /// What the guest's hook ran.
     pub hooks: Vec<HookResult>,
+    /// What it did not run, because others than root could have changed it.
+    #[serde(default)]
+    pub skipped_hooks: Vec<SkippedHook>,
+    /// How Windows' volume shadow copy went, in a Windows guest.
+    #[serde(default)]
+    pub vss: Option<VssResult>,
+    /// What runs in the guest, by its agent's account.
+    #[serde(default)]
+    pub guest_system: Option<GuestSystem>,
     /// The agent's version.
     pub agent_version: Option<String>,
     /// Why it is not more consistent, one sentence per reason.
@@ -60,4 +84,10 @@ pub(crate) trait Guest: Send + Sync + Debug {
 
     /// Takes the mark away: the guest is known to be thawed.
     async fn unmark_frozen(&self) -> Result<()>;
+
+    /// The words that name its machine on Strongroom's command line, so that another process can take it back;
+    /// `None` where no other can, and then no watchdog is posted.
+    fn address(&self) -> Option<Vec<String>> {
+        None
+    }
 }

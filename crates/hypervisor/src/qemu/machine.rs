@@ -18,6 +18,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug)]
 pub struct QemuMachine {
     qmp: Qmp,
+    monitor: PathBuf,
     agent: Option<PathBuf>,
     turn: Turn,
 }
@@ -29,8 +30,9 @@ impl QemuMachine {
     /// # Errors
     /// As [`Qmp::connect`].
     pub async fn connect(qmp: &Path, agent: Option<&Path>) -> Result<Self> {
+        let monitor = qmp.to_owned();
         let qmp = Qmp::connect(qmp).await?;
-        Ok(Self { qmp, agent: agent.map(Path::to_owned), turn: Turn::default() })
+        Ok(Self { qmp, monitor, agent: agent.map(Path::to_owned), turn: Turn::default() })
     }
 
     /// The monitor, for whatever else is to be asked.
@@ -39,7 +41,7 @@ impl QemuMachine {
     }
 
     fn guest(&self) -> QemuGuest {
-        QemuGuest { qmp: self.qmp.clone(), socket: self.agent.clone() }
+        QemuGuest { qmp: self.qmp.clone(), monitor: self.monitor.clone(), socket: self.agent.clone() }
     }
 }
 
@@ -74,6 +76,7 @@ impl Machine for QemuMachine {
 #[derive(Debug)]
 pub(super) struct QemuGuest {
     qmp: Qmp,
+    monitor: PathBuf,
     socket: Option<PathBuf>,
 }
 
@@ -90,5 +93,15 @@ impl Guest for QemuGuest {
 
     async fn unmark_frozen(&self) -> Result<()> {
         names::remove_node(&self.qmp, MARK_FROZEN).await
+    }
+
+    fn address(&self) -> Option<Vec<String>> {
+        // The other process runs in another folder; a path that is no text cannot be written down.
+        let word = |path: &Path| std::path::absolute(path).ok()?.into_os_string().into_string().ok();
+        let mut words = vec!["--qmp".to_owned(), word(&self.monitor)?];
+        if let Some(socket) = &self.socket {
+            words.extend(["--agent".to_owned(), word(socket)?]);
+        }
+        Some(words)
     }
 }

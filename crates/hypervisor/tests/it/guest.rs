@@ -60,6 +60,7 @@ impl Guest {
             wish: Level::FileSystem,
             may_fall: true,
             freeze_timeout: Duration::from_secs(30), // an emulated guest on a busy host
+            watchdog: None,
         }
     }
 

@@ -1,0 +1,115 @@
+//! `strongroom machine reconcile`, and what every backup does of it first.
+
+use super::backup::connect_now;
+use crate::args::{Address, OutputFormat};
+use crate::{open, output};
+use anyhow::{Context, Result, bail};
+use clap::Parser;
+use hypervisor::{ErrorKind, Outstanding, Watchdog};
+use std::path::Path;
+
+/// What came of one machine.
+struct Reconciled {
+    machine: String,
+    came_of_it: hypervisor::Result<Vec<String>>,
+}
+
+pub(crate) async fn run(format: OutputFormat, only_outstanding: bool) -> Result<()> {
+    let mut all = outstanding().await;
+    let running = hypervisor::qemu::discover().context("look for running machines")?;
+    for found in running.into_iter().filter(|_| !only_outstanding) {
+        let name = found.name.clone().unwrap_or_else(|| format!("process {}", found.pid));
+        // A socket may be another tool's.
+        for (index, qmp) in found.qmp.iter().enumerate() {
+            let came_of_it = reconcile(&address(qmp, found.agent.as_deref())).await;
+            let busy = matches!(&came_of_it, Err(error) if error.kind() == ErrorKind::Busy);
+            if !busy || index + 1 == found.qmp.len() {
+                all.push(Reconciled { machine: name, came_of_it });
+                break;
+            }
+        }
+    }
+    let values: Vec<_> = all.iter().map(value).collect();
+    output::print(format, &values, || table(&all))?;
+    let failed = all.iter().filter(|one| one.came_of_it.is_err()).count();
+    if failed > 0 {
+        bail!("{failed} machines could not be looked at; what holds them is named above");
+    }
+    Ok(())
+}
+
+/// Thaws what earlier programs wrote down and did not live to thaw. Tells of it; never stops a backup.
+pub(crate) async fn thaw_outstanding() {
+    for Reconciled { machine, came_of_it } in outstanding().await {
+        match came_of_it {
+            Ok(done) => eprintln!("A backup of {machine} had died while it froze: {}", words(&done)),
+            Err(error) => eprintln!("warning: the guest of {machine} may still be frozen: {error}"),
+        }
+    }
+}
+
+/// What a backup posts so that no guest stays frozen: this program, by another name.
+pub(crate) fn watchdog() -> Result<Watchdog> {
+    Ok(Watchdog {
+        // Not by its path: it may have been replaced since this process started.
+        program: "/proc/self/exe".into(),
+        arguments: vec!["thaw-watchdog".into()],
+        records: open::freeze_records(),
+    })
+}
+
+async fn outstanding() -> Vec<Reconciled> {
+    let mut all = Vec::new();
+    for record in Outstanding::list(&open::freeze_records()) {
+        let machine = record.address().join(" ");
+        let settled = match reconcile(record.address()).await {
+            Ok(done) => record.settle().map(|()| done),
+            Err(gone) if gone.is_gone() => record.settle().map(|()| vec!["the machine is gone".into()]),
+            Err(error) => Err(error),
+        };
+        all.push(Reconciled { machine, came_of_it: settled });
+    }
+    all
+}
+
+async fn reconcile(address: &[String]) -> hypervisor::Result<Vec<String>> {
+    let understood = Address::try_parse_from(address).map_err(|error| {
+        hypervisor::Error::caused(ErrorKind::Invalid, "understand the address of a machine", error)
+    })?;
+    Box::pin(connect_now(&understood.machine)).await?.reconcile().await
+}
+
+fn address(qmp: &Path, agent: Option<&Path>) -> Vec<String> {
+    let word = |path: &Path| path.display().to_string();
+    let mut words = vec!["--qmp".into(), word(qmp)];
+    if let Some(agent) = agent {
+        words.extend(["--agent".into(), word(agent)]);
+    }
+    words
+}
+
+fn words(done: &[String]) -> String {
+    if done.is_empty() { "nothing of ours was left".into() } else { done.join(", ") }
+}
+
+fn value(one: &Reconciled) -> serde_json::Value {
+    let (done, error) = match &one.came_of_it {
+        Ok(done) => (done.clone(), None),
+        Err(error) => (Vec::new(), Some(error.to_string())),
+    };
+    serde_json::json!({ "machine": one.machine, "done": done, "error": error })
+}
+
+fn table(all: &[Reconciled]) -> String {
+    if all.is_empty() {
+        return "Nothing to take back: no machine was looked at.\n".into();
+    }
+    let rows = all.iter().map(|one| {
+        let said = match &one.came_of_it {
+            Ok(done) => words(done),
+            Err(error) => format!("failed: {error}"),
+        };
+        vec![one.machine.clone(), said]
+    });
+    output::table(&["MACHINE", "DONE"], &[], rows)
+}
