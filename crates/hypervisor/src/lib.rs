@@ -55,10 +55,12 @@ mod consistency;
 mod describe;
 mod error;
 mod frozen;
+pub mod libvirt;
 mod machine;
 pub mod qemu;
 mod qmp;
 mod request;
+mod scratch;
 
 pub use agent::Agent;
 pub use consistency::{Consistency, HookPhase, HookResult, Level};
