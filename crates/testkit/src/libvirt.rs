@@ -3,7 +3,7 @@
 //! libvirt's folders are fixed when it is built, so the daemon gets a view of the file system of its own (a
 //! mount namespace) in which they are folders of the test's, and in which libvirt's user exists. A libvirt that
 //! the host runs is neither seen nor touched, and nothing is left of ours but empty folders where libvirt's
-//! would be.
+//! would be. What is mounted on the host after its start the daemon and its machines do not see.
 
 use crate::domain_xml::domain_xml;
 use crate::wait::wait_for;
@@ -117,9 +117,8 @@ fn spawn(folder: &Path) -> Result<Child> {
     let script = "f=$1; shift; while [ $# -gt 0 ]; do mount --bind \"$f/$1\" \"$2\" || exit; shift 2; done; \
                   exec libvirtd -f \"$f/etc/libvirtd.conf\" -p \"$f/run/libvirtd.pid\"";
     let log = File::create(folder.join("libvirtd.log")).context("cannot make libvirt's log")?;
-    // What is mounted later on the host is seen in there too.
     let mut daemon = Command::new("unshare");
-    daemon.args(["--mount", "--propagation", "slave", "sh", "-c", script, "libvirtd"]).arg(folder);
+    daemon.args(["--mount", "--propagation", "private", "sh", "-c", script, "libvirtd"]).arg(folder);
     for (ours, theirs) in FOLDERS.into_iter().chain([("passwd", "/etc/passwd"), ("group", "/etc/group")]) {
         daemon.args([ours, theirs]);
     }

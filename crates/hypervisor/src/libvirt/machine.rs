@@ -2,7 +2,7 @@
 
 use super::describe::describe;
 use super::guest::DomainGuest;
-use super::link::Link;
+use super::link::{Link, field};
 use super::owner::LibvirtFreeze;
 use super::reconcile;
 use super::virsh::Virsh;
@@ -30,10 +30,9 @@ impl LibvirtMachine {
     /// virsh is not installed.
     pub async fn connect(uri: &str, name: &str) -> Result<Self> {
         let virsh = Virsh::new(uri);
-        let uuid = virsh.run(&["domuuid", "--domain", name]).await?.trim().to_owned();
-        if uuid.is_empty() {
-            return Err(Error::new(ErrorKind::Failed, format!("read the uuid of the machine {name}")));
-        }
+        let info = virsh.run(&["dominfo", "--domain", name]).await?;
+        let unknown = || Error::new(ErrorKind::Failed, format!("read the uuid of the machine {name}"));
+        let uuid = field(&info, "UUID").ok_or_else(unknown)?.to_owned();
         Ok(Self { link: Link { virsh, uuid }, turn: Turn::default() })
     }
 }

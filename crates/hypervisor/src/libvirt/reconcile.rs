@@ -7,10 +7,22 @@ use super::link::{Link, State, field};
 use crate::scratch;
 use crate::{Error, ErrorKind, Result};
 use std::path::Path;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// What libvirt calls the work of a backup.
+const BACKUP: &str = "Backup";
+
+/// libvirt begins a backup in a quarter of a second.
+const TOLD_WAIT: Duration = Duration::from_secs(10);
+
+/// Nothing tells of it but asking.
+const TOLD_PAUSE: Duration = Duration::from_millis(100);
 
 /// Takes back leftovers; refuses while their owner lives, or while another tool backs the machine up. Returns
 /// what was done, and why the guest may still be frozen, if it may.
 pub(super) async fn take_back(link: &Link) -> Result<(Vec<String>, Option<String>)> {
+    wait_until_told(link).await?;
     let (job, mark) = (Job::find(link).await?, guest::marked(link).await?);
     let lives = |folder: &Path| scratch::is_held(&folder.join("any"));
     if job.as_ref().is_some_and(|job| job.is_ours() && job.is_held()) || mark.as_deref().is_some_and(lives) {
@@ -38,6 +50,31 @@ pub(super) async fn take_back(link: &Link) -> Result<(Vec<String>, Option<String
         Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
         Err(error) => Ok((done, Some(error.chain()))),
     }
+}
+
+/// A process that dies while libvirt begins its backup leaves a job that is at work but not told of yet. It is
+/// told within a second, or fails.
+async fn wait_until_told(link: &Link) -> Result<()> {
+    let deadline = Instant::now() + TOLD_WAIT;
+    while Instant::now() < deadline && work(link).await?.as_deref() == Some(BACKUP) {
+        if Job::find(link).await?.is_some() {
+            return Ok(());
+        }
+        sleep(TOLD_PAUSE).await;
+    }
+    Ok(())
+}
+
+/// What libvirt is at work on with the machine, in its own word.
+async fn work(link: &Link) -> Result<Option<String>> {
+    let jobs = match link.ask("domjobinfo", &[]).await {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None), // it does not run
+        jobs => jobs?,
+    };
+    Ok(match field(&jobs, "Job type") {
+        None | Some("None") => None,
+        Some(_) => Some(field(&jobs, "Operation").unwrap_or("a job").to_owned()),
+    })
 }
 
 /// [`Machine::reconcile`](crate::Machine::reconcile).
@@ -69,11 +106,9 @@ pub(super) async fn check_machine(link: &Link) -> Result<bool> {
             return Err(Error::new(ErrorKind::Busy, text));
         }
     };
-    let jobs = link.ask("domjobinfo", &[]).await?;
-    match field(&jobs, "Job type") {
-        None | Some("None") => Ok(running),
-        Some(_) => {
-            let work = field(&jobs, "Operation").unwrap_or("a job");
+    match work(link).await? {
+        None => Ok(running),
+        Some(work) => {
             let text = format!("freeze a machine that libvirt is at work on: {work}");
             Err(Error::new(ErrorKind::Busy, text))
         }

@@ -3,7 +3,7 @@
 use super::Harness;
 use crate::guest::{apply_changes, as_parent, compare, pull};
 use anyhow::{Context, Result, ensure};
-use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, HookPhase, Level, Machine, Outcome, Tracking};
+use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, HookPhase, Level, Outcome, Tracking};
 use std::path::PathBuf;
 use std::time::Duration;
 

@@ -20,8 +20,12 @@ pub(crate) struct DomainHarness {
 
 impl DomainHarness {
     pub(crate) fn start(name: &str) -> Result<Self> {
+        Self::start_in(tempfile::tempdir()?, name)
+    }
+
+    /// libvirt sees only what is mounted by now.
+    pub(crate) fn start_in(folder: tempfile::TempDir, name: &str) -> Result<Self> {
         let image = GuestImage::build(&testkit::default_cache(), &testkit::to_stderr)?;
-        let folder = tempfile::tempdir()?;
         let daemon = LibvirtDaemon::start(&folder.path().join("libvirt"))?;
         let disks = image.fresh_disks(folder.path(), Format::Qcow2)?;
         let options = MachineOptions::new(name, folder.path(), disks).without_postgres();
