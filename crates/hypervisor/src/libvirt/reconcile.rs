@@ -69,6 +69,8 @@ async fn wait_until_told(link: &Link) -> Result<()> {
 async fn work(link: &Link) -> Result<Option<String>> {
     let jobs = match link.ask("domjobinfo", &[]).await {
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None), // it does not run
+        // "backup job data missing": one is about to begin.
+        Err(error) if error.kind() == ErrorKind::Failed => return Ok(Some(BACKUP.to_owned())),
         jobs => jobs?,
     };
     Ok(match field(&jobs, "Job type") {
