@@ -4,10 +4,9 @@ use super::point;
 use crate::args::{BackupArgs, Consistency, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
-use crate::{open, output};
+use crate::{machines, open, output};
 use anyhow::{Context, Result};
-use hypervisor::qemu::QemuMachine;
-use hypervisor::{ErrorKind, Level, Machine};
+use hypervisor::Level;
 use mover::BackupRequest;
 use std::time::Duration;
 use uuid::Uuid;
@@ -22,7 +21,7 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
-    let machine = connect(&args).await?;
+    let machine = machines::open(&args.machine).await?;
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
@@ -50,22 +49,6 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     let point = done?;
     open::warn_index(&vault);
     output::print(format, &point::value(&point), || summary(&point))
-}
-
-/// Connects to the first QMP socket that nobody else holds.
-async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
-    let (sockets, agent) = open::machine(&args.machine)?;
-    let mut refused = None;
-    for socket in &sockets {
-        match QemuMachine::connect(socket, agent.as_deref()).await {
-            Ok(machine) => return Ok(Box::new(machine)),
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                refused = Some(anyhow::Error::new(error).context(format!("connect to {}", socket.display())));
-            }
-            Err(error) => return Err(error).with_context(|| format!("connect to {}", socket.display())),
-        }
-    }
-    Err(refused.expect("a machine that is found has a socket"))
 }
 
 fn summary(point: &Point) -> String {

@@ -11,6 +11,7 @@ mod guest;
 mod instant;
 mod interrupted;
 mod keys;
+mod libvirt;
 mod program;
 mod room;
 mod scene;

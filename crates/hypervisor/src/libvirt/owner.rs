@@ -89,7 +89,7 @@ impl Freeze for LibvirtFreeze {
             let text = "check the frozen machine: QEMU stopped it over an I/O error";
             return Err(Error::new(ErrorKind::Failed, text));
         }
-        if !Job::find(&self.link).await?.is_some_and(|job| job.socket == self.socket()) {
+        if Job::find(&self.link).await?.is_none_or(|job| job.socket != self.socket()) {
             let text = "check the frozen machine: libvirt's backup job is gone";
             return Err(Error::new(ErrorKind::Broken, text));
         }
