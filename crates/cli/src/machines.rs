@@ -3,7 +3,7 @@
 use crate::args::MachineArgs;
 use crate::failure::Told;
 use anyhow::{Context, Result};
-use hypervisor::libvirt::{DomainAddress, LibvirtMachine};
+use hypervisor::libvirt::{LibvirtAddress, LibvirtMachine};
 use hypervisor::qemu::{MachineAddress, QemuMachine};
 use hypervisor::{ErrorKind, Machine};
 use std::path::{Path, PathBuf};
@@ -16,7 +16,7 @@ pub(crate) enum Known {
     /// By its monitor.
     Qemu(MachineAddress),
     /// By its libvirt; its QEMU's process, if that runs here.
-    Libvirt(DomainAddress, Option<u32>),
+    Libvirt(LibvirtAddress, Option<u32>),
 }
 
 impl Known {
@@ -62,13 +62,13 @@ pub(crate) async fn find(libvirt: Option<&str>) -> Result<Found> {
 }
 
 /// A QEMU of libvirt's is a process like any other: it is known by its uuid, which libvirt always gives.
-fn merge(domains: Vec<DomainAddress>, running: Vec<MachineAddress>) -> Vec<Known> {
-    let is_domains = |machine: &MachineAddress, domain: &DomainAddress| {
+fn merge(domains: Vec<LibvirtAddress>, running: Vec<MachineAddress>) -> Vec<Known> {
+    let is_domains = |machine: &MachineAddress, domain: &LibvirtAddress| {
         machine.uuid.as_deref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(&domain.uuid))
     };
     let (theirs, ours): (Vec<_>, Vec<_>) =
         running.into_iter().partition(|machine| domains.iter().any(|domain| is_domains(machine, domain)));
-    let process = |domain: &DomainAddress| {
+    let process = |domain: &LibvirtAddress| {
         theirs.iter().find(|machine| is_domains(machine, domain)).map(|machine| machine.pid)
     };
     let of_libvirt = domains.into_iter().map(|domain| {
@@ -151,11 +151,11 @@ async fn by_monitor(sockets: &[PathBuf], agent: Option<&Path>) -> Result<Box<dyn
 #[cfg(test)]
 mod tests {
     use super::*;
-    use hypervisor::libvirt::DomainState;
+    use hypervisor::libvirt::RunState;
 
-    fn domain(name: &str, uuid: &str) -> DomainAddress {
-        let (uri, state) = (THIS_LIBVIRT.to_owned(), DomainState::Running);
-        DomainAddress { uri, name: name.to_owned(), uuid: uuid.to_owned(), state, persistent: true }
+    fn domain(name: &str, uuid: &str) -> LibvirtAddress {
+        let (uri, state) = (THIS_LIBVIRT.to_owned(), RunState::Running);
+        LibvirtAddress { uri, name: name.to_owned(), uuid: uuid.to_owned(), state, persistent: true }
     }
 
     fn qemu(words: &[&str], pid: u32) -> MachineAddress {

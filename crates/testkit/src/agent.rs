@@ -46,7 +46,7 @@ impl Agent {
     }
 
     /// The agent of a machine of libvirt's.
-    pub fn of_domain(uri: &str, domain: &str) -> Self {
+    pub fn of_libvirt(uri: &str, domain: &str) -> Self {
         Self { route: Route::Libvirt { uri: uri.into(), domain: domain.into() } }
     }
 

@@ -5,7 +5,7 @@
 //! the host runs is neither seen nor touched, and nothing is left of ours but empty folders where libvirt's
 //! would be. What is mounted on the host after its start the daemon and its machines do not see.
 
-use crate::domain_xml::domain_xml;
+use crate::libvirt_xml::libvirt_xml;
 use crate::wait::wait_for;
 use crate::{Accel, Agent, GuestImage, MachineOptions, command, host};
 use anyhow::{Context, Result, bail};
@@ -135,14 +135,14 @@ pub(crate) fn virsh(uri: &str, arguments: &[&str]) -> Result<String> {
 }
 
 /// The usual guest, run by libvirt. Dropping it destroys it.
-pub struct DomainMachine {
+pub struct LibvirtGuest {
     uri: String,
     options: MachineOptions,
     agent: Agent,
     pid_file: PathBuf,
 }
 
-impl DomainMachine {
+impl LibvirtGuest {
     /// Defines and starts a machine. The guest is booting when this returns.
     pub fn start(image: &GuestImage, daemon: &LibvirtDaemon, options: MachineOptions) -> Result<Self> {
         let accel = match options.accel {
@@ -150,12 +150,12 @@ impl DomainMachine {
             None => Accel::probe(image, &|_| ())?,
         };
         let file = options.folder.join("domain.xml");
-        fs::write(&file, domain_xml(image, &options, accel)?)
+        fs::write(&file, libvirt_xml(image, &options, accel)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         let uri = daemon.uri();
         virsh(&uri, &["define", "--file", &file.display().to_string()])?;
         let pid_file = daemon.folder.join(format!("run/qemu/{}.pid", options.name));
-        let agent = Agent::of_domain(&uri, &options.name);
+        let agent = Agent::of_libvirt(&uri, &options.name);
         let machine = Self { uri, options, agent, pid_file };
         machine.virsh("start", &[])?;
         Ok(machine)
@@ -211,7 +211,7 @@ impl DomainMachine {
     }
 }
 
-impl Drop for DomainMachine {
+impl Drop for LibvirtGuest {
     fn drop(&mut self) {
         if self.virsh("destroy", &[]).is_err()
             && let Ok(id) = self.process_id()

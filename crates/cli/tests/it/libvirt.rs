@@ -6,13 +6,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::path::PathBuf;
 use std::process::Command;
-use testkit::{DomainMachine, LibvirtDaemon};
+use testkit::{LibvirtDaemon, LibvirtGuest};
 
 #[test]
 fn a_machine_of_libvirt_is_listed_backed_up_and_restored() -> Result<()> {
     let scene = Scene::new()?;
     let daemon = LibvirtDaemon::start(&scene.path("libvirt"))?;
-    let machine = DomainMachine::start(image(), &daemon, Guest::options(&scene, "domain")?)?;
+    let machine = LibvirtGuest::start(image(), &daemon, Guest::options(&scene, "domain")?)?;
     machine.agent().wait(BOOT)?;
     let (uri, name) = (daemon.uri(), machine.options().name.clone());
 
@@ -45,7 +45,7 @@ fn a_machine_of_libvirt_is_listed_backed_up_and_restored() -> Result<()> {
 }
 
 /// Backs the machine up while it stands, restores the point, and compares it with the disks as they are.
-fn back_up_and_compare(scene: &Scene, machine: &DomainMachine, uri: &str, name: &str) -> Result<Value> {
+fn back_up_and_compare(scene: &Scene, machine: &LibvirtGuest, uri: &str, name: &str) -> Result<Value> {
     machine.virsh("suspend", &[])?;
     let point = scene.try_backup(&machine.options().name, &["--libvirt", uri])?.json()?;
     ensure!(names_in(&scene.path("scratch"))?.is_empty(), "the scratch folder is empty again");

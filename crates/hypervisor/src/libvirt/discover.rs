@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 
 /// A machine of a libvirt.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DomainAddress {
+pub struct LibvirtAddress {
     /// The connection it was found on.
     pub uri: String,
     /// Its name: one of a kind in this libvirt.
@@ -14,14 +14,14 @@ pub struct DomainAddress {
     /// Its uuid.
     pub uuid: String,
     /// Whether it runs, is paused, or off.
-    pub state: DomainState,
+    pub state: RunState,
     /// Whether libvirt keeps its definition when it is off.
     pub persistent: bool,
 }
 
 /// What a machine of libvirt does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DomainState {
+pub enum RunState {
     /// It runs.
     Running,
     /// It stands still, and can run on.
@@ -32,7 +32,7 @@ pub enum DomainState {
     Off,
 }
 
-impl DomainState {
+impl RunState {
     /// In a word, as libvirt says it.
     pub fn word(self) -> &'static str {
         match self {
@@ -48,7 +48,7 @@ impl DomainState {
 ///
 /// # Errors
 /// `Unreachable` when no libvirt answers there; `Unsupported` when virsh is not installed.
-pub async fn discover(uri: &str) -> Result<Vec<DomainAddress>> {
+pub async fn discover(uri: &str) -> Result<Vec<LibvirtAddress>> {
     let virsh = Virsh::new(uri);
     let all = virsh.run(&["list", "--all", "--uuid", "--name"]).await?;
     let ids = async |filter: &[&str]| -> Result<BTreeSet<String>> {
@@ -58,14 +58,14 @@ pub async fn discover(uri: &str) -> Result<Vec<DomainAddress>> {
     let (active, running) = (ids(&[]).await?, ids(&["--state-running"]).await?);
     let (paused, persistent) = (ids(&["--state-paused"]).await?, ids(&["--all", "--persistent"]).await?);
     let state = |uuid: &str| match () {
-        () if running.contains(uuid) => DomainState::Running,
-        () if paused.contains(uuid) => DomainState::Paused,
-        () if active.contains(uuid) => DomainState::Other,
-        () => DomainState::Off,
+        () if running.contains(uuid) => RunState::Running,
+        () if paused.contains(uuid) => RunState::Paused,
+        () if active.contains(uuid) => RunState::Other,
+        () => RunState::Off,
     };
     let address = |line: &str| {
         let (uuid, name) = line.trim().split_once(' ')?;
-        Some(DomainAddress {
+        Some(LibvirtAddress {
             uri: uri.to_owned(),
             name: name.trim().to_owned(),
             uuid: uuid.to_owned(),
@@ -73,7 +73,7 @@ pub async fn discover(uri: &str) -> Result<Vec<DomainAddress>> {
             persistent: persistent.contains(uuid),
         })
     };
-    let mut domains: Vec<DomainAddress> = all.lines().filter_map(address).collect();
+    let mut domains: Vec<LibvirtAddress> = all.lines().filter_map(address).collect();
     domains.sort_by(|one, other| one.name.cmp(&other.name));
     Ok(domains)
 }

@@ -35,5 +35,5 @@ mod virsh;
 mod watch;
 mod xml;
 
-pub use discover::{DomainAddress, DomainState, discover};
+pub use discover::{LibvirtAddress, RunState, discover};
 pub use machine::LibvirtMachine;

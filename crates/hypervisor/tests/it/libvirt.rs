@@ -1,9 +1,9 @@
 //! What is particular to machines of libvirt.
 
-use crate::conformance::{DomainHarness, Harness, Parent};
+use crate::conformance::{Harness, LibvirtHarness, Parent};
 use crate::guest::{as_parent, compare, pull, run};
 use anyhow::{Context, Result, ensure};
-use hypervisor::libvirt::{DomainState, LibvirtMachine, discover};
+use hypervisor::libvirt::{LibvirtMachine, RunState, discover};
 use hypervisor::{ErrorKind, FreezeRequest, Level, Machine, Outcome, Tracking};
 use std::fs::File;
 use std::io::Write;
@@ -13,19 +13,19 @@ use std::time::Duration;
 
 const VAULT: &str = "v";
 
-fn start(name: &str) -> Result<DomainHarness> {
-    tokio::task::block_in_place(|| DomainHarness::start(name))
+fn start(name: &str) -> Result<LibvirtHarness> {
+    tokio::task::block_in_place(|| LibvirtHarness::start(name))
 }
 
-fn request(harness: &DomainHarness, point: &str, parent: Parent) -> FreezeRequest {
+fn request(harness: &LibvirtHarness, point: &str, parent: Parent) -> FreezeRequest {
     (harness as &dyn Harness).request(VAULT, point, parent)
 }
 
-fn untouched(harness: &DomainHarness) -> Result<()> {
+fn untouched(harness: &LibvirtHarness) -> Result<()> {
     (harness as &dyn Harness).assert_untouched()
 }
 
-fn write(harness: &DomainHarness, seed: u32) -> Result<()> {
+fn write(harness: &LibvirtHarness, seed: u32) -> Result<()> {
     (harness as &dyn Harness).write(seed)
 }
 
@@ -60,7 +60,7 @@ async fn a_scratch_folder_that_fills_costs_the_backup_and_not_the_guest() -> Res
     let folder = home.path().join("tiny");
     std::fs::create_dir(&folder)?;
     let tiny_folder = Mounted::new(&folder, "300m")?;
-    let harness = tokio::task::block_in_place(|| DomainHarness::start_in(home, "full"))?;
+    let harness = tokio::task::block_in_place(|| LibvirtHarness::start_in(home, "full"))?;
     let machine = harness.connected().await?;
     write(&harness, 1)?;
     let tiny = |point: &str| FreezeRequest { scratch: folder.clone(), ..request(&harness, point, None) };
@@ -160,7 +160,7 @@ async fn whoever_dies_the_guest_runs_on_and_the_chain_goes_on() -> Result<()> {
 
 /// Freezes in a runtime of its own, which is torn down without a word after so many milliseconds, or while it
 /// holds the frozen machine. Whether it did.
-fn freeze_and_die(harness: &DomainHarness, request: FreezeRequest, cut: u64) -> Result<bool> {
+fn freeze_and_die(harness: &LibvirtHarness, request: FreezeRequest, cut: u64) -> Result<bool> {
     let (uri, name) = (harness.daemon.uri(), harness.machine.options().name.clone());
     tokio::task::block_in_place(|| {
         std::thread::spawn(move || {
@@ -188,7 +188,7 @@ fn freeze_and_die(harness: &DomainHarness, request: FreezeRequest, cut: u64) -> 
     })
 }
 
-async fn others_in_the_way(harness: &DomainHarness, machine: &LibvirtMachine) -> Result<()> {
+async fn others_in_the_way(harness: &LibvirtHarness, machine: &LibvirtMachine) -> Result<()> {
     // Another process of ours that lives.
     let second = harness.connected().await?;
     let held = second.freeze(request(harness, "held", None)).await?;
@@ -235,7 +235,7 @@ async fn machines_are_found_and_described_with_disks_of_every_kind() -> Result<(
     let harness = start("kinds")?;
     let found = discover(&harness.daemon.uri()).await?;
     assert_eq!(found.len(), 1);
-    assert_eq!((&*found[0].name, found[0].state, found[0].persistent), ("kinds", DomainState::Running, true));
+    assert_eq!((&*found[0].name, found[0].state, found[0].persistent), ("kinds", RunState::Running, true));
     let machine = LibvirtMachine::connect(&found[0].uri, &found[0].uuid).await?;
     let first = committed(&machine, request(&harness, "p1", None)).await?;
 
@@ -285,7 +285,7 @@ async fn machines_are_found_and_described_with_disks_of_every_kind() -> Result<(
     swapped_and_off(&harness, &machine).await
 }
 
-fn attach(harness: &DomainHarness, file: &str, target: &str, more: &[&str]) -> Result<()> {
+fn attach(harness: &LibvirtHarness, file: &str, target: &str, more: &[&str]) -> Result<()> {
     let path = harness.folder().join(file);
     if !path.exists() {
         std::fs::write(&path, vec![7; 8 << 20])?;
@@ -296,7 +296,7 @@ fn attach(harness: &DomainHarness, file: &str, target: &str, more: &[&str]) -> R
 }
 
 /// Another image under a known name, with a record by the right name in it; then a machine that is off.
-async fn swapped_and_off(harness: &DomainHarness, machine: &LibvirtMachine) -> Result<()> {
+async fn swapped_and_off(harness: &LibvirtHarness, machine: &LibvirtMachine) -> Result<()> {
     let detach = || {
         tokio::task::block_in_place(|| harness.machine.virsh("detach-disk", &["--target", "vdc", "--live"]))
     };
@@ -318,7 +318,7 @@ async fn swapped_and_off(harness: &DomainHarness, machine: &LibvirtMachine) -> R
     assert_eq!(machine.describe().await?.status, "shut off");
     let off = machine.freeze(request(harness, "off", None)).await;
     assert_eq!(off.err().map(|error| error.kind()), Some(ErrorKind::Failed));
-    assert_eq!(discover(&harness.daemon.uri()).await?[0].state, DomainState::Off);
+    assert_eq!(discover(&harness.daemon.uri()).await?[0].state, RunState::Off);
     Ok(())
 }
 
@@ -327,7 +327,7 @@ async fn swapped_and_off(harness: &DomainHarness, machine: &LibvirtMachine) -> R
 async fn machines_of_other_hosts_are_found_and_described_but_not_frozen() -> Result<()> {
     let uri = "test:///default";
     let found = discover(uri).await?;
-    assert_eq!((&*found[0].name, found[0].state), ("test", DomainState::Running));
+    assert_eq!((&*found[0].name, found[0].state), ("test", RunState::Running));
     let machine = LibvirtMachine::connect(uri, "test").await?;
     let told = machine.describe().await?;
     assert_eq!((told.name.as_deref(), told.cpus, told.memory_bytes), (Some("test"), 2, 2 << 30));

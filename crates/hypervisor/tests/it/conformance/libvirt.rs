@@ -7,18 +7,18 @@ use hypervisor::Machine;
 use hypervisor::libvirt::LibvirtMachine;
 use std::path::Path;
 use std::time::Duration;
-use testkit::{Agent, DomainMachine, Format, GuestImage, LibvirtDaemon, MachineOptions};
+use testkit::{Agent, Format, GuestImage, LibvirtDaemon, LibvirtGuest, MachineOptions};
 
 const BOOT: Duration = Duration::from_secs(180);
 
 /// The machine goes before its libvirt, and that before the folder of both.
-pub(crate) struct DomainHarness {
-    pub(crate) machine: DomainMachine,
+pub(crate) struct LibvirtHarness {
+    pub(crate) machine: LibvirtGuest,
     pub(crate) daemon: LibvirtDaemon,
     folder: tempfile::TempDir,
 }
 
-impl DomainHarness {
+impl LibvirtHarness {
     pub(crate) fn start(name: &str) -> Result<Self> {
         Self::start_in(tempfile::tempdir()?, name)
     }
@@ -29,7 +29,7 @@ impl DomainHarness {
         let daemon = LibvirtDaemon::start(&folder.path().join("libvirt"))?;
         let disks = image.fresh_disks(folder.path(), Format::Qcow2)?;
         let options = MachineOptions::new(name, folder.path(), disks).without_postgres();
-        let machine = DomainMachine::start(&image, &daemon, options)?;
+        let machine = LibvirtGuest::start(&image, &daemon, options)?;
         machine.agent().wait(BOOT)?;
         std::fs::create_dir(folder.path().join("scratch"))?;
         Ok(Self { machine, daemon, folder })
@@ -41,7 +41,7 @@ impl DomainHarness {
 }
 
 #[async_trait]
-impl Harness for DomainHarness {
+impl Harness for LibvirtHarness {
     fn folder(&self) -> &Path {
         self.folder.path()
     }
@@ -86,6 +86,6 @@ impl Harness for DomainHarness {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_laws_hold_for_machines_of_libvirt() -> Result<()> {
-    let mut harness = tokio::task::block_in_place(|| DomainHarness::start("laws"))?;
+    let mut harness = tokio::task::block_in_place(|| LibvirtHarness::start("laws"))?;
     super::laws::all(&mut harness).await
 }

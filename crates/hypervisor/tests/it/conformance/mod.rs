@@ -7,7 +7,7 @@ pub(crate) mod laws;
 mod libvirt;
 mod qemu;
 
-pub(crate) use libvirt::DomainHarness;
+pub(crate) use libvirt::LibvirtHarness;
 
 use anyhow::{Result, ensure};
 use async_trait::async_trait;

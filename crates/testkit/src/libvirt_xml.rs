@@ -4,7 +4,7 @@ use crate::{Accel, GuestImage, MachineOptions};
 use anyhow::{Context, Result};
 
 /// The domain's XML. Every disk must be one file.
-pub(crate) fn domain_xml(image: &GuestImage, options: &MachineOptions, accel: Accel) -> Result<String> {
+pub(crate) fn libvirt_xml(image: &GuestImage, options: &MachineOptions, accel: Accel) -> Result<String> {
     let mut disks = String::new();
     for (index, disk) in options.disks.iter().enumerate() {
         let path = disk.path.as_ref().context("a disk for libvirt must be one file")?;
