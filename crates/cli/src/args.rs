@@ -271,8 +271,12 @@ pub(crate) struct NewKeyArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum MachineCommand {
-    /// List the QEMU machines that run on this host and how they can be reached.
-    List,
+    /// List the machines of this host, of libvirt or not, and how they can be reached.
+    List {
+        /// List those of this libvirt instead, as `qemu+ssh://HOST/system`.
+        #[arg(long, value_name = "URI")]
+        libvirt: Option<String>,
+    },
     /// Take back what killed backups left: thaw guests, let machines run on, remove filters and exports.
     ///
     /// Looks at every machine that was written down as possibly frozen, and at every one found on this host.
@@ -346,6 +350,9 @@ pub(crate) struct MachineArgs {
     /// The socket of its guest agent, for a machine that is not found by name.
     #[arg(long, value_name = "SOCKET", requires = "qmp")]
     pub(crate) agent: Option<PathBuf>,
+    /// The libvirt that has it, where that is not this host's `qemu:///system`.
+    #[arg(long, value_name = "URI", conflicts_with = "qmp")]
+    pub(crate) libvirt: Option<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod failure;
 mod keys;
+mod machines;
 mod open;
 mod output;
 mod watch;

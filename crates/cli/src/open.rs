@@ -1,11 +1,10 @@
-//! Finding what the arguments name: vaults, points, machines. Keys are in `keys.rs`.
+//! Finding what the arguments name: vaults and points. Keys are in `keys.rs`, machines in `machines.rs`.
 
-use crate::args::{CopyArgs, KeyArgs, MachineArgs, PointArgs, VaultArgs};
+use crate::args::{CopyArgs, KeyArgs, PointArgs, VaultArgs};
 use crate::commands::now;
 use crate::failure::Told;
 use crate::keys::{self, FoundKey};
 use anyhow::{Context, Result};
-use hypervisor::qemu::MachineAddress;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -198,31 +197,4 @@ pub(crate) fn disks(point: &Point, names: &[String]) -> Result<Vec<DiskRecord>> 
     }
     let is_meant = |disk: &&DiskRecord| names.is_empty() || names.contains(&disk.name);
     Ok(point.disks.iter().filter(is_meant).cloned().collect())
-}
-
-/// How the machine that is meant is reached: its QMP sockets, the likeliest first, and its agent's.
-pub(crate) fn machine(args: &MachineArgs) -> Result<(Vec<PathBuf>, Option<PathBuf>)> {
-    if let Some(qmp) = &args.qmp {
-        return Ok((vec![qmp.clone()], args.agent.clone()));
-    }
-    let name = args.machine.as_deref().unwrap_or_default();
-    let hint = "`strongroom machine list` shows what runs here; --qmp SOCKET reaches what is not found";
-    let running = hypervisor::qemu::discover().context("look for running machines")?;
-    let meant = |m: &MachineAddress| m.name.as_deref() == Some(name) || m.uuid.as_deref() == Some(name);
-    let mut found: Vec<MachineAddress> = running.into_iter().filter(meant).collect();
-    match found.len() {
-        1 => {
-            let MachineAddress { qmp, agent, .. } = found.remove(0);
-            if qmp.is_empty() {
-                let what = format!("machine {name} runs without a QMP socket, so nobody can talk to it");
-                return Err(Told::not_found(what, "start it with -qmp unix:PATH,server=on,wait=off"));
-            }
-            Ok((qmp, agent))
-        }
-        0 => Err(Told::not_found(format!("no machine {name} runs on this host"), hint)),
-        n => Err(Told::usage(
-            format!("{n} machines are called {name}"),
-            "name it by its id, or with --qmp SOCKET",
-        )),
-    }
 }

@@ -24,6 +24,9 @@ pub struct MachineDescription {
     pub skipped: Vec<SkippedDrive>,
     /// QEMU's command line, empty where it cannot be read. Hot-plugged devices are not in it.
     pub argv: Vec<String>,
+    /// Its definition as its manager keeps it, verbatim: libvirt's domain XML. `None` where there is no manager.
+    #[serde(default)]
+    pub definition: Option<String>,
 }
 
 /// A writable disk.

@@ -206,7 +206,8 @@ impl FrozenMachine {
         &self.taken.consistency
     }
 
-    /// How long the machine stood still, from `stop` to `cont`; zero for one that somebody had paused.
+    /// How long the machine stood still, from `stop` to `cont`; zero for one that somebody had paused, and for
+    /// machines of libvirt, which are not stopped.
     pub fn window(&self) -> Duration {
         self.taken.window
     }

@@ -1,17 +1,19 @@
-//! Machines on QEMU and their disks: found, described, and frozen at one instant while the guest runs on.
+//! Machines on QEMU, with libvirt or without, and their disks: found, described, and frozen at one instant
+//! while the guest runs on.
 //!
 //! **Called by** `mover` and the commands that list machines. **Calls** `nbd`, to see that a frozen disk can
 //! still be read, and nothing else of ours. It is the only crate that speaks QMP and the guest agent's
 //! protocol; it knows no vault (vaults and points are names of bitmaps here) and moves no blocks.
 //!
 //! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
-//! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`], `qemu/owner.rs` being the
-//! whole course of a freeze. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
-//! [`guest`] puts our freeze hook into a guest. Below: [`Qmp`] (`qmp/`).
+//! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`] or [`libvirt`], whose
+//! `owner.rs` is the whole course of a freeze. Shared by providers: the ladder (`consistency/`), [`Agent`]
+//! (`agent/`) and the scratch folder (`scratch.rs`). [`guest`] puts our freeze hook into a guest. Below: [`Qmp`]
+//! (`qmp/`).
 //!
 //! Invariants:
 //! - the guest's writes go before our snapshot: a scratch disk that is full or slow costs the guest at most
-//!   4 s once, and the backup its instant;
+//!   4 s once, and the backup its instant (of libvirt: see `libvirt/watch.rs`);
 //! - a read through a [`FrozenDisk`] shows the instant or fails;
 //! - an incremental is offered only if the bitmap holds every change since the parent: every doubt reads all;
 //! - consistency is proved, not claimed: [`Consistency`] carries the evidence and the reasons for less;
@@ -57,10 +59,12 @@ mod describe;
 mod error;
 mod frozen;
 pub mod guest;
+pub mod libvirt;
 mod machine;
 pub mod qemu;
 mod qmp;
 mod request;
+mod scratch;
 
 pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
 pub use consistency::{

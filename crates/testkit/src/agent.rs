@@ -1,9 +1,11 @@
 //! The guest agent, as the harness uses it.
 //!
 //! QEMU serves one client at a time on the agent's socket, and the product needs the same socket: every
-//! call connects, synchronises, asks one thing and closes.
+//! call connects, synchronises, asks one thing and closes. Of a machine of libvirt's the socket is libvirt's:
+//! then its program is asked.
 
 use crate::base64;
+use crate::libvirt::virsh;
 use crate::line_socket::LineSocket;
 use crate::wait::wait_for;
 use anyhow::{Context, Result, bail};
@@ -24,31 +26,55 @@ const SENTINEL: u8 = 0xff;
 /// Tells our answers from those to another client that went away.
 static SYNC_ID: AtomicU64 = AtomicU64::new(1);
 
-/// The agent behind one socket. Nothing is open between calls.
+/// The agent of one guest. Nothing is open between calls.
 #[derive(Clone, Debug)]
 pub struct Agent {
-    socket: PathBuf,
+    route: Route,
+}
+
+/// How an agent is reached.
+#[derive(Clone, Debug)]
+enum Route {
+    Socket(PathBuf),
+    Libvirt { uri: String, domain: String },
 }
 
 impl Agent {
     /// The agent behind the chardev socket of `org.qemu.guest_agent.0`.
     pub fn new(socket: &Path) -> Self {
-        Self { socket: socket.into() }
+        Self { route: Route::Socket(socket.into()) }
+    }
+
+    /// The agent of a machine of libvirt's.
+    pub fn of_libvirt(uri: &str, domain: &str) -> Self {
+        Self { route: Route::Libvirt { uri: uri.into(), domain: domain.into() } }
     }
 
     /// Waits until the agent answers.
     pub fn wait(&self, timeout: Duration) -> Result<()> {
-        wait_for("the guest agent", timeout, || Ok(self.connect(Instant::now() + SYNC_TIMEOUT).ok()))?;
-        Ok(())
+        wait_for("the guest agent", timeout, || match &self.route {
+            Route::Socket(path) => Ok(connect(path, Instant::now() + SYNC_TIMEOUT).ok().map(drop)),
+            Route::Libvirt { .. } => Ok(self.call("guest-ping", Value::Null).ok().map(drop)),
+        })
     }
 
     /// One command of the agent's, such as `guest-fsfreeze-status`.
     pub fn call(&self, command: &str, arguments: Value) -> Result<Value> {
-        let deadline = Instant::now() + CALL_TIMEOUT;
-        let mut socket = self.connect(deadline)?;
-        socket.send(&request(command, arguments))?;
-        let line = socket.line(deadline)?;
-        let line = line.with_context(|| format!("the agent did not answer {command}"))?;
+        let line = match &self.route {
+            Route::Socket(path) => {
+                let deadline = Instant::now() + CALL_TIMEOUT;
+                let mut socket = connect(path, deadline)?;
+                socket.send(&request(command, arguments))?;
+                let line = socket.line(deadline)?;
+                line.with_context(|| format!("the agent did not answer {command}"))?
+            }
+            Route::Libvirt { uri, domain } => {
+                let message = String::from_utf8(request(command, arguments)).expect("JSON is text");
+                let limit = CALL_TIMEOUT.as_secs().to_string();
+                let words = ["--domain", domain, "--timeout", &limit, "--cmd", message.trim_end()];
+                virsh(uri, &[&["qemu-agent-command"], &words[..]].concat())?.into_bytes()
+            }
+        };
         let mut answer: Value = serde_json::from_slice(&line)
             .with_context(|| format!("the agent's answer to {command} is not JSON"))?;
         if let Some(error) = answer.get("error") {
@@ -113,25 +139,31 @@ impl Agent {
 
     /// Asks the guest to power off. It goes away without an answer.
     pub fn power_off(&self) -> Result<()> {
-        let mut socket = self.connect(Instant::now() + CALL_TIMEOUT)?;
-        socket.send(&request("guest-shutdown", json!({"mode": "powerdown"})))
-    }
-
-    /// Connects and discards what was meant for earlier clients.
-    fn connect(&self, deadline: Instant) -> Result<LineSocket> {
-        let mut socket = LineSocket::connect(&self.socket)?;
-        let id = u64::from(std::process::id()) << 20 | SYNC_ID.fetch_add(1, Ordering::Relaxed);
-        socket
-            .send(&[&[SENTINEL], request("guest-sync-delimited", json!({"id": id})).as_slice()].concat())?;
-        while let Some(line) = socket.line(deadline)? {
-            let mark = line.iter().rposition(|byte| *byte == SENTINEL);
-            let answer = mark.and_then(|at| serde_json::from_slice::<Value>(&line[at + 1..]).ok());
-            if answer.is_some_and(|answer| answer["return"] == id) {
-                return Ok(socket);
+        match &self.route {
+            Route::Socket(path) => {
+                let mut socket = connect(path, Instant::now() + CALL_TIMEOUT)?;
+                socket.send(&request("guest-shutdown", json!({"mode": "powerdown"})))
+            }
+            Route::Libvirt { uri, domain } => {
+                virsh(uri, &["shutdown", "--domain", domain, "--mode", "agent"]).map(drop)
             }
         }
-        bail!("the guest agent does not answer (is it running, or does another client hold the socket?)")
     }
+}
+
+/// Connects and discards what was meant for earlier clients.
+fn connect(path: &Path, deadline: Instant) -> Result<LineSocket> {
+    let mut socket = LineSocket::connect(path)?;
+    let id = u64::from(std::process::id()) << 20 | SYNC_ID.fetch_add(1, Ordering::Relaxed);
+    socket.send(&[&[SENTINEL], request("guest-sync-delimited", json!({"id": id})).as_slice()].concat())?;
+    while let Some(line) = socket.line(deadline)? {
+        let mark = line.iter().rposition(|byte| *byte == SENTINEL);
+        let answer = mark.and_then(|at| serde_json::from_slice::<Value>(&line[at + 1..]).ok());
+        if answer.is_some_and(|answer| answer["return"] == id) {
+            return Ok(socket);
+        }
+    }
+    bail!("the guest agent does not answer (is it running, or does another client hold the socket?)")
 }
 
 /// A line of the agent's protocol; null arguments are none.

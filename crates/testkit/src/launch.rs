@@ -140,7 +140,7 @@ impl MachineOptions {
         Ok(line)
     }
 
-    fn kernel_line(&self) -> String {
+    pub(crate) fn kernel_line(&self) -> String {
         // Mitigations protect guests from one another; here they are a sixth of the boot.
         let mut words = vec!["console=ttyS0 quiet mitigations=off".to_string()];
         if !self.mounts.is_empty() {

@@ -27,7 +27,8 @@
 //!
 //! Reading order: [`GuestImage`] (`guest.rs`) → `packages.rs`, `tree.rs`, `initramfs.rs`, `disks.rs` →
 //! [`MachineOptions`] (`launch.rs`) → [`GuestMachine`] (`machine.rs`) → [`Agent`], [`Monitor`] →
-//! [`oracle`]. The guest's first process is `guest/init`; its contract is at the head of that file.
+//! [`oracle`]; `libvirt.rs` for the same guest under a libvirt of its own. The guest's first process is
+//! `guest/init`; its contract is at the head of that file.
 //!
 //! Invariants:
 //! - nothing is installed on the host but missing programs ([`ensure_packages`]), and that only as root;
@@ -49,6 +50,8 @@ mod guest;
 mod host;
 mod initramfs;
 mod launch;
+mod libvirt;
+mod libvirt_xml;
 mod line_socket;
 mod machine;
 mod modules;
@@ -69,6 +72,7 @@ pub use disks::{BaseDisks, Format, copy_image};
 pub use guest::{GuestImage, default_cache};
 pub use host::ensure_packages;
 pub use launch::{GuestDisk, MachineOptions};
+pub use libvirt::{LibvirtDaemon, LibvirtGuest};
 pub use machine::GuestMachine;
 pub use monitor::Monitor;
 pub use postgres::PostgresServer;

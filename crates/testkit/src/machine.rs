@@ -173,6 +173,14 @@ impl GuestMachine {
         self.process.wait().context("cannot wait for QEMU").map(drop)
     }
 
+    /// Kills QEMU and starts it again with the same disks, as after the loss of the host.
+    pub fn kill_and_start(&mut self, image: &GuestImage) -> Result<()> {
+        self.process.kill().context("cannot kill QEMU")?;
+        self.process.wait().context("cannot wait for QEMU")?;
+        *self = Self::start(image, self.options.clone())?;
+        Ok(())
+    }
+
     /// Waits until QEMU has ended by itself.
     pub fn wait_exit(&mut self, timeout: Duration) -> Result<ExitStatus> {
         let process = &mut self.process;

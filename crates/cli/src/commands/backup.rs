@@ -1,13 +1,12 @@
 //! `strongroom backup`.
 
 use super::{point, reconcile};
-use crate::args::{BackupArgs, Consistency, MachineArgs, OutputFormat};
+use crate::args::{BackupArgs, Consistency, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
-use crate::{open, output};
+use crate::{machines, open, output};
 use anyhow::{Context, Result};
-use hypervisor::qemu::QemuMachine;
-use hypervisor::{ErrorKind, Level, Machine};
+use hypervisor::Level;
 use mover::BackupRequest;
 use std::time::Duration;
 use uuid::Uuid;
@@ -23,7 +22,7 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
     reconcile::thaw_outstanding().await;
-    let machine = connect(&args.machine).await?;
+    let machine = machines::open(&args.machine).await?;
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
@@ -53,31 +52,6 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     let point = done?;
     open::warn_index(&vault);
     output::print(format, &point::value(&point), || summary(&point))
-}
-
-/// Connects to the first QMP socket that nobody else holds.
-pub(crate) async fn connect(machine: &MachineArgs) -> Result<Box<dyn Machine>> {
-    let (sockets, agent) = open::machine(machine)?;
-    let mut refused = None;
-    for socket in &sockets {
-        match QemuMachine::connect(socket, agent.as_deref()).await {
-            Ok(machine) => return Ok(Box::new(machine)),
-            Err(error) if error.kind() == ErrorKind::Busy => {
-                refused = Some(anyhow::Error::new(error).context(format!("connect to {}", socket.display())));
-            }
-            Err(error) => return Err(error).with_context(|| format!("connect to {}", socket.display())),
-        }
-    }
-    Err(refused.expect("a machine that is found has a socket"))
-}
-
-/// Connects for work that goes on with what `hypervisor` makes of the errors.
-pub(crate) async fn connect_now(machine: &MachineArgs) -> hypervisor::Result<Box<dyn Machine>> {
-    let failed = |error: anyhow::Error| {
-        let known = error.downcast::<hypervisor::Error>();
-        known.unwrap_or_else(|other| hypervisor::Error::new(ErrorKind::Failed, format!("{other:#}")))
-    };
-    connect(machine).await.map_err(failed)
 }
 
 fn summary(point: &Point) -> String {

@@ -1,24 +1,23 @@
 //! `strongroom guest`.
 
-use super::backup::connect;
 use crate::args::{Application, GuestCommand, OutputFormat};
-use crate::output;
+use crate::{machines, output};
 use anyhow::{Context, Result};
 use hypervisor::guest::{self, GuestHooks};
 
 pub(crate) async fn run(format: OutputFormat, command: GuestCommand) -> Result<()> {
     let hooks = match command {
         GuestCommand::Status { machine } => {
-            let machine = Box::pin(connect(&machine)).await?;
+            let machine = Box::pin(machines::open(&machine)).await?;
             guest::status(&*machine).await.context("look at the guest")?
         }
         GuestCommand::InstallHooks { machine, with } => {
-            let machine = Box::pin(connect(&machine)).await?;
+            let machine = Box::pin(machines::open(&machine)).await?;
             let names: Vec<&str> = with.iter().copied().map(name).collect();
             guest::install(&*machine, &names).await?
         }
         GuestCommand::RemoveHooks { machine } => {
-            let machine = Box::pin(connect(&machine)).await?;
+            let machine = Box::pin(machines::open(&machine)).await?;
             guest::remove(&*machine).await?
         }
     };

@@ -1,9 +1,9 @@
 //! `strongroom machine reconcile`, and what every backup does of it first.
 
-use super::backup::connect_now;
 use crate::args::{Address, OutputFormat};
+use crate::machines::{self, Known};
 use crate::{open, output};
-use anyhow::{Context, Result, bail};
+use anyhow::{Result, bail};
 use clap::Parser;
 use hypervisor::{ErrorKind, Outstanding, Watchdog};
 use std::path::Path;
@@ -16,8 +16,18 @@ struct Reconciled {
 
 pub(crate) async fn run(format: OutputFormat, only_outstanding: bool) -> Result<()> {
     let mut all = outstanding().await;
-    let running = hypervisor::qemu::discover().context("look for running machines")?;
-    for found in running.into_iter().filter(|_| !only_outstanding) {
+    let known = if only_outstanding { Vec::new() } else { machines::find(None).await?.machines };
+    for known in known {
+        let found = match known {
+            Known::Qemu(found) => found,
+            // Nothing runs that could be frozen.
+            Known::Libvirt(_, None) => continue,
+            Known::Libvirt(domain, Some(_)) => {
+                let came_of_it = reconcile(&["--libvirt".into(), domain.uri, domain.uuid]).await;
+                all.push(Reconciled { machine: domain.name, came_of_it });
+                continue;
+            }
+        };
         let name = found.name.clone().unwrap_or_else(|| format!("process {}", found.pid));
         // A socket may be another tool's.
         for (index, qmp) in found.qmp.iter().enumerate() {
@@ -76,7 +86,7 @@ async fn reconcile(address: &[String]) -> hypervisor::Result<Vec<String>> {
     let understood = Address::try_parse_from(address).map_err(|error| {
         hypervisor::Error::caused(ErrorKind::Invalid, "understand the address of a machine", error)
     })?;
-    Box::pin(connect_now(&understood.machine)).await?.reconcile().await
+    Box::pin(machines::open_now(&understood.machine)).await?.reconcile().await
 }
 
 fn address(qmp: &Path, agent: Option<&Path>) -> Vec<String> {

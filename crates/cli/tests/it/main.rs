@@ -14,6 +14,7 @@ mod hooks;
 mod instant;
 mod interrupted;
 mod keys;
+mod libvirt;
 mod program;
 mod room;
 mod scene;

@@ -63,6 +63,7 @@ fn assert_listed(scene: &Scene, guest: &Guest) -> Result<()> {
         "name": guest.name(),
         "uuid": guest.machine.options().uuid,
         "pid": guest.machine.process_id(),
+        "provider": "qemu",
         "qmp": [guest.machine.qmp_socket(), guest.machine.options().folder.join("qmp-harness.sock")],
         "agent": guest.machine.agent_socket(),
     });

@@ -19,8 +19,8 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
     let memory_bytes = bytes("base-memory") + bytes("plugged-memory");
     let (disks, skipped) = disks(qmp).await?;
     let argv = qmp.peer().pid.and_then(command_line).unwrap_or_default();
-    let qemu = qmp.version().clone();
-    Ok(MachineDescription { name, uuid, status, qemu, cpus, memory_bytes, disks, skipped, argv })
+    let (qemu, definition) = (qmp.version().clone(), None);
+    Ok(MachineDescription { name, uuid, status, qemu, cpus, memory_bytes, disks, skipped, argv, definition })
 }
 
 /// All zeros is QEMU's way of saying that none was set.

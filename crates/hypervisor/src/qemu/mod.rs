@@ -15,7 +15,7 @@
 //! | `bitmaps.rs` | which records of changes may be believed |
 //! | `check.rs` | whether the instant still holds |
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
-//! | `scratch.rs` | the folder and its lock |
+//! | `../scratch.rs` | the folder and its lock |
 
 mod bitmaps;
 mod check;
@@ -27,7 +27,6 @@ mod names;
 mod owner;
 mod prepare;
 mod reconcile;
-mod scratch;
 mod window;
 
 pub use discover::{MachineAddress, discover, parse};

@@ -5,12 +5,12 @@ use super::check::check;
 use super::describe::describe;
 use super::machine::QemuGuest;
 use super::reconcile::{Found, teardown};
-use super::scratch::RunFolder;
 use super::window::fix_instant;
 use super::{names, prepare};
 use crate::consistency::{Guest, Keeper, Quiesced};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::qmp::{Qmp, Transaction};
+use crate::scratch::RunFolder;
 use crate::{
     Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result,
     Tracking,

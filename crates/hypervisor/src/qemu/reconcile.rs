@@ -10,9 +10,9 @@
 
 use super::graph::Graph;
 use super::names::{self, MARK_FROZEN, MARK_SERVER, MARK_STOPPED};
-use super::scratch;
 use crate::consistency::Guest;
 use crate::qmp::Qmp;
+use crate::scratch;
 use crate::{Error, ErrorKind, Result};
 use serde_json::{Value, json};
 use std::path::PathBuf;

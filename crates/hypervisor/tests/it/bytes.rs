@@ -1,12 +1,9 @@
 //! That what is read is what was there, byte for byte.
 
-use crate::guest::{Guest, as_parent, compare, pull};
+use crate::guest::{Guest, apply_changes, as_parent, compare, pull};
 use anyhow::Result;
-use block::{BlockSource, ExtentKind};
-use hypervisor::{FrozenDisk, FrozenMachine, Outcome, Tracking};
-use nbd::{NbdDisk, Options};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use hypervisor::{FrozenMachine, Outcome, Tracking};
+use std::path::PathBuf;
 
 /// Freezes the paused machine, lets it run and write, and returns the frozen machine with what it should show.
 async fn freeze_paused(
@@ -19,28 +16,6 @@ async fn freeze_paused(
     let expected = guest.copy_paused()?;
     tokio::task::block_in_place(|| guest.machine.resume())?;
     Ok((frozen, expected))
-}
-
-/// Brings a copy of the parent to this point. Returns the bytes it took.
-async fn apply_changes(disk: &FrozenDisk, copy: &Path) -> Result<u64> {
-    let options = Options {
-        export: disk.export.clone(),
-        dirty_bitmap: disk.bitmap.clone(),
-        allocation: disk.allocation,
-        connections: 2,
-    };
-    let source = NbdDisk::connect(&disk.address, &options).await?;
-    let target = std::fs::OpenOptions::new().write(true).open(copy)?;
-    let mut read = 0;
-    for extent in source.extents(0, source.size()).await? {
-        if extent.kind == ExtentKind::Data {
-            let bytes = source.read(extent.offset, vec![0; usize::try_from(extent.length)?]).await?;
-            target.write_all_at(&bytes, extent.offset)?;
-            read += extent.length;
-        }
-    }
-    source.close().await;
-    Ok(read)
 }
 
 #[tokio::test(flavor = "multi_thread")]

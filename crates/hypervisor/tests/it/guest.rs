@@ -1,11 +1,13 @@
 //! A running guest with two disks, and what the tests ask of it.
 
 use anyhow::{Context, Result, ensure};
+use block::{BlockSource, ExtentKind};
 use hypervisor::qemu::QemuMachine;
 use hypervisor::{FreezeRequest, FrozenDisk, FrozenMachine, Level};
-use nbd::Address;
+use nbd::{Address, NbdDisk, Options};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -88,15 +90,7 @@ impl Guest {
 
     /// The disks as they are, while the machine is paused.
     pub(crate) fn copy_paused(&self) -> Result<Vec<PathBuf>> {
-        let copy = |disk: usize| {
-            let target = self.path(&format!("paused{disk}.raw"));
-            let source = self.path(&format!("data{disk}.qcow2"));
-            let mut convert = Command::new("qemu-img");
-            convert.args(["convert", "-U", "-f", "qcow2", "-O", "raw"]).arg(source).arg(&target);
-            run(&mut convert)?;
-            Ok(target)
-        };
-        (0..2).map(copy).collect()
+        (0..2).map(|disk| copy_in_use(self.folder.path(), disk)).collect()
     }
 
     /// That nothing of ours is left, the guest runs and is not frozen.
@@ -133,6 +127,16 @@ impl Guest {
     }
 }
 
+/// A copy of a disk of the folder whose machine is paused.
+pub(crate) fn copy_in_use(folder: &Path, disk: usize) -> Result<PathBuf> {
+    let target = folder.join(format!("paused{disk}.raw"));
+    let source = folder.join(format!("data{disk}.qcow2"));
+    let mut convert = Command::new("qemu-img");
+    convert.args(["convert", "-U", "-f", "qcow2", "-O", "raw"]).arg(source).arg(&target);
+    run(&mut convert)?;
+    Ok(target)
+}
+
 pub(crate) fn sizes(frozen: &FrozenMachine) -> BTreeMap<String, u64> {
     frozen.disks().iter().map(|disk| (disk.id.clone(), disk.size)).collect()
 }
@@ -140,6 +144,28 @@ pub(crate) fn sizes(frozen: &FrozenMachine) -> BTreeMap<String, u64> {
 /// What makes a frozen machine the parent of the next request.
 pub(crate) fn as_parent(frozen: &FrozenMachine) -> (String, BTreeMap<String, u64>) {
     (frozen.point().to_owned(), sizes(frozen))
+}
+
+/// Brings a copy of the parent to this point. Returns the bytes it took.
+pub(crate) async fn apply_changes(disk: &FrozenDisk, copy: &Path) -> Result<u64> {
+    let options = Options {
+        export: disk.export.clone(),
+        dirty_bitmap: disk.bitmap.clone(),
+        allocation: disk.allocation,
+        connections: 2,
+    };
+    let source = NbdDisk::connect(&disk.address, &options).await?;
+    let target = std::fs::OpenOptions::new().write(true).open(copy)?;
+    let mut read = 0;
+    for extent in source.extents(0, source.size()).await? {
+        if extent.kind == ExtentKind::Data {
+            let bytes = source.read(extent.offset, vec![0; usize::try_from(extent.length)?]).await?;
+            target.write_all_at(&bytes, extent.offset)?;
+            read += extent.length;
+        }
+    }
+    source.close().await;
+    Ok(read)
 }
 
 /// Copies a whole frozen disk with another NBD client.

@@ -2,8 +2,10 @@
 
 mod agent;
 mod bytes;
+mod conformance;
 mod describe;
 mod guest;
+mod libvirt;
 mod mariadb;
 mod recover;
 mod scratch;

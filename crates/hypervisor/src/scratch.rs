@@ -21,7 +21,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A locked folder. Dropped without [`remove`](Self::remove) it stays, unlocked, for the next sweep.
 #[derive(Debug)]
-pub(super) struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     peer: Peer,
     _lock: File,
@@ -29,7 +29,7 @@ pub(super) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder for the QEMU at the other end.
-    pub(super) fn create(scratch: &Path, point: &str, peer: Peer) -> Result<Self> {
+    pub(crate) fn create(scratch: &Path, point: &str, peer: Peer) -> Result<Self> {
         let scratch = fs::canonicalize(scratch)
             .map_err(|e| Error::io(format!("find the scratch folder {}", scratch.display()), e))?;
         let path = scratch.join(format!("{PREFIX}{point}"));
@@ -56,21 +56,39 @@ impl RunFolder {
     }
 
     /// Makes the scratch file of a disk: no bytes yet, whatever its size.
-    pub(super) fn disk(&self, index: usize, size: u64) -> Result<PathBuf> {
-        let path = self.path.join(format!("disk-{index}.scratch"));
+    pub(crate) fn disk(&self, index: usize, size: u64) -> Result<PathBuf> {
+        let path = self.disk_path(index);
         let made = new_file(&path).and_then(|file| file.set_len(size));
         made.map_err(|e| Error::io(format!("make the scratch file {}", path.display()), e))?;
         self.give_to_qemu(&path)?;
         Ok(path)
     }
 
+    /// Where the scratch file of a disk is to be, when QEMU's manager makes it.
+    pub(crate) fn disk_path(&self, index: usize) -> PathBuf {
+        self.path.join(format!("disk-{index}.scratch"))
+    }
+
+    /// The folder itself.
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Writes a small text for a program that wants to be given a file, and returns its path.
+    pub(crate) fn write(&self, name: &str, text: &str) -> Result<String> {
+        let path = self.path.join(name);
+        let written = fs::write(&path, text);
+        written.map_err(|e| Error::io(format!("write {}", path.display()), e))?;
+        Ok(path.display().to_string())
+    }
+
     /// Where QEMU is to listen.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
     }
 
     /// Removes it with all it holds.
-    pub(super) fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         let removed = fs::remove_dir_all(&self.path);
         removed.map_err(|e| Error::io(format!("remove the folder {}", self.path.display()), e))
     }
@@ -91,8 +109,14 @@ fn new_file(path: &Path) -> std::io::Result<File> {
     OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
 }
 
+/// Whether a folder of a freeze, ours by its name, holds this file.
+pub(crate) fn is_in_ours(file: &Path) -> bool {
+    let folder = file.parent().and_then(Path::file_name).and_then(|name| name.to_str());
+    folder.is_some_and(|name| name.starts_with(PREFIX))
+}
+
 /// Whether the folder that holds this scratch file belongs to a living process.
-pub(super) fn is_held(scratch_file: &Path) -> bool {
+pub(crate) fn is_held(scratch_file: &Path) -> bool {
     let lock = scratch_file.parent().map(|folder| folder.join(LOCK));
     let Some(lock) = lock.and_then(|path| File::open(path).ok()) else { return false };
     lock.try_lock().is_err()
@@ -100,7 +124,7 @@ pub(super) fn is_held(scratch_file: &Path) -> bool {
 
 /// Removes the folders of dead processes. Their files may still be open in a QEMU; that does it no harm, and
 /// their snapshots are of no use without an owner.
-pub(super) fn sweep(scratch: &Path) {
+pub(crate) fn sweep(scratch: &Path) {
     let folders = fs::read_dir(scratch).into_iter().flatten().flatten().map(|entry| entry.path());
     let named = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
@@ -117,7 +141,9 @@ pub(super) fn sweep(scratch: &Path) {
 /// make, is ours to remove.
 fn holds_only_ours(folder: &Path) -> bool {
     let ours = |name: &str| {
-        name == LOCK || name == SOCKET || (name.starts_with("disk-") && name.ends_with(".scratch"))
+        matches!(name, LOCK | SOCKET)
+            || name.ends_with(".xml")
+            || (name.starts_with("disk-") && name.ends_with(".scratch"))
     };
     let Ok(entries) = fs::read_dir(folder) else { return false };
     let only_ours = entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(ours));

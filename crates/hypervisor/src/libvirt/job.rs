@@ -1,0 +1,157 @@
+//! libvirt's backup job: the XML that asks for it, whose it is, and its end.
+
+use super::link::Link;
+use super::owner::Prepared;
+use super::xml::{self, Element};
+use crate::scratch::{self, RunFolder};
+use crate::{Error, ErrorKind, Result, Tracking};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::time::{Instant, sleep};
+
+/// While libvirt fixes the instant the guest stands still: it takes a quarter of a second, or waits for somebody
+/// else's work on the machine, and the guest shall not wait for that.
+const BEGIN_WAIT: Duration = Duration::from_secs(8);
+
+/// Ending a job waits for requests under way, those for the disk at most.
+const END_WAIT: Duration = Duration::from_secs(30);
+
+/// Nothing tells of a job's end but asking.
+const END_PAUSE: Duration = Duration::from_millis(50);
+
+/// Fixes the instant: one transaction of QEMU's for all disks begins the job and the checkpoint.
+///
+/// # Errors
+/// `Busy` when something else holds the machine; what libvirt says otherwise. When no answer came in time the
+/// job may begin later: it cannot once the folder is gone.
+pub(super) async fn begin(
+    link: &Link,
+    folder: &RunFolder,
+    (disks, checkpoint): (&[Prepared], Option<&str>),
+    parent: Option<&str>,
+) -> Result<()> {
+    let job = folder.write("backup.xml", &job_xml(disks, folder, parent))?;
+    let mut arguments = vec!["--backupxml", &job];
+    let record = checkpoint.map(|name| folder.write("checkpoint.xml", &checkpoint_xml(name, disks)));
+    let record = record.transpose()?;
+    arguments.extend(record.iter().flat_map(|path| ["--checkpointxml", path]));
+    match link.ask_within("backup-begin", &arguments, BEGIN_WAIT).await {
+        Err(error) if error.kind() == ErrorKind::Unreachable => {
+            let text = "fix the instant: libvirt did not do it in time; another task may hold the machine";
+            Err(Error::caused(ErrorKind::Busy, text, error))
+        }
+        begun => begun.map(drop).map_err(|error| error.within("fix the instant")),
+    }
+}
+
+fn job_xml(disks: &[Prepared], folder: &RunFolder, parent: Option<&str>) -> String {
+    let socket = folder.socket().display().to_string();
+    let disks = disks.iter().map(|prepared| {
+        let (id, scratch) = (&prepared.disk.id, folder.disk_path(prepared.index).display().to_string());
+        let scratch = Element::new("scratch").with("file", scratch);
+        let disk = Element::new("disk").with("name", id).with("backup", "yes").with("type", "file");
+        let disk = disk.with("exportname", id);
+        let disk = match (&prepared.tracking, parent) {
+            (Tracking::Incremental { bitmap }, Some(parent)) => disk
+                .with("backupmode", "incremental")
+                .with("incremental", parent)
+                .with("exportbitmap", bitmap),
+            _ => disk.with("backupmode", "full"),
+        };
+        disk.holding([scratch])
+    });
+    let server = Element::new("server").with("transport", "unix").with("socket", socket);
+    Element::new("domainbackup")
+        .with("mode", "pull")
+        .holding([server, Element::new("disks").holding(disks)])
+        .write()
+}
+
+fn checkpoint_xml(name: &str, disks: &[Prepared]) -> String {
+    let images: BTreeMap<&str, &str> = disks.iter().map(|disk| (&*disk.disk.id, &*disk.image)).collect();
+    let recorded = disks.iter().map(|prepared| {
+        let kind = if prepared.disk.keeps_bitmaps { "bitmap" } else { "no" };
+        Element::new("disk").with("name", &prepared.disk.id).with("checkpoint", kind)
+    });
+    let description = serde_json::to_string(&images).expect("names and paths are text");
+    Element::new("domaincheckpoint")
+        .holding([
+            Element::new("name").saying(name),
+            Element::new("description").saying(description),
+            Element::new("disks").holding(recorded),
+        ])
+        .write()
+}
+
+/// The backup job of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Job {
+    /// Where it is served, if over a Unix socket.
+    pub(super) socket: Option<PathBuf>,
+}
+
+impl Job {
+    /// The job that is under way.
+    pub(super) async fn find(link: &Link) -> Result<Option<Self>> {
+        match link.ask("backup-dumpxml", &[]).await {
+            Ok(text) => Self::parse(&text).map(Some),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error.within("look for a backup that is under way")),
+        }
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let document = xml::parse(text)?;
+        let socket = xml::attribute(document.root(), &["domainbackup", "server"], "socket");
+        Ok(Self { socket: socket.map(PathBuf::from) })
+    }
+
+    /// Whether it was begun by us, living or dead.
+    pub(super) fn is_ours(&self) -> bool {
+        self.socket.as_deref().is_some_and(scratch::is_in_ours)
+    }
+
+    /// Whether its owner lives.
+    pub(super) fn is_held(&self) -> bool {
+        self.socket.as_deref().is_some_and(scratch::is_held)
+    }
+}
+
+/// Ends a job of ours, and returns when it is over. Nothing is done when it is over already.
+pub(super) async fn end(link: &Link) -> Result<()> {
+    let ours = async || Ok::<_, Error>(Job::find(link).await?.is_some_and(|job| job.is_ours()));
+    if !ours().await? {
+        return Ok(());
+    }
+    let aborted = link.ask("domjobabort", &[]).await;
+    let deadline = Instant::now() + END_WAIT;
+    while ours().await? {
+        if Instant::now() >= deadline {
+            let text = "end libvirt's backup job: it does not end";
+            return Err(aborted
+                .err()
+                .map_or_else(|| Error::new(ErrorKind::Failed, text), |e| e.within(text)));
+        }
+        sleep(END_PAUSE).await;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_job_is_known_by_its_socket() {
+        let job = |server: &str| {
+            Job::parse(&format!("<domainbackup mode='pull'>{server}<disks/></domainbackup>")).unwrap()
+        };
+        let unix = |path: &str| job(&format!("<server transport='unix' socket='{path}'/>"));
+        assert!(unix("/s/strongroom-p1/nbd.sock").is_ours());
+        assert!(!unix("/s/backup/nbd.sock").is_ours());
+        assert!(!unix("/strongroom-p1").is_ours());
+        assert!(!job("<server name='localhost' port='10809'/>").is_ours());
+        assert!(!unix("/nonexistent/strongroom-p1/nbd.sock").is_held());
+    }
+}

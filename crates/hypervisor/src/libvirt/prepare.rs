@@ -1,0 +1,116 @@
+//! Everything before the guest notices anything.
+
+use super::checkpoints::{self, Checkpoint, Wanted};
+use super::domain::Domain;
+use super::link::{Link, field};
+use super::owner::Prepared;
+use super::watch;
+use crate::qmp::{Peer, Version};
+use crate::scratch::{self, RunFolder};
+use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, Result, qemu};
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+
+/// What the disks can be read by is a socket and files of the host that the machine runs on.
+pub(super) fn refuse_remote(uri: &str) -> Result<()> {
+    if is_local(uri) {
+        return Ok(());
+    }
+    let text = format!(
+        "freeze a machine of {uri}: its disks can only be read on its own host, because libvirt serves them \
+         without any proof of who reads; run Strongroom there, with --libvirt qemu:///system"
+    );
+    Err(Error::new(ErrorKind::Unsupported, text))
+}
+
+/// `driver[+transport]://[host]/path`: no host, and no transport that leads to one.
+fn is_local(uri: &str) -> bool {
+    let Some((scheme, rest)) = uri.split_once("://") else { return false };
+    let (driver, transport) = scheme.split_once('+').unwrap_or((scheme, "unix"));
+    driver == "qemu" && transport == "unix" && rest.starts_with('/')
+}
+
+/// Refuses disks whose export would kill QEMU: see `qemu/prepare.rs`.
+pub(super) fn refuse_iothreads(domain: &Domain, version: &Version) -> Result<()> {
+    let Some(disk) = domain.disks.iter().find(|disk| disk.iothread) else { return Ok(()) };
+    if version.at_least(9, 0) {
+        return Ok(());
+    }
+    let text = format!(
+        "freeze the disk {}: it has an iothread, and QEMU {version} would crash when its export is closed; \
+         9.0 or later is needed, or a disk without an iothread",
+        disk.target
+    );
+    Err(Error::new(ErrorKind::Unsupported, text))
+}
+
+/// Decides for each disk what must be read.
+pub(super) fn decide(
+    request: &FreezeRequest,
+    domain: &Domain,
+    described: &[DiskDescription],
+    found: &[Checkpoint],
+) -> Result<Vec<Prepared>> {
+    if described.is_empty() {
+        return Err(Error::new(ErrorKind::Invalid, "freeze a machine without writable disks"));
+    }
+    let parent = request.parent.as_ref().map(|parent| {
+        let name = checkpoints::name(&request.vault, parent);
+        found.iter().find(|checkpoint| checkpoint.name == name)
+    });
+    let prepared = described.iter().enumerate().map(|(index, disk)| {
+        let image = domain.disks.iter().find(|known| known.target == disk.id);
+        let image = image.map(checkpoints::image).unwrap_or_default();
+        let wanted = Wanted {
+            disk: &disk.id,
+            keeps_bitmaps: disk.keeps_bitmaps,
+            image: &image,
+            size: disk.size,
+            parent_size: request.parent_disks.get(&disk.id).copied(),
+        };
+        Prepared { index, tracking: checkpoints::decide(wanted, parent), disk: disk.clone(), image }
+    });
+    Ok(prepared.collect())
+}
+
+/// Makes the folder, for libvirt's QEMU to make its files in.
+pub(super) async fn scratch_space(link: &Link, request: &FreezeRequest) -> Result<RunFolder> {
+    scratch::sweep(&request.scratch);
+    watch::check_room(&request.scratch).await?;
+    RunFolder::create(&request.scratch, &request.point, owner(&link.uuid, &request.scratch)?)
+}
+
+/// Whom QEMU runs as. One that is not seen here is taken to run as us: if not, it is refused its files, and
+/// says so.
+fn owner(uuid: &str, folder: &std::path::Path) -> Result<Peer> {
+    let running = qemu::discover()?;
+    if let Some(machine) = running.iter().find(|machine| machine.uuid.as_deref() == Some(uuid)) {
+        let status = fs::read_to_string(format!("/proc/{}/status", machine.pid)).unwrap_or_default();
+        // Real, effective, saved, and of files.
+        let of_files = |key: &str| field(&status, key)?.split_whitespace().last()?.parse().ok();
+        if let (Some(uid), Some(gid)) = (of_files("Uid"), of_files("Gid")) {
+            return Ok(Peer { pid: Some(machine.pid), uid, gid });
+        }
+    }
+    let context = || format!("find the scratch folder {}", folder.display());
+    let us = fs::metadata("/proc/self").map_err(|e| Error::io(context(), e))?;
+    Ok(Peer { pid: None, uid: us.uid(), gid: us.gid() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_this_host_can_be_read_from() {
+        for local in ["qemu:///system", "qemu:///session", "qemu+unix:///system?socket=/s"] {
+            assert!(refuse_remote(local).is_ok(), "{local}");
+        }
+        for remote in
+            ["qemu+ssh://root@h/system", "qemu://h/system", "qemu+ssh:///system", "test:///default", ""]
+        {
+            let error = refuse_remote(remote).unwrap_err();
+            assert_eq!(error.kind(), ErrorKind::Unsupported, "{remote}");
+        }
+    }
+}
