@@ -4,7 +4,7 @@ use crate::qmp::Version;
 use serde::{Deserialize, Serialize};
 
 /// A machine as its hypervisor describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineDescription {
     /// Its name, where QEMU was told one.
     pub name: Option<String>,
@@ -12,6 +12,10 @@ pub struct MachineDescription {
     pub uuid: Option<String>,
     /// QEMU's word for its state: `running`, `paused`...
     pub status: String,
+    /// Whether this was read from the images of a stopped machine. Such a point leaves no record of changes behind
+    /// and is no parent ([`offline`](crate::offline)).
+    #[serde(default)]
+    pub stopped: bool,
     /// QEMU's version.
     pub qemu: Version,
     /// Virtual processors now plugged.

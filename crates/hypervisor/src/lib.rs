@@ -6,7 +6,7 @@
 //!
 //! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
 //! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`], `qemu/owner.rs` being the
-//! whole course of a freeze. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
+//! whole course of a freeze, or [`offline`], for stopped machines. Shared by providers: the ladder (`consistency/`) and [`Agent`] (`agent/`).
 //! Below: [`Qmp`] (`qmp/`).
 //!
 //! Invariants:
@@ -56,6 +56,7 @@ mod describe;
 mod error;
 mod frozen;
 mod machine;
+pub mod offline;
 pub mod qemu;
 mod qmp;
 mod request;

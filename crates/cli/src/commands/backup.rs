@@ -4,7 +4,7 @@ use super::point;
 use crate::args::{BackupArgs, Consistency, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
-use crate::{open, output};
+use crate::{images, open, output};
 use anyhow::{Context, Result};
 use hypervisor::qemu::QemuMachine;
 use hypervisor::{ErrorKind, Level, Machine};
@@ -52,8 +52,11 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     output::print(format, &point::value(&point), || summary(&point))
 }
 
-/// Connects to the first QMP socket that nobody else holds.
+/// Connects to the first QMP socket that nobody else holds; a stopped machine needs none.
 async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
+    if !args.stopped.images.is_empty() {
+        return Ok(Box::new(images::machine(&args.stopped)?));
+    }
     let (sockets, agent) = open::machine(&args.machine)?;
     let mut refused = None;
     for socket in &sockets {

@@ -3,7 +3,7 @@
 //! `line.rs` is QEMU's socket; a provider that reaches the agent in another way brings a [`Line`] of its own.
 //! `freeze.rs` freezes and thaws; `files.rs` reads and writes files; `base64.rs` is how their bytes travel.
 
-mod base64;
+pub(crate) mod base64;
 mod files;
 mod freeze;
 mod line;

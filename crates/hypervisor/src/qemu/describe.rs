@@ -20,7 +20,18 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
     let (disks, skipped) = disks(qmp).await?;
     let argv = qmp.peer().pid.and_then(command_line).unwrap_or_default();
     let qemu = qmp.version().clone();
-    Ok(MachineDescription { name, uuid, status, qemu, cpus, memory_bytes, disks, skipped, argv })
+    Ok(MachineDescription {
+        name,
+        uuid,
+        status,
+        stopped: false,
+        qemu,
+        cpus,
+        memory_bytes,
+        disks,
+        skipped,
+        argv,
+    })
 }
 
 /// All zeros is QEMU's way of saying that none was set.

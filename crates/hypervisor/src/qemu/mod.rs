@@ -17,7 +17,7 @@
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
 //! | `scratch.rs` | the folder and its lock |
 
-mod bitmaps;
+pub(crate) mod bitmaps;
 mod check;
 mod describe;
 mod discover;
@@ -27,7 +27,7 @@ mod names;
 mod owner;
 mod prepare;
 mod reconcile;
-mod scratch;
+pub(crate) mod scratch;
 mod window;
 
 pub use discover::{MachineAddress, discover, parse};

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = "strongroom-";
 const LOCK: &str = "lock";
 const SOCKET: &str = "nbd.sock";
+/// Where image files are handed to a QEMU that may open none itself.
+const FILES_SOCKET: &str = "files.sock";
 /// What the lock holds, so that it is known for ours.
 const LOCK_TEXT: &[u8] = b"strongroom freeze\n";
 
@@ -21,7 +23,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 
 /// A locked folder. Dropped without [`remove`](Self::remove) it stays, unlocked, for the next sweep.
 #[derive(Debug)]
-pub(super) struct RunFolder {
+pub(crate) struct RunFolder {
     path: PathBuf,
     peer: Peer,
     _lock: File,
@@ -29,12 +31,12 @@ pub(super) struct RunFolder {
 
 impl RunFolder {
     /// Makes the folder for the QEMU at the other end.
-    pub(super) fn create(scratch: &Path, point: &str, peer: Peer) -> Result<Self> {
+    pub(crate) fn create(scratch: &Path, point: &str, peer: Peer) -> Result<Self> {
         let scratch = fs::canonicalize(scratch)
             .map_err(|e| Error::io(format!("find the scratch folder {}", scratch.display()), e))?;
         let path = scratch.join(format!("{PREFIX}{point}"));
         let context = || format!("make the folder {}", path.display());
-        if path.join(SOCKET).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        if path.join(FILES_SOCKET).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let text =
                 format!("{}: too long a path for a socket; choose a shorter scratch folder", context());
             return Err(Error::new(ErrorKind::Invalid, text));
@@ -65,18 +67,23 @@ impl RunFolder {
     }
 
     /// Where QEMU is to listen.
-    pub(super) fn socket(&self) -> PathBuf {
+    pub(crate) fn socket(&self) -> PathBuf {
         self.path.join(SOCKET)
     }
 
+    /// Where we are to listen for QEMU.
+    pub(crate) fn files_socket(&self) -> PathBuf {
+        self.path.join(FILES_SOCKET)
+    }
+
     /// Removes it with all it holds.
-    pub(super) fn remove(self) -> Result<()> {
+    pub(crate) fn remove(self) -> Result<()> {
         let removed = fs::remove_dir_all(&self.path);
         removed.map_err(|e| Error::io(format!("remove the folder {}", self.path.display()), e))
     }
 
     /// A QEMU of another user must be able to use what lies in the folder.
-    fn give_to_qemu(&self, path: &Path) -> Result<()> {
+    pub(crate) fn give_to_qemu(&self, path: &Path) -> Result<()> {
         let ours = fs::metadata(path)
             .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == self.peer.uid);
         if ours {
@@ -100,7 +107,7 @@ pub(super) fn is_held(scratch_file: &Path) -> bool {
 
 /// Removes the folders of dead processes. Their files may still be open in a QEMU; that does it no harm, and
 /// their snapshots are of no use without an owner.
-pub(super) fn sweep(scratch: &Path) {
+pub(crate) fn sweep(scratch: &Path) {
     let folders = fs::read_dir(scratch).into_iter().flatten().flatten().map(|entry| entry.path());
     let named = |path: &PathBuf| {
         path.file_name().and_then(|name| name.to_str()).is_some_and(|name| name.starts_with(PREFIX))
@@ -117,7 +124,8 @@ pub(super) fn sweep(scratch: &Path) {
 /// make, is ours to remove.
 fn holds_only_ours(folder: &Path) -> bool {
     let ours = |name: &str| {
-        name == LOCK || name == SOCKET || (name.starts_with("disk-") && name.ends_with(".scratch"))
+        [LOCK, SOCKET, FILES_SOCKET].contains(&name)
+            || (name.starts_with("disk-") && name.ends_with(".scratch"))
     };
     let Ok(entries) = fs::read_dir(folder) else { return false };
     let only_ours = entries.flatten().all(|entry| entry.file_name().to_str().is_some_and(ours));

@@ -4,6 +4,7 @@ mod agent;
 mod bytes;
 mod describe;
 mod guest;
+mod offline;
 mod recover;
 mod scratch;
 mod window;
