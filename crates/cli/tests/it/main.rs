@@ -15,6 +15,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod stopped;
 mod stored;
 mod stores;
 mod tmpfs;
