@@ -28,6 +28,58 @@ pub struct MachineDescription {
     pub skipped: Vec<SkippedDrive>,
     /// QEMU's command line, empty where it cannot be read. Hot-plugged devices are not in it.
     pub argv: Vec<String>,
+    /// Its network cards.
+    #[serde(default)]
+    pub nics: Vec<NicDescription>,
+    /// Devices with an id that are not in `argv`: plugged in since its start.
+    #[serde(default)]
+    pub plugged_later: Vec<DeviceDescription>,
+    /// What its firmware remembers. The bytes are in the point, as a disk of that name.
+    #[serde(default)]
+    pub firmware: Vec<FirmwareDescription>,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicDescription {
+    /// Its id, or its place in QEMU's object tree.
+    pub id: String,
+    /// What it is: `virtio-net-pci`...
+    pub driver: String,
+    /// Its address.
+    pub mac: String,
+    /// The id of what it is connected to.
+    pub backend: Option<String>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceDescription {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub driver: String,
+}
+
+/// A file in which firmware remembers something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareDescription {
+    /// The name of its bytes in a point.
+    pub name: String,
+    /// What it is.
+    pub kind: FirmwareKind,
+    /// Where it lies on the host.
+    pub file: String,
+}
+
+/// Who remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirmwareKind {
+    /// UEFI: its variables, in a flash memory that is a drive of QEMU and is frozen with the disks.
+    Nvram,
+    /// An emulated TPM: a file of its `swtpm`.
+    Tpm,
 }
 
 /// A writable disk.

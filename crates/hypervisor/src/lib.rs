@@ -63,7 +63,10 @@ mod request;
 
 pub use agent::Agent;
 pub use consistency::{Consistency, HookPhase, HookResult, Level};
-pub use describe::{DiskDescription, MachineDescription, SkippedDrive};
+pub use describe::{
+    DeviceDescription, DiskDescription, FirmwareDescription, FirmwareKind, MachineDescription,
+    NicDescription, SkippedDrive,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};
 pub use machine::Machine;

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `machine.rs` | what a caller holds |
 //! | `discover.rs`, `describe.rs`, `graph.rs` | what runs here, and what it is |
+//! | `devices.rs`, `tpm.rs` | what else is needed to make it again |
 //! | `owner.rs` | one freeze from beginning to end: start here |
 //! | `prepare.rs` | everything before the guest notices |
 //! | `window.rs` | `stop` to `cont` |
@@ -20,6 +21,7 @@
 pub(crate) mod bitmaps;
 mod check;
 mod describe;
+mod devices;
 mod discover;
 mod graph;
 mod machine;
@@ -28,6 +30,7 @@ mod owner;
 mod prepare;
 mod reconcile;
 pub(crate) mod scratch;
+mod tpm;
 mod window;
 
 pub use discover::{MachineAddress, discover, parse};
