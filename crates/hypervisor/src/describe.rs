@@ -49,7 +49,7 @@ pub struct NicDescription {
     /// Its address.
     pub mac: String,
     /// The id of what it is connected to.
-    pub backend: Option<String>,
+    pub netdev: Option<String>,
 }
 
 /// A device.

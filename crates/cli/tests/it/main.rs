@@ -7,6 +7,7 @@
 mod agentless;
 mod bad_input;
 mod bytes;
+mod firmware;
 mod guest;
 mod instant;
 mod interrupted;

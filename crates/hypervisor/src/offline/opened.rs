@@ -57,8 +57,15 @@ impl Opened {
         });
         let (chains, folder) =
             begun.await.map_err(|e| Error::caused(ErrorKind::Failed, "open the images", e))??;
-        match Self::serve(images, &chains, &folder).await {
-            Ok((server, daemon, descriptions)) => {
+        let server = match serve_files(&chains, &folder).await {
+            Ok(server) => server,
+            Err(error) => {
+                let _ = folder.remove(); // the error matters more; the next freeze sweeps
+                return Err(error);
+            }
+        };
+        match understand(images, &chains, &folder).await {
+            Ok((daemon, descriptions)) => {
                 let disks = chains.into_iter().zip(descriptions).enumerate();
                 let disk = |(index, (chain, description)): (usize, (Chain, DiskDescription))| {
                     let node = (!is_plain(&chain)).then(|| node(index, 0));
@@ -67,55 +74,12 @@ impl Opened {
                 Ok(Self { disks: disks.map(disk).collect(), daemon, server, folder })
             }
             Err(error) => {
-                let _ = folder.remove(); // the error matters more; the next freeze sweeps
+                // Only then are the images closed, and their locks gone.
+                server.stop().await;
+                let _ = folder.remove(); // as above
                 Err(error)
             }
         }
-    }
-
-    async fn serve(
-        images: &[Image],
-        chains: &[Chain],
-        folder: &RunFolder,
-    ) -> Result<(RunningServer, Option<Daemon>, Vec<DiskDescription>)> {
-        let failed = |e| Error::caused(ErrorKind::Failed, "serve the image files", e);
-        let mut server = Server::new();
-        for (index, chain) in chains.iter().enumerate() {
-            for (depth, layer) in chain.layers.iter().enumerate() {
-                let served = Arc::new(layer.file.served(layer.header.tail));
-                server = server.export(node(index, depth), Export::read_only(served)).map_err(failed)?;
-                if let Some(data) = &layer.data {
-                    let served = Arc::new(data.served(Tail::Exact));
-                    let name = data_node(index, depth);
-                    server = server.export(name, Export::read_only(served)).map_err(failed)?;
-                }
-            }
-        }
-        let server = server.listen(&Address::Unix(folder.files_socket())).await.map_err(failed)?;
-        folder.give_to_qemu(&folder.files_socket())?;
-        if chains.iter().all(is_plain) {
-            let plain = |(image, chain): (&Image, &Chain)| described(image, chain, chain.top().file.size());
-            let disks = images.iter().zip(chains).map(plain).collect();
-            return Ok((server, None, disks));
-        }
-        let bytes = chains.iter().flat_map(Chain::files).map(|file| file.size()).sum();
-        let daemon = Daemon::start(daemon::user()?, &folder.socket(), bytes).await?;
-        let mut disks = Vec::new();
-        for (index, (image, chain)) in images.iter().zip(chains).enumerate() {
-            let size = match is_plain(chain) {
-                true => Ok(chain.top().file.size()),
-                false => add_disk(daemon.qmp(), index, image, chain, &folder.files_socket()).await,
-            };
-            match size {
-                Ok(size) => disks.push(described(image, chain, size)),
-                Err(error) => {
-                    let said = daemon.end().await;
-                    let more = if said.is_empty() { String::new() } else { format!(" ({})", said.trim()) };
-                    return Err(error.within(format!("open the image of disk {}{more}", image.name)));
-                }
-            }
-        }
-        Ok((server, Some(daemon), disks))
     }
 
     /// The daemon's monitor, if any disk needs the daemon.
@@ -146,6 +110,60 @@ impl Opened {
         let removed = tokio::task::spawn_blocking(|| self.folder.remove()).await;
         removed.unwrap_or_else(|e| Err(Error::caused(ErrorKind::Failed, "remove the folder", e)))
     }
+}
+
+/// Serves the files of all chains to the daemon, and raw images to whoever reads the disks.
+async fn serve_files(chains: &[Chain], folder: &RunFolder) -> Result<RunningServer> {
+    let failed = |e| Error::caused(ErrorKind::Failed, "serve the image files", e);
+    let mut server = Server::new();
+    for (index, chain) in chains.iter().enumerate() {
+        for (depth, layer) in chain.layers.iter().enumerate() {
+            let served = Arc::new(layer.file.served(layer.header.tail));
+            server = server.export(node(index, depth), Export::read_only(served)).map_err(failed)?;
+            if let Some(data) = &layer.data {
+                let served = Arc::new(data.served(Tail::Exact));
+                server = server.export(data_node(index, depth), Export::read_only(served)).map_err(failed)?;
+            }
+        }
+    }
+    let server = server.listen(&Address::Unix(folder.files_socket())).await.map_err(failed)?;
+    folder.give_to_qemu(&folder.files_socket())?;
+    Ok(server)
+}
+
+/// Starts the daemon, if any image needs it, and has it understand them.
+async fn understand(
+    images: &[Image],
+    chains: &[Chain],
+    folder: &RunFolder,
+) -> Result<(Option<Daemon>, Vec<DiskDescription>)> {
+    let disks = || images.iter().zip(chains);
+    if chains.iter().all(is_plain) {
+        let plain = |(image, chain): (&Image, &Chain)| {
+            let size = believable(chain.top().file.size());
+            let doing = |error: Error| error.within(format!("open the image of disk {}", image.name));
+            Ok(described(image, chain, size.map_err(doing)?))
+        };
+        return Ok((None, disks().map(plain).collect::<Result<_>>()?));
+    }
+    let bytes = chains.iter().flat_map(Chain::files).map(|file| file.size()).sum();
+    let daemon = Daemon::start(daemon::user()?, &folder.socket(), bytes).await?;
+    let mut descriptions = Vec::new();
+    for (index, (image, chain)) in disks().enumerate() {
+        let size = match is_plain(chain) {
+            true => believable(chain.top().file.size()),
+            false => add_disk(daemon.qmp(), index, image, chain, &folder.files_socket()).await,
+        };
+        match size {
+            Ok(size) => descriptions.push(described(image, chain, size)),
+            Err(error) => {
+                let said = daemon.end().await;
+                let more = if said.is_empty() { String::new() } else { format!(" ({})", said.trim()) };
+                return Err(error.within(format!("open the image of disk {}{more}", image.name)));
+            }
+        }
+    }
+    Ok((Some(daemon), descriptions))
 }
 
 /// Whether QEMU is not needed to understand it: the safest of all.
@@ -195,6 +213,10 @@ async fn add_disk(qmp: &Qmp, index: usize, image: &Image, chain: &Chain, socket:
     let mut nodes = nodes.as_array().into_iter().flatten();
     let found = nodes.find(|found| found["node-name"] == node(index, 0));
     let size = found.and_then(|found| found["image"]["virtual-size"].as_u64()).unwrap_or(0);
+    believable(size)
+}
+
+fn believable(size: u64) -> Result<u64> {
     if !(1..=DISK_BYTES_MAX).contains(&size) {
         let text = format!("its disk of {size} bytes is empty, or larger than {DISK_BYTES_MAX} bytes");
         return Err(Error::new(ErrorKind::Invalid, text));

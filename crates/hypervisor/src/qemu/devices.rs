@@ -52,9 +52,9 @@ impl Devices {
             let mac = property(qmp, &device.path, "mac").await?;
             have_mac.insert(&device.driver, mac.is_some());
             if let Some(mac) = mac {
-                let backend = property(qmp, &device.path, "netdev").await?.filter(|name| !name.is_empty());
+                let netdev = property(qmp, &device.path, "netdev").await?.filter(|name| !name.is_empty());
                 let id = if device.has_id() { &device.name } else { &device.path };
-                nics.push(NicDescription { id: id.clone(), driver: device.driver.clone(), mac, backend });
+                nics.push(NicDescription { id: id.clone(), driver: device.driver.clone(), mac, netdev });
             }
         }
         Ok(nics)

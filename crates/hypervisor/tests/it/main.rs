@@ -3,6 +3,7 @@
 mod agent;
 mod bytes;
 mod describe;
+mod flash;
 mod guest;
 mod offline;
 mod recover;

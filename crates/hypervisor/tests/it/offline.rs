@@ -161,6 +161,8 @@ async fn forged_images_are_answered_in_bounds() -> Result<()> {
         shelf.assert_refused(image(&path, format), "open the image of disk d0").await?;
     }
     shelf.assert_refused(image(&shelf.path("images"), Format::Raw), "no regular file").await?;
+    std::fs::write(shelf.image("empty.raw"), [])?;
+    shelf.assert_refused(image(&shelf.image("empty.raw"), Format::Raw), "is empty").await?;
     // A header in a raw disk is content: it is read as it lies.
     let path = shelf.qcow2("inner.qcow2", &[])?;
     let frozen = shelf.freeze(image(&path, Format::Raw)).await?;
