@@ -5,7 +5,8 @@
 //! never out of the image's own folder unless that is allowed. Formats are told by people, never guessed: a guest
 //! can write any header into a raw disk. Raw images need nobody to understand them and we serve them ourselves.
 //! All others are understood by a `qemu-storage-daemon` (`daemon.rs`) in a cage: it is handed each file's bytes
-//! over NBD, one file for each layer that we found, and has no right to open any.
+//! over NBD, one file for each layer that we found, and needs to open none. When we are root it runs as a user that
+//! owns nothing, and could open only what everybody may read; else it has the rights of our own user.
 //!
 //! **Not in use.** We take QEMU's own locks (`locks.rs`), so an image that a machine writes is `Busy`, and a machine
 //! that is to be started meanwhile is refused it by its own QEMU. Programs without such locks are found by the

@@ -41,18 +41,13 @@ pub(super) struct StateFile {
 impl Tpm {
     /// The emulated TPM that a QEMU's command line tells of. A machine has one at most.
     pub(super) fn of(argv: &[String], folder: &Path) -> Option<Self> {
-        let mut options =
-            argv.windows(2).filter_map(|pair| Some((pair[0].trim_start_matches('-'), &pair[1])));
-        let (id, chardev) = options.find_map(|(option, value)| {
-            let tpm = (option == "tpmdev").then(|| Options::parse(value, "type"))?;
-            Some((tpm.get("id")?, tpm.get("chardev")?))
-        })?;
-        let mut options =
-            argv.windows(2).filter_map(|pair| Some((pair[0].trim_start_matches('-'), &pair[1])));
-        let path = options.find_map(|(option, value)| {
-            let found = (option == "chardev").then(|| Options::parse(value, "backend"))?;
-            found.get("path").filter(|_| found.get("id").as_ref() == Some(&chardev))
-        })?;
+        let values = |wanted: &'static str| {
+            let pairs = argv.windows(2).filter(move |pair| pair[0].trim_start_matches('-') == wanted);
+            pairs.map(|pair| Options::parse(&pair[1], "type"))
+        };
+        let (id, chardev) = values("tpmdev").find_map(|tpm| Some((tpm.get("id")?, tpm.get("chardev")?)))?;
+        let behind = values("chardev").find(|found| found.get("id").as_ref() == Some(&chardev));
+        let path = behind?.get("path")?;
         Some(Self { id, socket: folder.join(path) })
     }
 
