@@ -2,8 +2,10 @@
 
 use crate::guest::{VAULT, pull, run};
 use anyhow::{Context, Result, ensure};
+use block::{BlockSource, ExtentKind};
 use hypervisor::offline::{Format, Image, OfflineMachine};
-use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, Level, Machine, Outcome, Tracking};
+use hypervisor::{ErrorKind, FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, Outcome, Tracking};
+use nbd::{NbdDisk, Options};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -332,5 +334,88 @@ async fn a_chain_in_its_own_folder_is_read_as_one_disk() -> Result<()> {
         frozen.check().await?;
         frozen.release(Outcome::Committed).await?;
     }
+    shelf.assert_tidy()
+}
+
+/// What QEMU records in an image, as a backup of the running machine has it recorded.
+fn record(path: &Path, change: &str, point: &str) -> Result<()> {
+    let name = format!("strongroom:{VAULT}:{point}:d0");
+    let mut bitmap = Command::new("qemu-img");
+    bitmap.args(["bitmap", change]);
+    if change == "--add" {
+        bitmap.args(["-g", "65536"]);
+    }
+    run(bitmap.arg(path).arg(name))
+}
+
+/// What a frozen disk says has changed: (offset, length).
+async fn changes(disk: &FrozenDisk) -> Result<Vec<(u64, u64)>> {
+    let options = Options { dirty_bitmap: disk.bitmap.clone(), ..Options::new(&disk.export) };
+    let source = NbdDisk::connect(&disk.address, &options).await?;
+    let extents = source.extents(0, source.size()).await?;
+    let changed = extents.iter().filter(|extent| extent.kind != ExtentKind::Unchanged);
+    let found = changed.map(|extent| (extent.offset, extent.length)).collect();
+    source.close().await;
+    Ok(found)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn records_in_an_image_are_believed_and_left_as_they_are() -> Result<()> {
+    let shelf = Shelf::new()?;
+    let path = shelf.qcow2("disk.qcow2", &[])?;
+    let machine = || OfflineMachine::new("m", None, vec![image(&path, Format::Qcow2)]);
+    let request = || FreezeRequest {
+        point: "new".into(),
+        parent: Some("old".into()),
+        parent_disks: [("d0".to_owned(), 16 << 20)].into(),
+        ..shelf.request()
+    };
+    let full = |frozen: &FrozenMachine, said: &str| match &frozen.disks()[0].tracking {
+        Tracking::Full { reason } if reason.contains(said) => Ok(()),
+        other => Err(anyhow::anyhow!("it should be read whole because {said}: {other:?}")),
+    };
+    let frozen = machine()?.freeze(request()).await?;
+    full(&frozen, "no record of the changes")?;
+    frozen.release(Outcome::Committed).await?;
+
+    record(&path, "--add", "old")?;
+    write(&path, "qcow2", "write -P 1 5M 64k")?;
+    let before = std::fs::read(&path)?;
+    let frozen = machine()?.freeze(request()).await?;
+    ensure!(changes(&frozen.disks()[0]).await? == [(5 << 20, 65536)]);
+    frozen.check().await?;
+    frozen.release(Outcome::Committed).await?;
+    ensure!(std::fs::read(&path)? == before, "the image was written");
+
+    // An attempt that died after its instant: the sum of both, and still nothing is written.
+    record(&path, "--disable", "old")?;
+    record(&path, "--add", "died")?;
+    write(&path, "qcow2", "write -P 2 9M 128k")?;
+    let before = std::fs::read(&path)?;
+    let frozen = machine()?.freeze(request()).await?;
+    ensure!(changes(&frozen.disks()[0]).await? == [(5 << 20, 65536), (9 << 20, 131_072)]);
+    frozen.release(Outcome::Abandoned).await?;
+    ensure!(std::fs::read(&path)? == before, "the image was written");
+
+    // A gap, an image that was not closed, an image on top of another.
+    record(&path, "--remove", "died")?;
+    let frozen = machine()?.freeze(request()).await?;
+    full(&frozen, "has a gap")?;
+    frozen.release(Outcome::Committed).await?;
+    record(&path, "--enable", "old")?;
+    forge(&path, 79, &[1])?;
+    let frozen = machine()?.freeze(request()).await?;
+    full(&frozen, "dirty flag is set")?;
+    frozen.release(Outcome::Committed).await?;
+    forge(&path, 79, &[0])?;
+    let top = shelf.image("top.qcow2");
+    let mut create = Command::new("qemu-img");
+    create.args(["create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", "disk.qcow2"]);
+    run(create.arg(&top))?;
+    record(&top, "--add", "old")?;
+    let stacked = OfflineMachine::new("m", None, vec![image(&top, Format::Qcow2)])?;
+    let frozen = stacked.freeze(request()).await?;
+    full(&frozen, "stands on other files")?;
+    frozen.release(Outcome::Committed).await?;
     shelf.assert_tidy()
 }
