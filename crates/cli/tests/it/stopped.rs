@@ -1,6 +1,6 @@
 //! Stopped machines, from their images into a vault and back.
 
-use crate::guest::{Guest, assert_equal, check_image, run, until};
+use crate::guest::{Guest, assert_equal, check_image, run};
 use crate::program::{Ran, Running};
 use crate::scene::{Scene, id, tracking};
 use anyhow::{Result, ensure};
@@ -144,34 +144,4 @@ fn truth(scene: &Scene, disks: &[PathBuf; 2], name: &str) -> Result<[PathBuf; 2]
         run(Command::new("qemu-img").args(["convert", "-f", "qcow2", "-O", "raw"]).arg(source).arg(target))?;
     }
     Ok(targets)
-}
-
-/// The daemon must not outlive who started it, however that ended.
-#[test]
-fn a_killed_backup_leaves_no_daemon() -> Result<()> {
-    let scene = Scene::new()?;
-    let source = scene.path("source.raw");
-    sparse_noise(&source)?;
-    let image = scene.path("disk.qcow2");
-    let mut convert = Command::new("qemu-img");
-    run(convert.args(["convert", "-f", "raw", "-O", "qcow2"]).arg(&source).arg(&image))?;
-    let named = format!("d0={}", image.display());
-    let mut command = scene.command(["backup", "--name", "m", "--image", &named, "--scratch"]);
-    let mut running = Running::start(command.arg(scene.path("scratch")))?;
-    running.wait_for("Transfer data to vault")?;
-    let ours = scene.path("scratch").display().to_string();
-    running.signal("KILL")?;
-    ensure!(running.finish()?.code.is_none(), "it should have been killed");
-    until("the daemon's end", || Ok(!serves(&ours)?))?;
-    // And the next run sweeps its folder.
-    ensure!(std::fs::read_dir(scene.path("scratch"))?.count() == 1);
-    scene.try_stopped("m", &[named], &[])?.succeeded()?;
-    ensure!(std::fs::read_dir(scene.path("scratch"))?.count() == 0);
-    Ok(())
-}
-
-/// Whether somebody listens on a socket in the folder.
-fn serves(folder: &str) -> Result<bool> {
-    let table = std::fs::read_to_string("/proc/net/unix")?;
-    Ok(table.lines().any(|line| line.contains(folder)))
 }

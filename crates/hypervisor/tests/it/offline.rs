@@ -6,9 +6,10 @@ use block::{BlockSource, ExtentKind};
 use hypervisor::offline::{Format, Image, OfflineMachine};
 use hypervisor::{ErrorKind, FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, Outcome, Tracking};
 use nbd::{NbdDisk, Options};
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 /// A folder with images and a scratch folder.
 struct Shelf(tempfile::TempDir);
@@ -420,5 +421,62 @@ async fn records_in_an_image_are_believed_and_left_as_they_are() -> Result<()> {
     let frozen = stacked.freeze(request()).await?;
     full(&frozen, "stands on other files")?;
     frozen.release(Outcome::Committed).await?;
+    shelf.assert_tidy()
+}
+
+/// Where the victim finds its image.
+const VICTIM: &str = "STRONGROOM_TEST_VICTIM";
+
+/// Freezes and waits to be killed.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "a_killed_process_leaves_no_daemon runs it"]
+async fn victim() -> Result<()> {
+    let Some(folder) = std::env::var_os(VICTIM).map(PathBuf::from) else { return Ok(()) };
+    let machine = OfflineMachine::new("m", None, vec![image(&folder.join("disk.qcow2"), Format::Qcow2)])?;
+    let request = FreezeRequest {
+        point: "victim".into(),
+        vault: VAULT.into(),
+        parent: None,
+        parent_disks: Default::default(),
+        scratch: folder.join("../scratch"),
+        wish: Level::Crash,
+        may_fall: true,
+        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+    };
+    let _frozen = machine.freeze(request).await?;
+    println!("\nfrozen");
+    std::future::pending().await
+}
+
+#[test]
+fn a_killed_process_leaves_no_daemon() -> Result<()> {
+    let shelf = Shelf::new()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let path = runtime.block_on(async { shelf.qcow2("disk.qcow2", &[]) })?;
+    let mut command = Command::new(std::env::current_exe()?);
+    command
+        .args(["--ignored", "--exact", "offline::victim", "--nocapture"])
+        .env(VICTIM, shelf.path("images"));
+    let mut victim = command.stdout(Stdio::piped()).spawn()?;
+    let said = BufReader::new(victim.stdout.take().context("its output is a pipe")?);
+    ensure!(said.lines().map_while(Result::ok).any(|line| line == "frozen"), "it ended without a freeze");
+    let scratch = shelf.path("scratch").canonicalize()?.display().to_string();
+    // Both the victim's socket and its daemon's.
+    let listening = || -> Result<bool> {
+        let table = std::fs::read_to_string("/proc/net/unix")?;
+        Ok(table.lines().any(|line| line.contains(&scratch)))
+    };
+    ensure!(listening()?, "it should be served");
+    victim.kill()?;
+    victim.wait()?;
+    while listening()? {
+        std::thread::yield_now();
+    }
+    // What is left is a folder, which the next freeze sweeps.
+    ensure!(std::fs::read_dir(&scratch)?.count() == 1);
+    runtime.block_on(async {
+        let frozen = shelf.freeze(image(&path, Format::Qcow2)).await?;
+        frozen.release(Outcome::Abandoned).await
+    })?;
     shelf.assert_tidy()
 }
