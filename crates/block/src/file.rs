@@ -21,6 +21,11 @@ impl FileDisk {
     /// Opens an image for reading.
     pub fn open(path: &Path) -> Result<Self> {
         let file = File::open(path).map_err(|e| Error::io(format!("open {}", path.display()), e))?;
+        Self::of(file, path)
+    }
+
+    /// An image that was opened for reading; `path` names it in errors.
+    pub fn of(file: File, path: &Path) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::io(format!("stat {}", path.display()), e))?.len();
         Ok(Self { file: Arc::new(file), path: path.to_owned(), size })
     }

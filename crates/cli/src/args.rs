@@ -53,7 +53,7 @@ pub(crate) enum Command {
     /// Find the machines that run on this host.
     #[command(subcommand)]
     Machine(MachineCommand),
-    /// Back a running machine up: all its disks at one instant, only what changed since its last point.
+    /// Back a machine up, running or stopped: all its disks at one instant, only what changed since its last point.
     Backup(BackupArgs),
     /// Put Strongroom's freeze hooks into a Linux guest through its agent, so that its applications take part.
     #[command(subcommand)]
@@ -342,7 +342,7 @@ pub(crate) struct Address {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct MachineArgs {
     /// Its name or id, as `strongroom machine list` shows it. May be left out with --qmp.
-    #[arg(value_name = "MACHINE", required_unless_present = "qmp")]
+    #[arg(value_name = "MACHINE", required_unless_present_any = ["qmp", "images"])]
     pub(crate) machine: Option<String>,
     /// Its QMP socket, for a machine that is not found by name.
     #[arg(long, value_name = "SOCKET")]
@@ -355,10 +355,31 @@ pub(crate) struct MachineArgs {
     pub(crate) libvirt: Option<String>,
 }
 
+/// A machine that does not run, by its disk images.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct StoppedArgs {
+    /// A disk of a stopped machine: its name, its image, the image's format if its name does not say it (raw, qcow2,
+    /// vhd, vhdx, vmdk, vdi, luks), and the file with its passphrase if it is encrypted. May be repeated.
+    #[arg(long = "image", id = "images", value_name = "NAME=PATH[,format=F][,key-file=FILE]", requires = "name",
+          conflicts_with_all = ["machine", "qmp"], value_parser = crate::images::parse)]
+    pub(crate) images: Vec<hypervisor::offline::Image>,
+    /// What the stopped machine is called.
+    #[arg(long, value_name = "MACHINE", requires = "images")]
+    pub(crate) name: Option<String>,
+    /// Its uuid, if it has one while it runs: its points belong together then.
+    #[arg(long, value_name = "UUID", requires = "images")]
+    pub(crate) uuid: Option<uuid::Uuid>,
+    /// Follow an image to files outside of its own folder.
+    #[arg(long, requires = "images")]
+    pub(crate) allow_outside: bool,
+}
+
 #[derive(Debug, ClapArgs)]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,
+    #[command(flatten)]
+    pub(crate) stopped: StoppedArgs,
     #[command(flatten)]
     pub(crate) vault: VaultArgs,
     /// How consistent the point should be.

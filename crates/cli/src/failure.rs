@@ -144,15 +144,21 @@ fn of_machine(kind: hypervisor::ErrorKind) -> (Class, &'static str) {
         Kind::NotFound => (Class::NotFound, "`strongroom machine list` shows what runs here"),
         Kind::Invalid => (Class::Usage, ""),
         Kind::Unsupported => (Class::Unsupported, "QEMU 7.2 or newer is needed"),
-        Kind::Busy => (Class::Unreachable, "end the other client, or give the machine a second QMP socket"),
+        Kind::Busy => (
+            Class::Unreachable,
+            "end the other client, or give the machine a second QMP socket; \
+             the images of a machine that runs are not read: back the machine itself up",
+        ),
         Kind::Unreachable => {
             (Class::Unreachable, "check that the machine runs, then run the same command again")
         }
         Kind::Guest => (Class::Unreachable, "check the guest agent, or leave out --strict to accept less"),
         Kind::NoSpace => (Class::NoSpace, "give a larger folder with --scratch DIR"),
-        Kind::Broken => {
-            (Class::Unreachable, "give a larger or faster folder with --scratch DIR, then run it again")
-        }
+        Kind::Broken => (
+            Class::Unreachable,
+            "give a larger or faster folder with --scratch DIR, then run it again; for a stopped machine, \
+                 see first that nothing writes its images",
+        ),
         Kind::Failed => (Class::Other, ""),
     }
 }

@@ -8,6 +8,7 @@
 mod args;
 mod commands;
 mod failure;
+mod images;
 mod keys;
 mod machines;
 mod open;

@@ -4,7 +4,7 @@ use crate::qmp::Version;
 use serde::{Deserialize, Serialize};
 
 /// A machine as its hypervisor describes it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MachineDescription {
     /// Its name, where QEMU was told one.
     pub name: Option<String>,
@@ -12,6 +12,10 @@ pub struct MachineDescription {
     pub uuid: Option<String>,
     /// QEMU's word for its state: `running`, `paused`...
     pub status: String,
+    /// Whether this was read from the images of a stopped machine. Such a point leaves no record of changes behind
+    /// and is no parent ([`offline`](crate::offline)).
+    #[serde(default)]
+    pub stopped: bool,
     /// QEMU's version.
     pub qemu: Version,
     /// Virtual processors now plugged.
@@ -27,6 +31,58 @@ pub struct MachineDescription {
     /// Its definition as its manager keeps it, verbatim: libvirt's domain XML. `None` where there is no manager.
     #[serde(default)]
     pub definition: Option<String>,
+    /// Its network cards.
+    #[serde(default)]
+    pub nics: Vec<NicDescription>,
+    /// Devices with an id that are not in `argv`: plugged in since its start.
+    #[serde(default)]
+    pub plugged_later: Vec<DeviceDescription>,
+    /// What its firmware remembers. The bytes are in the point, as a disk of that name.
+    #[serde(default)]
+    pub firmware: Vec<FirmwareDescription>,
+}
+
+/// A network card.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NicDescription {
+    /// Its id, or its place in QEMU's object tree.
+    pub id: String,
+    /// What it is: `virtio-net-pci`...
+    pub driver: String,
+    /// Its address.
+    pub mac: String,
+    /// The id of what it is connected to.
+    pub netdev: Option<String>,
+}
+
+/// A device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceDescription {
+    /// Its id.
+    pub id: String,
+    /// What it is.
+    pub driver: String,
+}
+
+/// A file in which firmware remembers something.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FirmwareDescription {
+    /// The name of its bytes in a point.
+    pub name: String,
+    /// What it is.
+    pub kind: FirmwareKind,
+    /// Where it lies on the host.
+    pub file: String,
+}
+
+/// Who remembers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FirmwareKind {
+    /// UEFI: its variables, in a flash memory that is a drive of QEMU and is frozen with the disks.
+    Nvram,
+    /// An emulated TPM: a file of its `swtpm`.
+    Tpm,
 }
 
 /// A writable disk.

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`Machine`], the one trait (`machine.rs`) → [`MachineDescription`] → [`FreezeRequest`] →
 //! [`FrozenMachine`] and the task behind it (`frozen.rs`) → a provider: [`qemu`] or [`libvirt`], whose
-//! `owner.rs` is the whole course of a freeze. Shared by providers: the ladder (`consistency/`), [`Agent`]
+//! `owner.rs` is the whole course of a freeze, or [`offline`], for stopped machines. Shared by providers: the ladder (`consistency/`), [`Agent`]
 //! (`agent/`) and the scratch folder (`scratch.rs`). [`guest`] puts our freeze hook into a guest. Below: [`Qmp`]
 //! (`qmp/`).
 //!
@@ -61,6 +61,7 @@ mod frozen;
 pub mod guest;
 pub mod libvirt;
 mod machine;
+pub mod offline;
 pub mod qemu;
 mod qmp;
 mod request;
@@ -70,7 +71,10 @@ pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
 pub use consistency::{
     Consistency, HookPhase, HookResult, Level, Outstanding, SkippedHook, VssResult, Watchdog, stand_watch,
 };
-pub use describe::{DiskDescription, MachineDescription, SkippedDrive};
+pub use describe::{
+    DeviceDescription, DiskDescription, FirmwareDescription, FirmwareKind, MachineDescription,
+    NicDescription, SkippedDrive,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};
 pub use machine::Machine;

@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 const PREFIX: &str = "strongroom-";
 const LOCK: &str = "lock";
 const SOCKET: &str = "nbd.sock";
+/// Where image files are handed to a QEMU that may open none itself.
+const FILES_SOCKET: &str = "files.sock";
 /// What the lock holds, so that it is known for ours.
 const LOCK_TEXT: &[u8] = b"strongroom freeze\n";
 
@@ -34,7 +36,7 @@ impl RunFolder {
             .map_err(|e| Error::io(format!("find the scratch folder {}", scratch.display()), e))?;
         let path = scratch.join(format!("{PREFIX}{point}"));
         let context = || format!("make the folder {}", path.display());
-        if path.join(SOCKET).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
+        if path.join(FILES_SOCKET).as_os_str().len() > SOCKET_PATH_BYTES_MAX {
             let text =
                 format!("{}: too long a path for a socket; choose a shorter scratch folder", context());
             return Err(Error::new(ErrorKind::Invalid, text));
@@ -87,6 +89,11 @@ impl RunFolder {
         self.path.join(SOCKET)
     }
 
+    /// Where we are to listen for QEMU.
+    pub(crate) fn files_socket(&self) -> PathBuf {
+        self.path.join(FILES_SOCKET)
+    }
+
     /// Removes it with all it holds.
     pub(crate) fn remove(self) -> Result<()> {
         let removed = fs::remove_dir_all(&self.path);
@@ -94,7 +101,7 @@ impl RunFolder {
     }
 
     /// A QEMU of another user must be able to use what lies in the folder.
-    fn give_to_qemu(&self, path: &Path) -> Result<()> {
+    pub(crate) fn give_to_qemu(&self, path: &Path) -> Result<()> {
         let ours = fs::metadata(path)
             .is_ok_and(|found| std::os::unix::fs::MetadataExt::uid(&found) == self.peer.uid);
         if ours {
@@ -141,7 +148,7 @@ pub(crate) fn sweep(scratch: &Path) {
 /// make, is ours to remove.
 fn holds_only_ours(folder: &Path) -> bool {
     let ours = |name: &str| {
-        matches!(name, LOCK | SOCKET)
+        [LOCK, SOCKET, FILES_SOCKET].contains(&name)
             || name.ends_with(".xml")
             || (name.starts_with("disk-") && name.ends_with(".scratch"))
     };

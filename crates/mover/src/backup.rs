@@ -150,14 +150,16 @@ async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {
     NbdDisk::connect(&frozen.address, &options).await
 }
 
-/// The newest point of the machine: what changed since is all that needs to be read.
+/// The newest point of the machine that left a record of changes: what changed since is all that needs to be read.
 async fn parent(vault: &Vault, key: &MachineKey, full: bool) -> Result<Option<Point>> {
     if full {
         return Ok(None);
     }
     // A damaged point is no parent, and no reason not to make a good one.
     let survey = vault.survey(Some(key)).await.doing(|| "look for the machine's last point".into())?;
-    Ok(survey.points.into_iter().max_by_key(|point| (point.instant, point.id)))
+    // Points of the stopped machine leave none: see `hypervisor::offline`.
+    let points = survey.points.into_iter().filter(|point| point.description["stopped"] != true);
+    Ok(points.max_by_key(|point| (point.instant, point.id)))
 }
 
 fn freeze_request(vault: &Vault, request: &BackupRequest, parent: Option<&Point>) -> FreezeRequest {

@@ -30,6 +30,6 @@ pub use error::{Error, Result};
 pub use image::ImageFormat;
 pub use progress::Progress;
 pub use rescue::{RescuedDisk, rescue};
-pub use restore::{RestoreRequest, Restored, RestoredDisk, restore};
+pub use restore::{RestoreRequest, Restored, RestoredDisk, is_firmware, restore};
 pub use serve::serve;
 pub use store_disk::store_disk;

@@ -64,12 +64,19 @@ pub async fn restore(
     for (record, path) in disks.iter().zip(targets) {
         let (name, size) = (record.name.clone(), record.map.size);
         progress(Progress::Disk { name: name.clone(), size, tracking: String::new() });
-        let data_bytes = restore_disk(vault, record, &path, request.format, progress).await?;
+        let format = if is_firmware(&request.point, &name) { ImageFormat::Raw } else { request.format };
+        let data_bytes = restore_disk(vault, record, &path, format, progress).await?;
         progress(Progress::DiskDone);
-        restored.push(RestoredDisk { name, path, format: request.format, size, data_bytes });
+        restored.push(RestoredDisk { name, path, format, size, data_bytes });
     }
     let description = write_description(request, &restored)?;
     Ok(Restored { disks: restored, description })
+}
+
+/// Whether a disk of a point is a file of the machine's firmware: those come back as they were, under their names.
+pub fn is_firmware(point: &Point, disk: &str) -> bool {
+    let firmware = point.description["firmware"].as_array();
+    firmware.into_iter().flatten().any(|file| file["name"] == disk)
 }
 
 pub(crate) fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
@@ -88,8 +95,10 @@ pub(crate) fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result
     if !folder.is_dir() {
         std::fs::create_dir(folder).map_err(|e| block::Error::io("create it", e)).doing(doing)?;
     }
-    let path =
-        |disk: &&DiskRecord| folder.join(format!("{}.{}", file_name(&disk.name), request.format.name()));
+    let path = |disk: &&DiskRecord| match is_firmware(&request.point, &disk.name) {
+        true => folder.join(file_name(&disk.name)),
+        false => folder.join(format!("{}.{}", file_name(&disk.name), request.format.name())),
+    };
     let paths: Vec<PathBuf> = disks.iter().map(path).collect();
     // A partial image may be another restore's that is under way.
     let partials: Vec<PathBuf> = paths.iter().map(|path| partial(path)).collect();

@@ -4,9 +4,9 @@ use super::{point, reconcile};
 use crate::args::{BackupArgs, Consistency, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
-use crate::{machines, open, output};
+use crate::{images, machines, open, output};
 use anyhow::{Context, Result};
-use hypervisor::Level;
+use hypervisor::{Level, Machine};
 use mover::BackupRequest;
 use std::time::Duration;
 use uuid::Uuid;
@@ -22,7 +22,10 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
     reconcile::thaw_outstanding().await;
-    let machine = machines::open(&args.machine).await?;
+    let machine: Box<dyn Machine> = match args.stopped.images.is_empty() {
+        true => machines::open(&args.machine).await?,
+        false => Box::new(images::machine(&args.stopped)?),
+    };
     let request = BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),

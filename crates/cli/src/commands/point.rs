@@ -52,6 +52,7 @@ pub(crate) fn value(point: &Point) -> serde_json::Value {
     let disks = point.disks.iter().map(|disk| {
         serde_json::json!({
             "name": disk.name, "size": disk.map.size, "tracking": disk.tracking, "read_bytes": disk.read_bytes,
+            "firmware": mover::is_firmware(point, &disk.name),
         })
     });
     serde_json::json!({
@@ -116,12 +117,13 @@ fn show(point: &Point) -> String {
     let rows = point.disks.iter().map(|disk| {
         vec![
             disk.name.clone(),
+            if mover::is_firmware(point, &disk.name) { "firmware" } else { "disk" }.to_owned(),
             output::size(disk.map.size),
             output::size(disk.read_bytes),
             disk.tracking.clone(),
         ]
     });
-    let disks = output::table(&["DISK", "SIZE", "READ", "HOW"], &["SIZE", "READ"], rows);
+    let disks = output::table(&["DISK", "IS", "SIZE", "READ", "HOW"], &["SIZE", "READ"], rows);
     let evidence = serde_json::to_string_pretty(&point.consistency).unwrap_or_default();
     format!("{facts}\n{disks}\nConsistency, as proved:\n{evidence}\n")
 }

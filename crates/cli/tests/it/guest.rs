@@ -47,7 +47,8 @@ impl Guest {
         Self::start(options)
     }
 
-    fn start(options: MachineOptions) -> Result<Self> {
+    /// Starts a machine.
+    pub(crate) fn start(options: MachineOptions) -> Result<Self> {
         let disks = options.disks.iter().filter_map(|disk| disk.path.clone()).collect();
         let machine = GuestMachine::start(image(), options)?;
         Ok(Self { machine, disks })

@@ -7,6 +7,7 @@
 mod agentless;
 mod bad_input;
 mod bytes;
+mod firmware;
 mod frozen;
 mod gate;
 mod guest;
@@ -19,6 +20,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod stopped;
 mod stored;
 mod stores;
 mod tmpfs;

@@ -60,19 +60,7 @@ pub(crate) struct Keeper(JoinHandle<()>);
 impl Quiesced {
     /// A guest left as it is, for this reason.
     pub(crate) fn untouched(guest: &Arc<dyn Guest>, reason: Option<String>) -> Self {
-        let evidence = Consistency {
-            level: Level::Crash,
-            frozen_filesystems: 0,
-            quiesce_ms: 0,
-            freeze_ms: 0,
-            filesystems: Vec::new(),
-            hooks: Vec::new(),
-            skipped_hooks: Vec::new(),
-            vss: None,
-            guest_system: None,
-            agent_version: None,
-            fell_because: reason.into_iter().collect(),
-        };
+        let evidence = Consistency::crash(reason);
         let applications = Applications::Nothing;
         let guest = guest.clone();
         Self { guest, agent: None, applications, frozen_at: None, post: None, keeper: None, evidence }

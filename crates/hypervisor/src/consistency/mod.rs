@@ -70,6 +70,25 @@ pub struct Consistency {
     pub fell_because: Vec<String>,
 }
 
+impl Consistency {
+    /// The lowest rung, for this reason.
+    pub(crate) fn crash(reason: Option<String>) -> Self {
+        Self {
+            level: Level::Crash,
+            frozen_filesystems: 0,
+            quiesce_ms: 0,
+            freeze_ms: 0,
+            filesystems: Vec::new(),
+            hooks: Vec::new(),
+            skipped_hooks: Vec::new(),
+            vss: None,
+            guest_system: None,
+            agent_version: None,
+            fell_because: reason.into_iter().collect(),
+        }
+    }
+}
+
 /// A guest, as the ladder reaches it.
 #[async_trait]
 pub(crate) trait Guest: Send + Sync + Debug {

@@ -33,8 +33,8 @@ pub(super) async fn describe(link: &Link) -> Result<MachineDescription> {
         memory_bytes: domain.memory_bytes,
         disks,
         skipped,
-        argv: Vec::new(),
         definition: Some(definition),
+        ..MachineDescription::default()
     })
 }
 

@@ -15,34 +15,34 @@ use serde_json::{Value, json};
 
 /// Bytes per bit, fixed so that bitmaps can be compared and merged; the cluster size of qcow2 and of the
 /// filter's copying.
-pub(super) const GRANULARITY: u64 = 65536;
+pub(crate) const GRANULARITY: u64 = 65536;
 
 /// A bitmap as QEMU tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct BitmapState {
-    pub(super) name: String,
-    pub(super) granularity: u64,
-    pub(super) recording: bool,
-    pub(super) inconsistent: bool,
-    pub(super) busy: bool,
+pub(crate) struct BitmapState {
+    pub(crate) name: String,
+    pub(crate) granularity: u64,
+    pub(crate) recording: bool,
+    pub(crate) inconsistent: bool,
+    pub(crate) busy: bool,
 }
 
 /// What is asked of the bitmaps of one disk.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Wanted<'a> {
-    pub(super) vault: &'a str,
+pub(crate) struct Wanted<'a> {
+    pub(crate) vault: &'a str,
     /// The disk's id. The image behind it may have been another disk's when the bitmap was made.
-    pub(super) disk: &'a str,
+    pub(crate) disk: &'a str,
     /// The point to compare with; `None` asks for everything.
-    pub(super) parent: Option<&'a str>,
+    pub(crate) parent: Option<&'a str>,
     /// The disk's size in that point; `None` if it was not there.
-    pub(super) parent_size: Option<u64>,
-    pub(super) size: u64,
+    pub(crate) parent_size: Option<u64>,
+    pub(crate) size: u64,
 }
 
 /// What can be done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Decision {
+pub(crate) enum Decision {
     /// Everything must be read.
     Full { reason: String },
     /// The parent's bitmap holds all changes.
@@ -52,7 +52,7 @@ pub(super) enum Decision {
 }
 
 /// Decides for one disk. Pure; every doubt ends in `Full`.
-pub(super) fn decide(wanted: Wanted<'_>, bitmaps: &[BitmapState]) -> Decision {
+pub(crate) fn decide(wanted: Wanted<'_>, bitmaps: &[BitmapState]) -> Decision {
     let full = |reason: String| Decision::Full { reason };
     let Some(parent) = wanted.parent else { return full("no earlier point to compare with".to_owned()) };
     let Some(parent_size) = wanted.parent_size else {
@@ -130,15 +130,15 @@ pub(super) fn give_up(
 }
 
 /// All nodes with their bitmaps.
-pub(super) struct NodeBitmaps(Value);
+pub(crate) struct NodeBitmaps(Value);
 
 impl NodeBitmaps {
-    pub(super) async fn read(qmp: &Qmp) -> Result<Self> {
+    pub(crate) async fn read(qmp: &Qmp) -> Result<Self> {
         Ok(Self(qmp.execute("query-named-block-nodes", json!({ "flat": true })).await?))
     }
 
     /// The named bitmaps of one node; filters keep nameless ones, which are theirs.
-    pub(super) fn of(&self, node: &str) -> Vec<BitmapState> {
+    pub(crate) fn of(&self, node: &str) -> Vec<BitmapState> {
         let nodes = self.0.as_array().into_iter().flatten();
         let of_node = nodes.filter(|candidate| candidate["node-name"] == node);
         let bitmaps = of_node.filter_map(|node| node["dirty-bitmaps"].as_array()).flatten();

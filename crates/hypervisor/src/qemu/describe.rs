@@ -1,10 +1,14 @@
 //! What a machine is, by QEMU's own account.
 
+use super::devices::{Devices, property};
 use super::discover::command_line;
 use super::graph::Graph;
 use super::names;
 use crate::qmp::Qmp;
-use crate::{DiskDescription, Error, ErrorKind, MachineDescription, Result, SkippedDrive};
+use crate::{
+    DiskDescription, Error, ErrorKind, FirmwareDescription, FirmwareKind, MachineDescription, Result,
+    SkippedDrive,
+};
 use serde_json::Value;
 
 /// Asks QEMU for everything.
@@ -19,8 +23,37 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
     let memory_bytes = bytes("base-memory") + bytes("plugged-memory");
     let (disks, skipped) = disks(qmp).await?;
     let argv = qmp.peer().pid.and_then(command_line).unwrap_or_default();
-    let (qemu, definition) = (qmp.version().clone(), None);
-    Ok(MachineDescription { name, uuid, status, qemu, cpus, memory_bytes, disks, skipped, argv, definition })
+    let qemu = qmp.version().clone();
+    let devices = Devices::read(qmp).await?;
+    Ok(MachineDescription {
+        firmware: nvram(qmp, &disks).await?,
+        nics: devices.nics(qmp).await?,
+        plugged_later: devices.plugged_later(&argv),
+        name,
+        uuid,
+        status,
+        stopped: false,
+        qemu,
+        cpus,
+        memory_bytes,
+        disks,
+        skipped,
+        argv,
+        definition: None,
+    })
+}
+
+/// Flash memories among the drives. They are frozen like all others.
+async fn nvram(qmp: &Qmp, disks: &[DiskDescription]) -> Result<Vec<FirmwareDescription>> {
+    let mut found = Vec::new();
+    for disk in disks.iter().filter(|disk| !disk.device.starts_with("/machine/peripheral")) {
+        let driver = property(qmp, &disk.device, "type").await?;
+        if driver.is_some_and(|driver| driver.starts_with("cfi.pflash")) {
+            let (name, file) = (disk.id.clone(), disk.file.clone());
+            found.push(FirmwareDescription { name, kind: FirmwareKind::Nvram, file });
+        }
+    }
+    Ok(found)
 }
 
 /// All zeros is QEMU's way of saying that none was set.

@@ -44,11 +44,16 @@ pub fn discover() -> Result<Vec<MachineAddress>> {
 fn machine_of(pid: u32) -> Option<MachineAddress> {
     let mut machine = parse(pid, command_line(pid)?)?;
     // QEMU's relative paths are relative to where it was started.
-    let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_else(|_| PathBuf::from("/"));
+    let folder = working_folder(pid);
     for path in machine.qmp.iter_mut().chain(&mut machine.agent) {
         *path = folder.join(&path);
     }
     Some(machine)
+}
+
+/// Where a process was started.
+pub(super) fn working_folder(pid: u32) -> PathBuf {
+    fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 /// The command line of a process, program first; `None` when it is not ours to read or has ended.
@@ -139,10 +144,10 @@ impl Found {
 }
 
 /// `first,key=value,...` with `,,` for a comma, or the same as a JSON object.
-struct Options(Vec<(String, String)>);
+pub(super) struct Options(Vec<(String, String)>);
 
 impl Options {
-    fn parse(text: &str, implied: &str) -> Self {
+    pub(super) fn parse(text: &str, implied: &str) -> Self {
         if text.starts_with('{') {
             return Self::parse_json(text);
         }
@@ -166,7 +171,7 @@ impl Options {
         Self(strings.collect())
     }
 
-    fn get(&self, key: &str) -> Option<String> {
+    pub(super) fn get(&self, key: &str) -> Option<String> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 }

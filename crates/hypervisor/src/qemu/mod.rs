@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `machine.rs` | what a caller holds |
 //! | `discover.rs`, `describe.rs`, `graph.rs` | what runs here, and what it is |
+//! | `devices.rs`, `tpm.rs` | what else is needed to make it again |
 //! | `owner.rs` | one freeze from beginning to end: start here |
 //! | `prepare.rs` | everything before the guest notices |
 //! | `window.rs` | `stop` to `cont` |
@@ -17,9 +18,10 @@
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
 //! | `../scratch.rs` | the folder and its lock |
 
-mod bitmaps;
+pub(crate) mod bitmaps;
 mod check;
 mod describe;
+mod devices;
 mod discover;
 mod graph;
 mod machine;
@@ -27,6 +29,7 @@ mod names;
 mod owner;
 mod prepare;
 mod reconcile;
+mod tpm;
 mod window;
 
 pub use discover::{MachineAddress, discover, parse};

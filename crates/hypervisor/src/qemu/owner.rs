@@ -3,8 +3,10 @@
 use super::bitmaps::{self, NodeBitmaps};
 use super::check::check;
 use super::describe::describe;
+use super::discover::working_folder;
 use super::machine::QemuGuest;
 use super::reconcile::{Found, teardown};
+use super::tpm::{self, Tpm};
 use super::window::fix_instant;
 use super::{names, prepare};
 use crate::consistency::{Guest, Keeper, Quiesced};
@@ -12,11 +14,11 @@ use crate::frozen::{Caller, Freeze, Taken};
 use crate::qmp::{Qmp, Transaction};
 use crate::scratch::RunFolder;
 use crate::{
-    Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result,
-    Tracking,
+    Consistency, DiskDescription, Error, ErrorKind, FirmwareDescription, FirmwareKind, FreezeRequest,
+    FrozenDisk, Level, MachineDescription, Outcome, Result, SkippedDrive, Tracking,
 };
 use async_trait::async_trait;
-use nbd::Address;
+use nbd::{Address, RunningServer};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use tokio::sync::OwnedSemaphorePermit;
@@ -38,6 +40,8 @@ pub(super) struct QemuFreeze {
     request: FreezeRequest,
     _permit: OwnedSemaphorePermit,
     folder: Option<RunFolder>,
+    /// Serves the state of the machine's TPM.
+    tpm_server: Option<RunningServer>,
     disks: Vec<Prepared>,
     keeper: Option<Keeper>,
     /// Nothing of ours is in QEMU before.
@@ -52,7 +56,7 @@ impl Freeze for QemuFreeze {
         // Leftovers may have been what stopped it.
         let running = state.running || prepare::is_running(&self.qmp).await?;
         self.begun = true;
-        let description = describe(&self.qmp).await?;
+        let mut description = describe(&self.qmp).await?;
         prepare::refuse_iothreads(&self.qmp, &description.disks).await?;
         self.disks =
             prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
@@ -78,7 +82,8 @@ impl Freeze for QemuFreeze {
             return Err(too_low(self.request.wish, &consistency));
         }
         caller.still_wants()?;
-        let disks = self.expose(&socket).await?;
+        let mut disks = self.expose(&socket).await?;
+        disks.extend(self.serve_tpm(&mut description).await?);
         let window = window.unwrap_or_default();
         Ok(Taken { description, disks, consistency, window, recovered })
     }
@@ -110,6 +115,9 @@ impl Freeze for QemuFreeze {
                 Err(error) => errors.push(error),
             }
         }
+        if let Some(server) = self.tpm_server.take() {
+            server.stop().await;
+        }
         if let Some(folder) = self.folder.take() {
             let removed = tokio::task::spawn_blocking(|| folder.remove()).await;
             errors.extend(
@@ -128,7 +136,17 @@ impl QemuFreeze {
         permit: OwnedSemaphorePermit,
     ) -> Self {
         let (guest, disks) = (Arc::new(guest), Vec::new());
-        Self { qmp, guest, request, _permit: permit, folder: None, disks, keeper: None, begun: false }
+        Self {
+            qmp,
+            guest,
+            request,
+            _permit: permit,
+            folder: None,
+            tpm_server: None,
+            disks,
+            keeper: None,
+            begun: false,
+        }
     }
 
     async fn quiesce(&self, running: bool, not_thawed: Option<String>) -> Quiesced {
@@ -177,6 +195,42 @@ impl QemuFreeze {
             });
         }
         Ok(frozen)
+    }
+
+    /// Takes the state of an emulated TPM, right after the instant: `tpm.rs` says why that is right. A machine is
+    /// not left without a backup because of it: what could not be had is listed as skipped.
+    async fn serve_tpm(&mut self, description: &mut MachineDescription) -> Result<Vec<FrozenDisk>> {
+        let Some(started_in) = self.qmp.peer().pid.map(working_folder) else { return Ok(Vec::new()) };
+        let Some(tpm) = Tpm::of(&description.argv, &started_in) else { return Ok(Vec::new()) };
+        let id = tpm.id.clone();
+        let read = tokio::task::spawn_blocking(move || tpm.read()).await;
+        let read = read.unwrap_or_else(|e| Err(Error::caused(ErrorKind::Failed, "read the TPM's state", e)));
+        let files = match read {
+            Ok(files)
+                if files.iter().any(|file| description.disks.iter().any(|disk| disk.id == file.name)) =>
+            {
+                Err("a disk has the name of its state's file".to_owned())
+            }
+            Ok(files) => Ok(files),
+            Err(error) => Err(error.chain()),
+        };
+        match (files, &self.folder) {
+            (Ok(files), Some(folder)) => {
+                description.firmware.extend(files.iter().map(|file| FirmwareDescription {
+                    name: file.name.clone(),
+                    kind: FirmwareKind::Tpm,
+                    file: file.path.display().to_string(),
+                }));
+                let (server, disks) = tpm::serve(files, &folder.files_socket()).await?;
+                self.tpm_server = Some(server);
+                Ok(disks)
+            }
+            (files, _) => {
+                let reason = files.err().unwrap_or_default();
+                description.skipped.push(SkippedDrive { id, reason });
+                Ok(Vec::new())
+            }
+        }
     }
 
     async fn settle_bitmaps(&self, outcome: Outcome) -> Result<()> {

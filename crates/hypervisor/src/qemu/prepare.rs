@@ -1,6 +1,7 @@
 //! Everything that is done before the guest notices anything.
 
 use super::bitmaps::{self, Decision, NodeBitmaps, Wanted};
+use super::devices::property;
 use super::names::{self, MARK_SERVER};
 use super::owner::Prepared;
 use super::reconcile::{Found, teardown, thaw_leftover};
@@ -82,14 +83,6 @@ async fn has_iothread(qmp: &Qmp, device: &str) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-async fn property(qmp: &Qmp, path: &str, name: &str) -> Result<Option<String>> {
-    match qmp.execute("qom-get", json!({ "path": path, "property": name })).await {
-        Ok(value) => Ok(value.as_str().map(str::to_owned)),
-        Err(error) if error.kind() == ErrorKind::Unreachable => Err(error),
-        Err(_) => Ok(None),
-    }
 }
 
 pub(super) async fn is_running(qmp: &Qmp) -> Result<bool> {

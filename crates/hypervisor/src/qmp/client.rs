@@ -45,7 +45,7 @@ pub struct Event {
 }
 
 /// A version of QEMU.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct Version {
     /// Major.
     pub major: u64,
@@ -81,6 +81,12 @@ impl Qmp {
             Os::WouldBlock => busy(path),
             _ => Error::io(context(), e),
         })?;
+        Self::over(stream, path).await
+    }
+
+    /// The same on a stream that is connected already; `path` names it in errors.
+    pub(crate) async fn over(stream: UnixStream, path: &Path) -> Result<Self> {
+        let context = || format!("connect to the QMP socket {}", path.display());
         let credentials = stream.peer_cred().map_err(|e| Error::io(context(), e))?;
         let pid = credentials.pid().and_then(|pid| u32::try_from(pid).ok());
         let peer = Peer { pid, uid: credentials.uid(), gid: credentials.gid() };

@@ -1,0 +1,178 @@
+//! The state of an emulated TPM: the files that its `swtpm` keeps.
+//!
+//! QEMU knows only a socket. Behind it stands a `swtpm` whose command line names that socket and the folder of its
+//! state; both are looked up in /proc, so this works for whoever started them.
+//!
+//! The files are read right after the instant, not at it: a TPM cannot be held still. That is the right side to err
+//! on. All that the guest had stored by the instant is in them, and what it stored since concerns nothing on the
+//! disks; read before the instant, a key that the disks need could be missing. `swtpm` replaces each file at once
+//! (writes another, renames it), so what is read is whole.
+
+use super::discover::Options;
+use crate::{Error, ErrorKind, FrozenDisk, Result, Tracking};
+use block::MemoryDisk;
+use nbd::{Address, Export, RunningServer, Server};
+use std::fs;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// A TPM's state is some 10 KiB; libtpms refuses more than 176 KiB.
+const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Permanent, volatile and saved state of one TPM, and room for those of another version.
+const FILES_MAX: usize = 8;
+
+/// An emulated TPM of a machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Tpm {
+    /// QEMU's name for it.
+    pub(super) id: String,
+    socket: PathBuf,
+}
+
+/// One file of its state.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct StateFile {
+    pub(super) name: String,
+    pub(super) path: PathBuf,
+    pub(super) bytes: Vec<u8>,
+}
+
+impl Tpm {
+    /// The emulated TPM that a QEMU's command line tells of. A machine has one at most.
+    pub(super) fn of(argv: &[String], folder: &Path) -> Option<Self> {
+        let values = |wanted: &'static str| {
+            let pairs = argv.windows(2).filter(move |pair| pair[0].trim_start_matches('-') == wanted);
+            pairs.map(|pair| Options::parse(&pair[1], "type"))
+        };
+        let (id, chardev) = values("tpmdev").find_map(|tpm| Some((tpm.get("id")?, tpm.get("chardev")?)))?;
+        let behind = values("chardev").find(|found| found.get("id").as_ref() == Some(&chardev));
+        let path = behind?.get("path")?;
+        Some(Self { id, socket: folder.join(path) })
+    }
+
+    /// Reads its state.
+    ///
+    /// # Errors
+    /// `NotFound` when no `swtpm` that we may look at serves its socket; `Invalid` when its files are not what a
+    /// TPM has.
+    pub(super) fn read(&self) -> Result<Vec<StateFile>> {
+        let folder = self.folder().ok_or_else(|| {
+            let text = format!("no swtpm is seen that serves {}", self.socket.display());
+            Error::new(ErrorKind::NotFound, text)
+        })?;
+        let failed = |e| Error::io(format!("list the TPM's state in {}", folder.display()), e);
+        let entries = fs::read_dir(&folder).map_err(failed)?.flatten();
+        let named = |path: &PathBuf| {
+            let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+            // `permall`, `volatilestate`, `savestate`; not what is being written, nor locks.
+            name.starts_with("tpm") && (name.ends_with("all") || name.ends_with("state")) && path.is_file()
+        };
+        let mut paths: Vec<PathBuf> = entries.map(|entry| entry.path()).filter(named).collect();
+        paths.sort();
+        if paths.is_empty() || paths.len() > FILES_MAX {
+            let text = format!("{} holds {} files of a TPM's state", folder.display(), paths.len());
+            return Err(Error::new(ErrorKind::Invalid, text));
+        }
+        paths.into_iter().map(read_file).collect()
+    }
+
+    /// Where the `swtpm` that serves the socket keeps its state.
+    fn folder(&self) -> Option<PathBuf> {
+        let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
+        processes.filter_map(|process| state_folder(&process, &self.socket)).next()
+    }
+}
+
+fn state_folder(process: &Path, socket: &Path) -> Option<PathBuf> {
+    let bytes = fs::read(process.join("cmdline")).ok()?;
+    let words: Vec<String> =
+        bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
+    let program = Path::new(words.first()?).file_name()?;
+    if program != "swtpm" {
+        return None;
+    }
+    let folder = fs::read_link(process.join("cwd")).unwrap_or_else(|_| PathBuf::from("/"));
+    let served = Options::parse(value_of(&words, "--ctrl")?, "type").get("path")?;
+    if folder.join(served) != socket {
+        return None;
+    }
+    let state = Options::parse(value_of(&words, "--tpmstate")?, "dir");
+    let uri = || state.get("backend-uri")?.strip_prefix("dir://").map(str::to_owned);
+    state.get("dir").or_else(uri).map(|state| folder.join(state))
+}
+
+/// The value of `--option value` or `--option=value`.
+fn value_of<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
+    let place = words.iter().position(|word| word.split('=').next() == Some(option))?;
+    match words[place].split_once('=') {
+        Some((_, value)) => Some(value),
+        None => words.get(place + 1).map(String::as_str),
+    }
+}
+
+fn read_file(path: PathBuf) -> Result<StateFile> {
+    let failed = |e| Error::io(format!("read the TPM's state {}", path.display()), e);
+    let mut bytes = Vec::new();
+    fs::File::open(&path)
+        .map_err(failed)?
+        .take(FILE_BYTES_MAX + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    if bytes.is_empty() || bytes.len() as u64 > FILE_BYTES_MAX {
+        let text = format!("{} is empty or larger than {FILE_BYTES_MAX} bytes", path.display());
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    Ok(StateFile { name, path, bytes })
+}
+
+/// Serves state on a socket of ours, each file as a disk of its size.
+pub(super) async fn serve(files: Vec<StateFile>, socket: &Path) -> Result<(RunningServer, Vec<FrozenDisk>)> {
+    let failed = |e| Error::caused(ErrorKind::Failed, "serve the TPM's state", e);
+    let (mut server, mut disks) = (Server::new(), Vec::new());
+    for StateFile { name, bytes, .. } in files {
+        let size = bytes.len() as u64;
+        let source = Arc::new(MemoryDisk::from(bytes));
+        server = server.export(&name, Export::read_only(source)).map_err(failed)?;
+        disks.push(FrozenDisk {
+            export: name.clone(),
+            id: name,
+            size,
+            format: "raw".into(),
+            address: Address::Unix(socket.to_owned()),
+            bitmap: None,
+            tracking: Tracking::Full { reason: "the state of a TPM is small".into() },
+            allocation: true,
+        });
+    }
+    let server = server.listen(&Address::Unix(socket.to_owned())).await.map_err(failed)?;
+    Ok((server, disks))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_tpm_is_found_by_the_socket_between() {
+        let argv = |words: &[&str]| -> Vec<String> { words.iter().map(|&word| word.to_owned()).collect() };
+        let found = argv(&[
+            "qemu-system-x86_64",
+            "-chardev",
+            "socket,id=other,path=/run/other",
+            "-chardev",
+            "socket,id=c,path=tpm.sock",
+            "-tpmdev",
+            "emulator,id=tpm0,chardev=c",
+        ]);
+        let tpm = Tpm { id: "tpm0".into(), socket: "/run/m/tpm.sock".into() };
+        assert_eq!(Tpm::of(&found, Path::new("/run/m")), Some(tpm));
+        assert_eq!(Tpm::of(&found[..5], Path::new("/run/m")), None);
+        let passed_through = argv(&["q", "-tpmdev", "passthrough,id=tpm0,path=/dev/tpm0"]);
+        assert_eq!(Tpm::of(&passed_through, Path::new("/")), None);
+        let words = argv(&["swtpm", "socket", "--ctrl=type=unixio,path=/s", "--tpmstate", "dir=/d"]);
+        assert_eq!(value_of(&words, "--ctrl"), Some("type=unixio,path=/s"));
+        assert_eq!(value_of(&words, "--tpmstate"), Some("dir=/d"));
+    }
+}
