@@ -9,6 +9,7 @@ mod args;
 mod commands;
 mod failure;
 mod keys;
+mod limits;
 mod open;
 mod output;
 mod watch;

@@ -56,6 +56,20 @@ pub struct FrozenDisk {
     /// ranges fail with `EINVAL`: the filter saves nothing there. Where it may, ask one question at a time over
     /// all connections: QEMU before 9.2 dies of two at once (`nbd::NbdDisk` sees to it).
     pub allocation: bool,
+    /// What was read of it for an audit, shortly before the instant: see [`Sample`].
+    pub samples: Vec<Sample>,
+}
+
+/// Bytes of a disk, read while its record of changes was still being kept and before the instant.
+///
+/// Where the record calls the whole range unchanged *at the instant*, these bytes have stood there ever since
+/// the parent's instant. Where it does not, they say nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Where.
+    pub offset: u64,
+    /// What was there.
+    pub bytes: Vec<u8>,
 }
 
 /// Whether what changed since the parent point is known.

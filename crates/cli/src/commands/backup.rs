@@ -1,14 +1,15 @@
 //! `strongroom backup`.
 
 use super::point;
-use crate::args::{BackupArgs, Consistency, OutputFormat};
+use crate::args::{BackupArgs, Consistency, MachineArgs, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use hypervisor::qemu::QemuMachine;
 use hypervisor::{ErrorKind, Level, Machine};
-use mover::BackupRequest;
+use mover::{BackupRequest, Limits, Throttle};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use vault::{Point, PointId, SessionId};
@@ -22,8 +23,49 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
-    let machine = connect(&args).await?;
-    let request = BackupRequest {
+    let mut machines = vec![connect(&args.machine).await?];
+    for name in &args.with {
+        let also = MachineArgs { machine: Some(name.clone()), qmp: None, agent: None };
+        machines.push(connect(&also).await?);
+    }
+    // One for all: they read from one host into one vault.
+    let limits = Limits { bytes: args.limit, reads: args.limit_iops };
+    let throttles = vec![Arc::new(Throttle::new(limits))];
+    let requests: Vec<_> = machines.iter().map(|_| request(&args, throttles.clone())).collect();
+    let watch = Watch::new();
+    let show = |progress| watch.show(progress);
+    let work = async {
+        let members: Vec<_> = machines.iter().map(|machine| &**machine).zip(&requests).collect();
+        match &members[..] {
+            [(machine, request)] => {
+                Ok(vec![Box::pin(mover::backup(*machine, &vault, request, &show)).await?])
+            }
+            group => Ok(Box::pin(mover::backup_group(Uuid::now_v7(), group, &vault, &show)).await?),
+        }
+    };
+    let done = super::unless_interrupted("the backup", work).await;
+    if done.is_err() {
+        // The dropped loop gives the machines back in the background; the program must outlive that.
+        for machine in &machines {
+            let undone = tokio::time::timeout(UNDO_LIMIT, machine.settled()).await;
+            undone.context(
+                "give the machine back: it takes too long; `strongroom backup` does the rest next time",
+            )?;
+        }
+    }
+    let points = done?;
+    open::warn_index(&vault);
+    match &points[..] {
+        [point] => output::print(format, &point::value(point), || summary(point)),
+        group => {
+            let values: Vec<_> = group.iter().map(point::value).collect();
+            output::print(format, &values, || group.iter().map(summary).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+fn request(args: &BackupArgs, throttles: Vec<Arc<Throttle>>) -> BackupRequest {
+    BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
         wish: match args.consistency {
@@ -33,28 +75,18 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         },
         may_fall: !args.strict,
         full: args.full,
-        scratch: args.scratch,
+        disks: args.disks.clone(),
+        audit_blocks: args.audit.into(),
+        throttles,
+        back_off: !args.no_back_off,
+        scratch: args.scratch.clone(),
         clock: super::now,
-    };
-    let watch = Watch::new();
-    let show = |progress| watch.show(progress);
-    let work = async { Ok(Box::pin(mover::backup(&*machine, &vault, &request, &show)).await?) };
-    let done = super::unless_interrupted("the backup", work).await;
-    if done.is_err() {
-        // The dropped loop gives the machine back in the background; the program must outlive that.
-        let undone = tokio::time::timeout(UNDO_LIMIT, machine.settled()).await;
-        undone.context(
-            "give the machine back: it takes too long; `strongroom backup` does the rest next time",
-        )?;
     }
-    let point = done?;
-    open::warn_index(&vault);
-    output::print(format, &point::value(&point), || summary(&point))
 }
 
 /// Connects to the first QMP socket that nobody else holds.
-async fn connect(args: &BackupArgs) -> Result<Box<dyn Machine>> {
-    let (sockets, agent) = open::machine(&args.machine)?;
+async fn connect(args: &MachineArgs) -> Result<Box<dyn Machine>> {
+    let (sockets, agent) = open::machine(args)?;
     let mut refused = None;
     for socket in &sockets {
         match QemuMachine::connect(socket, agent.as_deref()).await {

@@ -177,6 +177,6 @@ fn bitmaps(nodes: &Value, node: &str) -> Result<Vec<(String, bool)>> {
     Ok(bitmaps.into_iter().flatten().filter_map(named).filter(|(name, _)| is_ours(name)).collect())
 }
 
-fn strings<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn strings<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = &'a str> {
     list.as_array().into_iter().flatten().filter_map(move |item| item[key].as_str())
 }

@@ -5,8 +5,11 @@
 //! vault, `guest.rs` a machine in it, `tmpfs.rs` a place with little room; each of the others is one subject.
 
 mod agentless;
+mod audit;
 mod bad_input;
 mod bytes;
+mod disks;
+mod group;
 mod guest;
 mod instant;
 mod interrupted;
