@@ -1,9 +1,11 @@
 //! Measures the engine beside its limits and its peers, on data that it makes itself.
 //!
 //! `bench vault` runs the whole comparison and prints ratios of one run; `bench op` does one operation as a
-//! process of its own, so that its memory can be told. Run it as `cargo xtask bench vault`.
+//! process of its own, so that its memory can be told. `bench live` measures the
+//! protection of a real guest. Run them as `cargo xtask bench vault`.
 
 mod data;
+mod live;
 mod op;
 mod timed;
 mod vault;
@@ -21,6 +23,8 @@ struct Args {
 enum Command {
     /// The engine: backup, restore, verification, beside peers and limits.
     Vault(vault::Options),
+    /// Live protection of a real guest: how long it stands still, what idle disks cost, what its writes feel.
+    Live,
     /// One operation of the engine; what it did goes to standard output as JSON.
     #[command(subcommand)]
     Op(op::Op),
@@ -29,6 +33,7 @@ enum Command {
 fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Vault(options) => vault::run(&options),
+        Command::Live => live::run(),
         Command::Op(op) => op::run(op),
     }
 }

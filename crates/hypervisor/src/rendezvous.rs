@@ -46,7 +46,7 @@ pub struct Rendezvous {
 #[derive(Debug, Default)]
 struct State {
     arrived: [usize; 3],
-    given_up: Option<String>,
+    given_up: Option<(ErrorKind, String)>,
 }
 
 impl Rendezvous {
@@ -55,10 +55,10 @@ impl Rendezvous {
         Self { members, state: watch::Sender::new(State::default()) }
     }
 
-    /// Lets nobody pass any more who has not passed yet. For a member that cannot come.
-    pub fn give_up(&self, reason: &str) {
+    /// Lets nobody pass any more who has not passed yet. For a member that cannot come: the others fail as it did.
+    pub fn give_up(&self, error: &Error) {
         self.state.send_modify(|state| {
-            state.given_up.get_or_insert_with(|| reason.to_owned());
+            state.given_up.get_or_insert_with(|| (error.kind(), error.chain()));
         });
     }
 
@@ -87,18 +87,17 @@ impl Rendezvous {
                 let late = state.arrived[place] < members && state.given_up.is_none();
                 if late {
                     let text = format!("not all machines of the group came within {patience:?}");
-                    state.given_up = Some(text);
+                    state.given_up = Some((ErrorKind::Busy, text));
                 }
                 late
             });
         }
         let state = self.state.borrow();
         match &state.given_up {
-            _ if state.arrived[place] >= members => Ok(()),
-            reason => {
-                let reason = reason.as_deref().unwrap_or("the group was given up");
-                Err(Error::new(ErrorKind::Failed, format!("freeze machines at one instant: {reason}")))
+            Some((kind, reason)) if state.arrived[place] < members => {
+                Err(Error::new(*kind, format!("freeze machines at one instant: {reason}")))
             }
+            _ => Ok(()),
         }
     }
 }
@@ -128,13 +127,14 @@ mod tests {
     #[tokio::test]
     async fn a_member_that_cannot_come_lets_the_others_go() {
         let meeting = Rendezvous::new(2);
-        let give_up = async { meeting.give_up("m2 has no disks") };
+        let give_up = async { meeting.give_up(&Error::new(ErrorKind::Guest, "m2 has no agent")) };
         let (waited, ()) = tokio::join!(meeting.wait(Gate::Quiesced, LONG), give_up);
-        assert!(waited.unwrap_err().to_string().contains("m2 has no disks"));
+        let error = waited.unwrap_err();
+        assert!(error.kind() == ErrorKind::Guest && error.to_string().contains("m2 has no agent"));
         // What all passed stays passed; what comes later is passed by none.
         let meeting = Rendezvous::new(1);
         meeting.wait(Gate::Prepared, LONG).await.unwrap();
-        meeting.give_up("a later trouble");
+        meeting.give_up(&error);
         assert!(meeting.wait(Gate::Stopped, LONG).await.is_err());
     }
 }

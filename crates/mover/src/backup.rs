@@ -130,16 +130,7 @@ async fn freeze_audited(
 /// Freezes all machines at one instant, or none.
 async fn freeze(members: &[Member<'_>], progress: &(dyn Fn(Progress) + Sync)) -> Result<Vec<FrozenMachine>> {
     let rendezvous = (members.len() > 1).then(|| Arc::new(Rendezvous::new(members.len())));
-    let all = members.iter().map(|member| {
-        let rendezvous = rendezvous.clone();
-        async move {
-            let frozen = member.freeze(rendezvous.clone()).await;
-            if let (Err(error), Some(rendezvous)) = (&frozen, rendezvous) {
-                rendezvous.give_up(&format!("{}: {error}", member.name()));
-            }
-            frozen
-        }
-    });
+    let all = members.iter().map(|member| member.freeze(rendezvous.clone()));
     let (mut frozen, mut first) = (Vec::with_capacity(members.len()), None);
     for one in join_all(all).await {
         match one {

@@ -75,11 +75,6 @@ impl<'a> Member<'a> {
         })
     }
 
-    /// What people call it.
-    pub(crate) fn name(&self) -> &str {
-        &self.name
-    }
-
     /// How the other points of its group name it.
     pub(crate) fn name_in_group(&self) -> Value {
         json!({ "machine": self.key, "name": self.name, "point": self.request.point })
@@ -96,10 +91,14 @@ impl<'a> Member<'a> {
             disks: self.request.disks.clone(),
             distrusted: self.audit.distrusted.clone(),
             samples: self.audit.ranges(),
-            rendezvous,
+            rendezvous: rendezvous.clone(),
             ..FreezeRequest::new(self.request.point.to_string(), self.vault.id().to_string(), scratch)
         });
-        frozen.await.doing(|| format!("fix one instant of all disks of {}", self.name))
+        let frozen = frozen.await;
+        if let (Err(error), Some(rendezvous)) = (&frozen, rendezvous) {
+            rendezvous.give_up(error);
+        }
+        frozen.doing(|| format!("fix one instant of all disks of {}", self.name))
     }
 
     /// Whether the records of changes agree with what was read. One that does not is distrusted from now on.

@@ -111,7 +111,7 @@ fn disk(drive: &Value, inserted: &Value) -> Result<DiskDescription> {
 
 /// QEMU gives the id of a device that has one, else its path; some devices (virtio) hold their drive in a
 /// child, whose path it then gives.
-fn device_path(drive: &Value) -> String {
+pub(super) fn device_path(drive: &Value) -> String {
     match drive["qdev"].as_str().unwrap_or_default() {
         path if path.starts_with('/') => path.to_owned(),
         id => format!("/machine/peripheral/{id}"),

@@ -54,7 +54,7 @@ impl Freeze for QemuFreeze {
         let taken = self.take_together(caller).await;
         if let (Err(error), Some(rendezvous)) = (&taken, &self.request.rendezvous) {
             // The others must not wait for what will not come, nor keep what they have alone.
-            rendezvous.give_up(&error.chain());
+            rendezvous.give_up(error);
         }
         taken
     }

@@ -14,7 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Development only. The harness uses nothing of the product, so that it cannot share its mistakes.
     ("testkit", &[]),
     ("sim", &["block", "vault"]),
-    ("bench", &["block", "vault", "mover"]),
+    ("bench", &["block", "vault", "hypervisor", "mover", "testkit"]),
     ("xtask", &["testkit"]),
 ];
 
