@@ -47,7 +47,8 @@ impl Guest {
         Self::start(options)
     }
 
-    fn start(options: MachineOptions) -> Result<Self> {
+    /// Starts a machine and waits for nothing.
+    pub(crate) fn start(options: MachineOptions) -> Result<Self> {
         let disks = options.disks.iter().filter_map(|disk| disk.path.clone()).collect();
         let machine = GuestMachine::start(image(), options)?;
         Ok(Self { machine, disks })
@@ -125,7 +126,8 @@ impl Guest {
     pub(crate) fn quit_and_check(self) -> Result<()> {
         let Self { machine, disks } = self;
         machine.quit()?;
-        disks.iter().try_for_each(|disk| check_image(disk))
+        let qcow2 = disks.iter().filter(|disk| disk.extension().is_some_and(|end| end == "qcow2"));
+        qcow2.into_iter().try_for_each(|disk| check_image(disk))
     }
 }
 

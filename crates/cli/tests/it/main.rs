@@ -14,6 +14,7 @@ mod guest;
 mod instant;
 mod interrupted;
 mod keys;
+mod lineage;
 mod program;
 mod room;
 mod scene;

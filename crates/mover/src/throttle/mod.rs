@@ -93,3 +93,20 @@ impl<S: BlockSource> BlockSource for Throttled<S> {
         self.source.read(offset, buffer).await
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use block::MemoryDisk;
+
+    #[tokio::test]
+    async fn what_is_read_passes_every_throttle_and_stays_what_it_was() {
+        let throttles = [Limits::default(), Limits { bytes: NonZeroU64::new(1 << 40), reads: None }];
+        let throttles = throttles.map(|limits| Arc::new(Throttle::new(limits)));
+        let source = Throttled::new(MemoryDisk::from(vec![7; 4096]), throttles.to_vec());
+        assert_eq!(source.read(1024, vec![0; 2048]).await.unwrap(), [7; 2048]);
+        assert!(source.read(4096, vec![0; 1]).await.is_err());
+        assert!(throttles.iter().all(|throttle| throttle.passed() == 2049));
+        assert_eq!(source.extents(0, 4096).await.unwrap().len(), 1);
+    }
+}
