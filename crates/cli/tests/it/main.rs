@@ -21,5 +21,6 @@ mod scene;
 mod serve;
 mod stored;
 mod stores;
+mod throttle;
 mod tmpfs;
 mod whole_life;
