@@ -1,10 +1,12 @@
 //! Measures the engine beside its limits and its peers, on data that it makes itself.
 //!
 //! `bench vault` runs the whole comparison and prints ratios of one run; `bench op` does one operation as a
-//! process of its own, so that its memory can be told. Run it as `cargo xtask bench vault`.
+//! process of its own, so that its memory can be told. `bench live` measures the
+//! protection of a real guest. Run them as `cargo xtask bench vault`.
 
 mod catalog;
 mod data;
+mod live;
 mod op;
 mod timed;
 mod vault;
@@ -24,6 +26,8 @@ enum Command {
     Vault(vault::Options),
     /// The catalog: what people look at, with 10,000 machines and a million points, on SQLite and PostgreSQL.
     Catalog(catalog::Options),
+    /// Live protection of a real guest: how long it stands still, what idle disks cost, what its writes feel.
+    Live,
     /// One operation of the engine; what it did goes to standard output as JSON.
     #[command(subcommand)]
     Op(op::Op),
@@ -33,6 +37,7 @@ fn main() -> anyhow::Result<()> {
     match Args::parse().command {
         Command::Vault(options) => vault::run(&options),
         Command::Catalog(options) => catalog::run(options),
+        Command::Live => live::run(),
         Command::Op(op) => op::run(op),
     }
 }

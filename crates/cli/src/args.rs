@@ -1,7 +1,10 @@
 //! The command line.
 
+use crate::limits;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use hypervisor::DiskSelection;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use vault::StoreAddress;
 
@@ -391,6 +394,24 @@ pub(crate) struct BackupArgs {
     /// Read everything, even where it is known what changed.
     #[arg(long)]
     pub(crate) full: bool,
+    /// Back this machine up too, at the very same instant, into a point of its own; may be repeated.
+    #[arg(long, value_name = "MACHINE", conflicts_with = "qmp")]
+    pub(crate) with: Vec<String>,
+    /// Which disks: `all`, `include=DISK,...`, `exclude=DISK,...`, or `os-only` for the one it boots from.
+    #[arg(long, value_name = "WHICH", default_value = "all", value_parser = limits::disks)]
+    pub(crate) disks: DiskSelection,
+    /// Read no faster than this, as 50MiB/s.
+    #[arg(long, value_name = "RATE", value_parser = limits::rate)]
+    pub(crate) limit: Option<NonZeroU64>,
+    /// Do no more reads than this in a second.
+    #[arg(long, value_name = "READS")]
+    pub(crate) limit_iops: Option<NonZeroU64>,
+    /// Read on at full speed even if the guest's writes become slower.
+    #[arg(long)]
+    pub(crate) no_back_off: bool,
+    /// Blocks of each disk to compare with the last point although they are said to be unchanged.
+    #[arg(long, value_name = "BLOCKS", default_value_t = mover::AUDIT_BLOCKS as u16, value_parser = clap::value_parser!(u16).range(0..=4096))]
+    pub(crate) audit: u16,
     /// Where the frozen disks' overwritten blocks are kept during the backup; the host must reach it.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub(crate) scratch: PathBuf,

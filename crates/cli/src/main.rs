@@ -10,6 +10,7 @@ mod commands;
 mod failure;
 mod images;
 mod keys;
+mod limits;
 mod machines;
 mod open;
 mod output;

@@ -29,6 +29,14 @@ impl Watch {
                     eprintln!("  not more, because {reason}");
                 }
             }
+            Progress::Distrusted { disk, reason } => {
+                eprintln!(
+                    "warning: disk {disk}: {reason}; everything is read. Another backup may hide the same"
+                );
+                eprintln!(
+                    "  lie: check what else writes to the disk's image, and whether QEMU is up to date"
+                );
+            }
             Progress::Disk { name, size: bytes, tracking } => {
                 let how = if tracking.is_empty() { String::new() } else { format!(", {tracking}") };
                 eprintln!("Disk {name}, {}{how}", size(bytes));

@@ -6,7 +6,8 @@
 
 use crate::{Consistency, Error, ErrorKind, MachineDescription, Result};
 use async_trait::async_trait;
-use nbd::Address;
+use block::BlockSource;
+use nbd::{Address, NbdDisk, Options};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -56,6 +57,39 @@ pub struct FrozenDisk {
     /// ranges fail with `EINVAL`: the filter saves nothing there. Where it may, ask one question at a time over
     /// all connections: QEMU before 9.2 dies of two at once (`nbd::NbdDisk` sees to it).
     pub allocation: bool,
+    /// What was read of it for an audit, shortly before the instant: see [`Sample`].
+    pub samples: Vec<Sample>,
+}
+
+/// Bytes of a disk, read while its record of changes was still being kept and before the instant, or as they
+/// were at it.
+///
+/// Where the record calls the whole range unchanged *at the instant*, these bytes have stood there ever since
+/// the parent's instant. Where it does not, they say nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sample {
+    /// Where.
+    pub offset: u64,
+    /// What was there.
+    pub bytes: Vec<u8>,
+}
+
+impl Sample {
+    /// Reads ranges (offset, length) through an export that lets all of a disk be read.
+    pub(crate) async fn read(
+        address: &Address,
+        export: &str,
+        ranges: &[(u64, usize)],
+    ) -> block::Result<Vec<Self>> {
+        let options = Options { allocation: false, connections: 1, ..Options::new(export) };
+        let source = NbdDisk::connect(address, &options).await?;
+        let mut samples = Vec::with_capacity(ranges.len());
+        for (offset, length) in ranges {
+            samples.push(Self { offset: *offset, bytes: source.read(*offset, vec![0; *length]).await? });
+        }
+        source.close().await;
+        Ok(samples)
+    }
 }
 
 /// Whether what changed since the parent point is known.

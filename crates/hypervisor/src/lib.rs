@@ -26,23 +26,17 @@
 //! the chain of incrementals goes on. After a crash of QEMU the next freeze reads everything.
 //!
 //! ```no_run
-//! use hypervisor::{FreezeRequest, Level, Machine, Outcome, qemu};
+//! use hypervisor::{FreezeRequest, Machine, Outcome, qemu};
 //! # #[tokio::main(flavor = "current_thread")] async fn main() -> hypervisor::Result<()> {
 //! for found in qemu::discover()? {
 //!     let Some(monitor) = found.qmp.first() else { continue };
 //!     let machine = qemu::QemuMachine::connect(monitor, found.agent.as_deref()).await?;
 //!     let frozen = machine
-//!         .freeze(FreezeRequest {
-//!             point: "018f6d0c-0000-7000-8000-000000000001".into(),
-//!             vault: "5f0c2a4e-0000-4000-8000-00000000000a".into(),
-//!             parent: None,
-//!             parent_disks: Default::default(),
-//!             scratch: "/var/lib/strongroom/scratch".into(),
-//!             wish: Level::Application,
-//!             may_fall: true,
-//!             freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-//!             watchdog: None,
-//!         })
+//!         .freeze(FreezeRequest::new(
+//!             "018f6d0c-0000-7000-8000-000000000001", // the point to be made
+//!             "5f0c2a4e-0000-4000-8000-00000000000a", // the vault it goes to
+//!             "/var/lib/strongroom/scratch",
+//!         ))
 //!         .await?;
 //!     for disk in frozen.disks() {
 //!         println!("{}: export {} at {}", disk.id, disk.export, disk.address);
@@ -64,8 +58,10 @@ mod machine;
 pub mod offline;
 pub mod qemu;
 mod qmp;
+mod rendezvous;
 mod request;
 mod scratch;
+mod selection;
 
 pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
 pub use consistency::{
@@ -76,7 +72,9 @@ pub use describe::{
     NicDescription, SkippedDrive,
 };
 pub use error::{Error, ErrorKind, Result};
-pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Tracking};
-pub use machine::Machine;
+pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Sample, Tracking};
+pub use machine::{Machine, WriteLoad};
 pub use qmp::{Event, Peer, Qmp, QmpError, Transaction, Version};
+pub use rendezvous::Rendezvous;
 pub use request::FreezeRequest;
+pub use selection::DiskSelection;

@@ -4,6 +4,24 @@ use crate::agent::Agent;
 use crate::{FreezeRequest, FrozenMachine, MachineDescription, Result};
 use async_trait::async_trait;
 use std::fmt::Debug;
+use std::time::Duration;
+
+/// Writes of a guest to all its disks. Both only grow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriteLoad {
+    /// How many were done.
+    pub writes: u64,
+    /// How long they took, all together.
+    pub busy: Duration,
+}
+
+impl WriteLoad {
+    /// The mean latency of the writes since `earlier`, if there were any.
+    pub fn mean_since(&self, earlier: &Self) -> Option<Duration> {
+        let writes = u32::try_from(self.writes.checked_sub(earlier.writes)?).ok()?;
+        self.busy.checked_sub(earlier.busy)?.checked_div(writes)
+    }
+}
 
 /// A machine that can be protected, whoever runs it.
 ///
@@ -39,6 +57,15 @@ pub trait Machine: Send + Sync + Debug {
 
     /// Returns when no freeze is under way any more, dropped ones included.
     async fn settled(&self);
+
+    /// What the guest has written since the machine was started, and how long that took; `None` where the
+    /// hypervisor does not count it.
+    ///
+    /// # Errors
+    /// As [`describe`](Self::describe).
+    async fn write_load(&self) -> Result<Option<WriteLoad>> {
+        Ok(None)
+    }
 
     /// A conversation with the agent in the guest.
     ///

@@ -1,8 +1,9 @@
 //! What is asked of a freeze.
 
-use crate::{Error, ErrorKind, Level, Result, Watchdog};
+use crate::{DiskSelection, Error, ErrorKind, Level, Rendezvous, Result, Watchdog};
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// One freeze.
@@ -26,6 +27,14 @@ pub struct FreezeRequest {
     pub freeze_timeout: Duration,
     /// What thaws the guest if this process dies; without it the next freeze does.
     pub watchdog: Option<Watchdog>,
+    /// Which disks are frozen. The others are told as skipped.
+    pub disks: DiskSelection,
+    /// Disks whose record of changes is not to be believed, and why. It is removed.
+    pub distrusted: BTreeMap<String, String>,
+    /// Ranges to read of each disk, offset and length, where there is a record of changes to be audited.
+    pub samples: BTreeMap<String, Vec<(u64, usize)>>,
+    /// Where machines that are frozen at one instant meet.
+    pub rendezvous: Option<Arc<Rendezvous>>,
 }
 
 impl FreezeRequest {
@@ -34,6 +43,24 @@ impl FreezeRequest {
 
     /// How long a guest may take at most. No application should wait longer for a backup.
     pub const FREEZE_TIMEOUT_MAX: Duration = Duration::from_secs(1800);
+    /// A freeze of all disks as consistent as can be had, to read everything.
+    pub fn new(point: impl Into<String>, vault: impl Into<String>, scratch: impl Into<PathBuf>) -> Self {
+        Self {
+            point: point.into(),
+            vault: vault.into(),
+            parent: None,
+            parent_disks: BTreeMap::new(),
+            scratch: scratch.into(),
+            wish: Level::Application,
+            may_fall: true,
+            freeze_timeout: Self::FREEZE_TIMEOUT,
+            watchdog: None,
+            disks: DiskSelection::All,
+            distrusted: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            rendezvous: None,
+        }
+    }
 
     pub(crate) fn check(&self) -> Result<()> {
         let ids = [Some(&self.point), Some(&self.vault), self.parent.as_ref()];

@@ -1,25 +1,22 @@
-//! Backup: the disks of a running machine, at one instant, become a point.
+//! Backup: the disks of running machines, at one instant, become points.
 
 use crate::error::{Doing, Error, Result};
+use crate::member::{Member, Ready};
 use crate::progress::Progress;
-use crate::store_disk::store_disk;
-use hypervisor::{
-    FreezeRequest, FrozenDisk, FrozenMachine, Level, Machine, MachineDescription, Outcome, Tracking, Watchdog,
-};
+use crate::throttle::Throttle;
+use futures_util::future::join_all;
+use hypervisor::{DiskSelection, FrozenMachine, Level, Machine, Outcome, Rendezvous, Watchdog};
 use jiff::Timestamp;
-use nbd::NbdDisk;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, PointId, Session, SessionId, Vault};
-
-/// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
-const CONNECTIONS: usize = 2;
+use uuid::Uuid;
+use vault::{Point, PointId, SessionId, Vault};
 
 /// What to back up, and how.
 #[derive(Clone, Debug)]
 pub struct BackupRequest {
-    /// The point to be made: a fresh id.
+    /// The point to be made: a fresh, random id.
     pub point: PointId,
     /// The session to write it in: a fresh id of version 7.
     pub session: SessionId,
@@ -29,6 +26,15 @@ pub struct BackupRequest {
     pub may_fall: bool,
     /// Read everything, even where it is known what changed.
     pub full: bool,
+    /// Which disks.
+    pub disks: DiskSelection,
+    /// Blocks of each disk to compare with the last point although they are said to be unchanged; see
+    /// [`AUDIT_BLOCKS`](crate::AUDIT_BLOCKS).
+    pub audit_blocks: usize,
+    /// What the reading stands under: the job's throttle, its host's.
+    pub throttles: Vec<Arc<Throttle>>,
+    /// Read slower while the guest's writes suffer.
+    pub back_off: bool,
     /// An existing folder with room for what the guest overwrites meanwhile.
     pub scratch: PathBuf,
     /// How long the guest may take to come to a stand.
@@ -49,44 +55,145 @@ pub async fn backup(
     request: &BackupRequest,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Point> {
-    let description = machine.describe().await.doing(|| "ask the machine what it is".into())?;
-    let key = machine_key(&description)?;
-    let parent = parent(vault, &key, request.full).await?;
+    let members = vec![Member::new(machine, vault, request, None).await?];
+    let mut points = Box::pin(together(members, progress)).await?;
+    Ok(points.pop().expect("a point for each machine"))
+}
+
+/// Backs several machines up at one instant: a consistency group. Each gets a point of its own, which names
+/// the group and all its members.
+///
+/// All are read before any is committed. CRASH, or an error of the store: some members may be committed and
+/// others not; a group whose members are not all there is told by any of them.
+pub async fn backup_group(
+    group: Uuid,
+    machines: &[(&dyn Machine, &BackupRequest)],
+    vault: &Arc<Vault>,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Vec<Point>> {
+    let mut members = Vec::with_capacity(machines.len());
+    for (machine, request) in machines {
+        members.push(Member::new(*machine, vault, request, Some(group)).await?);
+    }
+    let of_group: Vec<_> = members.iter().map(Member::name_in_group).collect();
+    for member in &mut members {
+        member.group_members.clone_from(&of_group);
+    }
+    Box::pin(together(members, progress)).await
+}
+
+async fn together(mut members: Vec<Member<'_>>, progress: &(dyn Fn(Progress) + Sync)) -> Result<Vec<Point>> {
+    let (frozen, instant) = freeze_audited(&mut members, progress).await?;
+    progress(Progress::Step("Transfer data to vault".into()));
+    let (points, error) = transfer(&members, &frozen, instant, progress).await;
+    let error = match error {
+        Some((place, error)) => Some(reason(error, &frozen[place]).await),
+        None => None,
+    };
+    // A point that was committed stands, whatever becomes of the others.
+    let outcome = |place| if place < points.len() { Outcome::Committed } else { Outcome::Abandoned };
+    let ends = frozen.into_iter().enumerate().map(|(place, one)| (one, outcome(place)));
+    release(ends.collect(), progress).await;
+    error.map_or(Ok(points), Err)
+}
+
+/// Freezes, and once more if a record of changes turns out to lie: what was not saved because the record
+/// called it unchanged cannot be read any more, so reading everything takes a new instant.
+///
+/// CRASH: between the two the record that lied is still there, and the next run's audit may not meet the lie.
+async fn freeze_audited(
+    members: &mut [Member<'_>],
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<(Vec<FrozenMachine>, Timestamp)> {
+    let clock = members[0].request.clock;
     progress(Progress::Step("Take snapshot".into()));
-    let frozen = machine.freeze(freeze_request(vault, request, parent.as_ref())).await;
-    let frozen = frozen.doing(|| "fix one instant of all disks".into())?;
-    let instant = (request.clock)();
-    for done in frozen.recovered() {
+    let mut frozen = freeze(members, progress).await?;
+    let mut instant = clock();
+    let mut honest = Ok(true);
+    for (member, one) in members.iter_mut().zip(&frozen) {
+        honest = match (honest, member.audit(one, progress).await) {
+            (Ok(before), Ok(now)) => Ok(before && now),
+            (Err(error), _) | (_, Err(error)) => Err(error),
+        };
+    }
+    if !matches!(honest, Ok(true)) {
+        release(frozen.into_iter().map(|one| (one, Outcome::Abandoned)).collect(), progress).await;
+        honest?;
+        frozen = freeze(members, progress).await?;
+        instant = clock();
+    }
+    for one in &frozen {
+        progress(Progress::Frozen {
+            paused: one.window(),
+            consistency: level_name(one.consistency().level).into(),
+            fell_because: one.consistency().fell_because.clone(),
+        });
+    }
+    Ok((frozen, instant))
+}
+
+/// Freezes all machines at one instant, or none.
+async fn freeze(members: &[Member<'_>], progress: &(dyn Fn(Progress) + Sync)) -> Result<Vec<FrozenMachine>> {
+    let rendezvous = (members.len() > 1).then(|| Arc::new(Rendezvous::new(members.len())));
+    let all = members.iter().map(|member| member.freeze(rendezvous.clone()));
+    let (mut frozen, mut first) = (Vec::with_capacity(members.len()), None);
+    for one in join_all(all).await {
+        match one {
+            Ok(one) => frozen.push(one),
+            Err(error) => drop(first.get_or_insert(error)),
+        }
+    }
+    if let Some(error) = first {
+        release(frozen.into_iter().map(|one| (one, Outcome::Abandoned)).collect(), progress).await;
+        return Err(error);
+    }
+    for done in frozen.iter().flat_map(FrozenMachine::recovered) {
         progress(Progress::Step(format!("An earlier backup had died: {done}")));
     }
-    progress(Progress::Frozen {
-        paused: frozen.window(),
-        consistency: level_name(frozen.consistency().level).into(),
-        fell_because: frozen.consistency().fell_because.clone(),
-    });
-    progress(Progress::Step("Transfer data to vault".into()));
-    let draft = draft(request, &frozen, key, instant, parent.as_ref());
-    let moved = async {
-        let session =
-            Session::begin(vault, request.session, instant).await.doing(|| "begin to write".into())?;
-        transfer(session, &frozen, draft, parent.as_ref(), progress).await
-    };
-    match moved.await {
-        Ok(point) => {
-            // The point stands, whatever comes of this: the next backup takes back what is left.
-            if let Err(left) = frozen.release(Outcome::Committed).await {
-                progress(Progress::Step(format!(
-                    "The point is safe, but the machine keeps something of ours: {left}"
-                )));
-            }
-            Ok(point)
+    Ok(frozen)
+}
+
+/// Moves the disks of all machines, then commits. Gives the points made, and which machine failed and how.
+async fn transfer(
+    members: &[Member<'_>],
+    frozen: &[FrozenMachine],
+    instant: Timestamp,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> (Vec<Point>, Option<(usize, Error)>) {
+    let mut ready = Vec::with_capacity(members.len());
+    for (place, (member, frozen)) in members.iter().zip(frozen).enumerate() {
+        match member.transfer(frozen, instant, progress).await {
+            Ok(one) => ready.push(one),
+            Err(error) => return (Vec::new(), Some((place, error))),
         }
-        Err(error) => {
-            let error = reason(error, &frozen).await;
-            if let Err(left) = frozen.release(Outcome::Abandoned).await {
-                progress(Progress::Step(format!("The machine could not be released wholly: {left}")));
-            }
-            Err(error)
+    }
+    for (place, frozen) in frozen.iter().enumerate() {
+        // INVARIANT: a snapshot that broke is never committed. Its reads have failed already; this asks again.
+        if let Err(error) = frozen.check().await.doing(|| "check that the instant held".into()) {
+            return (Vec::new(), Some((place, error)));
+        }
+    }
+    let mut points = Vec::with_capacity(members.len());
+    for (place, Ready { session, draft, records }) in ready.into_iter().enumerate() {
+        match session.commit(draft, records).await.doing(|| "commit the point".into()) {
+            Ok(point) => points.push(point),
+            Err(error) => return (points, Some((place, error))),
+        }
+    }
+    (points, None)
+}
+
+/// Gives machines back. Their points stand or not, whatever comes of this: the next backup takes back what is
+/// left.
+async fn release(ends: Vec<(FrozenMachine, Outcome)>, progress: &(dyn Fn(Progress) + Sync)) {
+    for (frozen, outcome) in ends {
+        if let Err(left) = frozen.release(outcome).await {
+            progress(Progress::Step(match outcome {
+                Outcome::Committed => {
+                    format!("The point is safe, but the machine keeps something of ours: {left}")
+                }
+                Outcome::Abandoned => format!("The machine could not be released wholly: {left}"),
+            }));
         }
     }
 }
@@ -98,116 +205,6 @@ async fn reason(error: Error, frozen: &FrozenMachine) -> Error {
     match frozen.check().await {
         Err(broken) if broken.kind() == hypervisor::ErrorKind::Broken => Error::Machine(doing, broken),
         _ => Error::Disk(doing, refused),
-    }
-}
-
-/// Moves the disks and commits. The frozen machine is released by the caller, whatever comes of it.
-async fn transfer(
-    session: Session,
-    frozen: &FrozenMachine,
-    draft: PointDraft,
-    parent: Option<&Point>,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Point> {
-    let mut records = Vec::new();
-    for disk in frozen.disks() {
-        let tracking = tracking_words(&disk.tracking);
-        progress(Progress::Disk { name: disk.id.clone(), size: disk.size, tracking });
-        records.push(transfer_disk(&session, disk, parent, progress).await?);
-        progress(Progress::DiskDone);
-    }
-    // INVARIANT: a snapshot that broke is never committed. Its reads have failed already; this asks again.
-    frozen.check().await.doing(|| "check that the instant held".into())?;
-    session.commit(draft, records).await.doing(|| "commit the point".into())
-}
-
-/// Opens a frozen disk and stores what is to be read of it.
-async fn transfer_disk(
-    session: &Session,
-    frozen: &FrozenDisk,
-    parent: Option<&Point>,
-    progress: &(dyn Fn(Progress) + Sync),
-) -> Result<DiskRecord> {
-    let doing = || format!("back up disk {}", frozen.id);
-    let source = open(frozen).await.doing(doing)?;
-    let incremental = matches!(frozen.tracking, Tracking::Incremental { .. });
-    let old = parent.filter(|_| incremental).map(|point| point.disk(&frozen.id)).transpose().doing(doing)?;
-    let advance = |bytes| progress(Progress::Advance(bytes));
-    let base = parent.zip(old).map(|(point, disk)| Base { point: point.id, map: &disk.map });
-    let (map, read_bytes) = store_disk(session, &source, base, &advance).await.doing(doing)?;
-    source.close().await;
-    let tracking = tracking_words(&frozen.tracking);
-    Ok(DiskRecord { name: frozen.id.clone(), map, tracking, read_bytes })
-}
-
-async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {
-    let options = nbd::Options {
-        dirty_bitmap: frozen.bitmap.clone(),
-        allocation: frozen.allocation,
-        connections: CONNECTIONS,
-        ..nbd::Options::new(&frozen.export)
-    };
-    NbdDisk::connect(&frozen.address, &options).await
-}
-
-/// The newest point of the machine that left a record of changes: what changed since is all that needs to be read.
-async fn parent(vault: &Vault, key: &MachineKey, full: bool) -> Result<Option<Point>> {
-    if full {
-        return Ok(None);
-    }
-    // A damaged point is no parent, and no reason not to make a good one.
-    let survey = vault.survey(Some(key)).await.doing(|| "look for the machine's last point".into())?;
-    // Points of the stopped machine leave none: see `hypervisor::offline`.
-    let points = survey.points.into_iter().filter(|point| point.description["stopped"] != true);
-    Ok(points.max_by_key(|point| (point.instant, point.id)))
-}
-
-fn freeze_request(vault: &Vault, request: &BackupRequest, parent: Option<&Point>) -> FreezeRequest {
-    let disks = parent.map(|point| &point.disks[..]).unwrap_or_default();
-    FreezeRequest {
-        point: request.point.to_string(),
-        vault: vault.id().to_string(),
-        parent: parent.map(|point| point.id.to_string()),
-        parent_disks: disks.iter().map(|disk| (disk.name.clone(), disk.map.size)).collect(),
-        scratch: request.scratch.clone(),
-        wish: request.wish,
-        may_fall: request.may_fall,
-        freeze_timeout: request.freeze_timeout,
-        watchdog: request.watchdog.clone(),
-    }
-}
-
-fn draft(
-    request: &BackupRequest,
-    frozen: &FrozenMachine,
-    machine: MachineKey,
-    instant: Timestamp,
-    parent: Option<&Point>,
-) -> PointDraft {
-    let description = frozen.description();
-    PointDraft {
-        id: request.point,
-        machine_name: description.name.clone().unwrap_or_else(|| machine.to_string()),
-        machine,
-        instant,
-        parent: parent.map(|point| point.id),
-        consistency: serde_json::to_value(frozen.consistency()).expect("plain data"),
-        description: serde_json::to_value(description).expect("plain data"),
-    }
-}
-
-/// A machine is known by its uuid; one that has none, by its name.
-fn machine_key(description: &MachineDescription) -> Result<MachineKey> {
-    let name = description.uuid.as_ref().or(description.name.as_ref());
-    let name = name.cloned().unwrap_or_default();
-    MachineKey::new(name)
-        .doing(|| "name the machine (start it with -uuid, or -name without odd characters)".into())
-}
-
-fn tracking_words(tracking: &Tracking) -> String {
-    match tracking {
-        Tracking::Incremental { .. } => "only changes".into(),
-        Tracking::Full { reason } => format!("everything: {reason}"),
     }
 }
 

@@ -5,27 +5,34 @@
 //! release), `nbd` (pull, present), `vault` (store, commit, read) and `block` (copy). It knows no
 //! catalog, no policy and no schedule: what to do and when is decided elsewhere.
 //!
-//! Reading order: [`backup()`] (`backup.rs`) → [`store_disk()`] (`store_disk.rs`, the loop of the product) →
+//! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
+//! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`).
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
 //! - a bitmap moves forward only after the point is committed; until then the old one is kept or merged
 //!   back, so the next backup reads a superset of what changed;
+//! - a record of changes that was caught lying is not believed again: its disk is read whole, at a new instant;
+//! - machines backed up together show one instant, or there is no point of any of them;
 //! - a restored image stands under its name only when it is whole and durable.
 //!
 //! Errors: [`Error`] says which side failed, and carries that side's own error and kind.
 
+mod audit;
 mod backup;
 mod error;
 mod image;
+mod member;
 mod progress;
 mod rescue;
 mod restore;
 mod serve;
 mod store_disk;
+mod throttle;
 
-pub use backup::{BackupRequest, backup};
+pub use audit::BLOCKS as AUDIT_BLOCKS;
+pub use backup::{BackupRequest, backup, backup_group};
 pub use error::{Error, Result};
 pub use image::ImageFormat;
 pub use progress::Progress;
@@ -33,3 +40,4 @@ pub use rescue::{RescuedDisk, rescue};
 pub use restore::{RestoreRequest, Restored, RestoredDisk, is_firmware, restore};
 pub use serve::serve;
 pub use store_disk::store_disk;
+pub use throttle::{Limits, Throttle, Throttled};

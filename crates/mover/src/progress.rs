@@ -16,6 +16,14 @@ pub enum Progress {
         /// Why it is not more, if it is less than was wished.
         fell_because: Vec<String>,
     },
+    /// A record of changes was found to lie. Somebody should know: what let it lie may do so elsewhere. Nothing of
+    /// the disk is believed; everything is read.
+    Distrusted {
+        /// The disk's name.
+        disk: String,
+        /// What was found.
+        reason: String,
+    },
     /// A disk's turn has come.
     Disk {
         /// Its name.

@@ -85,7 +85,7 @@ pub use keys::{
     HashCost, Holder, HolderId, HolderSecret, Holders, KeyFile, KeyProvider, NewHolder, Passphrase,
     RecoveryKey, Removal, Rotation, WrapContext,
 };
-pub use map::{DiskMap, DiskWriter};
+pub use map::{BlockSample, DiskMap, DiskWriter};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use repair::Repaired;

@@ -100,7 +100,7 @@ pub(crate) fn now() -> jiff::Timestamp {
     jiff::Timestamp::now()
 }
 
-async fn create(vault: &Path) -> Result<Value> {
+pub(crate) async fn create(vault: &Path) -> Result<Value> {
     std::fs::create_dir_all(vault)?;
     let (holder, id) = (KeyFile::generate(), VaultId(Uuid::new_v4()));
     holder.write(&key_path(vault), id)?;

@@ -1,13 +1,14 @@
 //! `strongroom backup`.
 
 use super::{point, reconcile};
-use crate::args::{BackupArgs, Consistency, OutputFormat};
+use crate::args::{BackupArgs, Consistency, MachineArgs, OutputFormat};
 use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{images, machines, open, output};
 use anyhow::{Context, Result};
 use hypervisor::{Level, Machine};
-use mover::BackupRequest;
+use mover::{BackupRequest, Limits, Throttle};
+use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
 use vault::{Point, PointId, SessionId};
@@ -22,11 +23,59 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));
     }
     reconcile::thaw_outstanding().await;
-    let machine: Box<dyn Machine> = match args.stopped.images.is_empty() {
-        true => machines::open(&args.machine).await?,
-        false => Box::new(images::machine(&args.stopped)?),
+    let machines = open_all(&args).await?;
+    // One for all: they read from one host into one vault.
+    let limits = Limits { bytes: args.limit, reads: args.limit_iops };
+    let throttles = vec![Arc::new(Throttle::new(limits))];
+    let requests: Vec<_> = machines.iter().map(|_| request(&args, throttles.clone())).collect();
+    let watch = Watch::new();
+    let show = |progress| watch.show(progress);
+    let work = async {
+        let members: Vec<_> = machines.iter().map(|machine| &**machine).zip(&requests).collect();
+        match &members[..] {
+            [(machine, request)] => {
+                Ok(vec![Box::pin(mover::backup(*machine, &vault, request, &show)).await?])
+            }
+            group => Ok(Box::pin(mover::backup_group(Uuid::now_v7(), group, &vault, &show)).await?),
+        }
     };
-    let request = BackupRequest {
+    let done = super::unless_interrupted("the backup", work).await;
+    if done.is_err() {
+        // The dropped loop gives the machines back in the background; the program must outlive that.
+        for machine in &machines {
+            let undone = tokio::time::timeout(UNDO_LIMIT, machine.settled()).await;
+            undone.context(
+                "give the machine back: it takes too long; `strongroom backup` does the rest next time",
+            )?;
+        }
+    }
+    let points = done?;
+    open::warn_index(&vault);
+    match &points[..] {
+        [point] => output::print(format, &point::value(point), || summary(point)),
+        group => {
+            let values: Vec<_> = group.iter().map(point::value).collect();
+            output::print(format, &values, || group.iter().map(summary).collect::<Vec<_>>().join("\n"))
+        }
+    }
+}
+
+/// The machine that is meant, and those that are backed up with it.
+async fn open_all(args: &BackupArgs) -> Result<Vec<Box<dyn Machine>>> {
+    if !args.stopped.images.is_empty() {
+        return Ok(vec![Box::new(images::machine(&args.stopped)?)]);
+    }
+    let mut machines = vec![machines::open(&args.machine).await?];
+    for name in &args.with {
+        let libvirt = args.machine.libvirt.clone();
+        let also = MachineArgs { machine: Some(name.clone()), qmp: None, agent: None, libvirt };
+        machines.push(machines::open(&also).await?);
+    }
+    Ok(machines)
+}
+
+fn request(args: &BackupArgs, throttles: Vec<Arc<Throttle>>) -> BackupRequest {
+    BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
         wish: match args.consistency {
@@ -36,25 +85,15 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         },
         may_fall: !args.strict,
         full: args.full,
-        scratch: args.scratch,
         freeze_timeout: Duration::from_secs(args.freeze_timeout),
-        watchdog: Some(reconcile::watchdog()?),
+        watchdog: Some(reconcile::watchdog()),
+        disks: args.disks.clone(),
+        audit_blocks: args.audit.into(),
+        throttles,
+        back_off: !args.no_back_off,
+        scratch: args.scratch.clone(),
         clock: super::now,
-    };
-    let watch = Watch::new();
-    let show = |progress| watch.show(progress);
-    let work = async { Ok(Box::pin(mover::backup(&*machine, &vault, &request, &show)).await?) };
-    let done = super::unless_interrupted("the backup", work).await;
-    if done.is_err() {
-        // The dropped loop gives the machine back in the background; the program must outlive that.
-        let undone = tokio::time::timeout(UNDO_LIMIT, machine.settled()).await;
-        undone.context(
-            "give the machine back: it takes too long; `strongroom backup` does the rest next time",
-        )?;
     }
-    let point = done?;
-    open::warn_index(&vault);
-    output::print(format, &point::value(&point), || summary(&point))
 }
 
 fn summary(point: &Point) -> String {

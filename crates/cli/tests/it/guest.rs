@@ -47,7 +47,7 @@ impl Guest {
         Self::start(options)
     }
 
-    /// Starts a machine.
+    /// Starts a machine and waits for nothing.
     pub(crate) fn start(options: MachineOptions) -> Result<Self> {
         let disks = options.disks.iter().filter_map(|disk| disk.path.clone()).collect();
         let machine = GuestMachine::start(image(), options)?;
@@ -126,7 +126,8 @@ impl Guest {
     pub(crate) fn quit_and_check(self) -> Result<()> {
         let Self { machine, disks } = self;
         machine.quit()?;
-        disks.iter().try_for_each(|disk| check_image(disk))
+        let qcow2 = disks.iter().filter(|disk| disk.extension().is_some_and(|end| end == "qcow2"));
+        qcow2.into_iter().try_for_each(|disk| check_image(disk))
     }
 }
 
@@ -178,6 +179,6 @@ fn bitmaps(nodes: &Value, node: &str) -> Result<Vec<(String, bool)>> {
     Ok(bitmaps.into_iter().flatten().filter_map(named).filter(|(name, _)| is_ours(name)).collect())
 }
 
-fn strings<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = &'a str> {
+pub(crate) fn strings<'a>(list: &'a Value, key: &'a str) -> impl Iterator<Item = &'a str> {
     list.as_array().into_iter().flatten().filter_map(move |item| item[key].as_str())
 }

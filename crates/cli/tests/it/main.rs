@@ -5,17 +5,21 @@
 //! vault, `guest.rs` a machine in it, `tmpfs.rs` a place with little room; each of the others is one subject.
 
 mod agentless;
+mod audit;
 mod bad_input;
 mod bytes;
+mod disks;
 mod firmware;
 mod frozen;
 mod gate;
+mod group;
 mod guest;
 mod hooks;
 mod instant;
 mod interrupted;
 mod keys;
 mod libvirt;
+mod lineage;
 mod program;
 mod room;
 mod scene;
@@ -23,5 +27,6 @@ mod serve;
 mod stopped;
 mod stored;
 mod stores;
+mod throttle;
 mod tmpfs;
 mod whole_life;

@@ -38,6 +38,8 @@ pub(super) struct Wanted<'a> {
     pub(super) size: u64,
     /// The disk's size in the parent; `None` if it was not there.
     pub(super) parent_size: Option<u64>,
+    /// Why the caller does not believe it.
+    pub(super) distrust: Option<&'a str>,
 }
 
 /// The name of a point's checkpoint.
@@ -55,6 +57,9 @@ fn prefix(vault: &str) -> String {
 pub(super) fn decide(wanted: Wanted<'_>, parent: Option<Option<&Checkpoint>>) -> Tracking {
     let full = |reason: &str| Tracking::Full { reason: reason.to_owned() };
     let Some(parent) = parent else { return full("no earlier point to compare with") };
+    if let Some(reason) = wanted.distrust {
+        return full(reason);
+    }
     let Some(parent_size) = wanted.parent_size else { return full("the disk was not in the earlier point") };
     if parent_size != wanted.size {
         return full(&format!("the disk's size changed from {parent_size} to {} bytes", wanted.size));
@@ -190,8 +195,14 @@ mod tests {
     fn only_a_record_without_doubt_makes_an_incremental() {
         let parent = parse(PARENT).unwrap();
         assert_eq!(parent.name, name("v", "p"));
-        let wanted =
-            Wanted { disk: "vda", keeps_bitmaps: true, image: "/a#1", size: 100, parent_size: Some(100) };
+        let wanted = Wanted {
+            disk: "vda",
+            keeps_bitmaps: true,
+            image: "/a#1",
+            size: 100,
+            parent_size: Some(100),
+            distrust: None,
+        };
         let found = Some(Some(&parent));
         assert_eq!(decide(wanted, found), Tracking::Incremental { bitmap: "changes-vda".to_owned() });
         let table = [
@@ -199,6 +210,7 @@ mod tests {
             ("checkpoint gone", wanted, Some(None), "no record"),
             ("new disk", Wanted { parent_size: None, ..wanted }, found, "was not in"),
             ("grown", Wanted { size: 101, ..wanted }, found, "size changed"),
+            ("distrusted", Wanted { distrust: Some("it lied"), ..wanted }, found, "it lied"),
             ("raw", Wanted { keeps_bitmaps: false, ..wanted }, found, "not qcow2"),
             ("another image", Wanted { image: "/a#7", ..wanted }, found, "another image"),
             ("swapped", Wanted { image: "/b#2", ..wanted }, found, "another image"),

@@ -15,6 +15,8 @@ pub(super) struct Domain {
     pub(super) disks: Vec<Disk>,
     /// Drives that are not, and why.
     pub(super) skipped: Vec<SkippedDrive>,
+    /// The disk it boots from: the first in its boot order, else the first of all.
+    pub(super) boot: Option<String>,
 }
 
 /// A writable disk.
@@ -49,12 +51,20 @@ pub(super) fn parse(text: &str) -> Result<Domain> {
     let number = |name: &str| xml::text(domain, &[name]).and_then(|text| text.parse::<u64>().ok());
     let cpus = xml::attribute(domain, &["vcpu"], "current").and_then(|text| text.parse().ok());
     let (mut disks, mut skipped) = (Vec::new(), Vec::new());
+    let mut boot: Option<(u64, String)> = None;
     let devices = xml::find(domain, &["devices"]);
     for node in devices.iter().flat_map(|devices| xml::all(*devices, "disk")) {
         let id = xml::attribute(node, &["target"], "dev").unwrap_or("?").to_owned();
         match refusal(node) {
             Some(reason) => skipped.push(SkippedDrive { id, reason }),
-            None => disks.push(disk(node, id, devices)),
+            None => {
+                let order = xml::attribute(node, &["boot"], "order").and_then(|text| text.parse().ok());
+                let order: u64 = order.unwrap_or(u64::MAX);
+                if boot.as_ref().is_none_or(|(first, _)| order < *first) {
+                    boot = Some((order, id.clone()));
+                }
+                disks.push(disk(node, id, devices));
+            }
         }
     }
     Ok(Domain {
@@ -64,6 +74,7 @@ pub(super) fn parse(text: &str) -> Result<Domain> {
         memory_bytes: memory(domain),
         disks,
         skipped,
+        boot: boot.map(|(_, id)| id),
     })
 }
 

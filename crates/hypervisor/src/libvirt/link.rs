@@ -2,7 +2,7 @@
 
 use super::domain::{self, Domain};
 use super::virsh::Virsh;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Result, WriteLoad};
 use std::time::Duration;
 
 /// Names a machine to libvirt. Nothing is open between questions.
@@ -56,12 +56,32 @@ impl Link {
         domain::parse(&self.ask("dumpxml", &[]).await?)
     }
 
+    /// How the guest's writes have fared so far, on all disks.
+    pub(super) async fn write_load(&self) -> Result<WriteLoad> {
+        // The one command that takes its domain without a word before it.
+        Ok(read_write_load(&self.virsh.run(&["domstats", "--block", &self.uuid]).await?))
+    }
+
     /// The size of a disk as the guest sees it.
     pub(super) async fn disk_size(&self, target: &str) -> Result<u64> {
         let info = self.ask("domblkinfo", &["--device", target]).await?;
         let size = field(&info, "Capacity").and_then(|text| text.parse().ok());
         size.ok_or_else(|| Error::new(ErrorKind::Failed, format!("read the size of the disk {target}")))
     }
+}
+
+/// Lines `block.N.wr.reqs=COUNT` and `block.N.wr.times=NANOSECONDS`.
+fn read_write_load(said: &str) -> WriteLoad {
+    let mut load = WriteLoad::default();
+    for (key, value) in said.lines().filter_map(|line| line.trim().split_once('=')) {
+        let Ok(value) = value.parse::<u64>() else { continue };
+        if key.starts_with("block.") && key.ends_with(".wr.reqs") {
+            load.writes += value;
+        } else if key.starts_with("block.") && key.ends_with(".wr.times") {
+            load.busy += Duration::from_nanos(value);
+        }
+    }
+    load
 }
 
 fn read_state(said: &str) -> State {
@@ -99,5 +119,13 @@ mod tests {
         }
         assert_eq!(field("Capacity:       12\nAllocation: 3\n", "Capacity"), Some("12"));
         assert_eq!(field("Capacity:       12\n", "Capa"), None);
+    }
+
+    #[test]
+    fn writes_are_summed_over_all_disks() {
+        let said = "Domain: 'a'\n  block.count=2\n  block.0.rd.reqs=7\n  block.0.wr.reqs=3\n  \
+            block.0.wr.times=1000\n  block.1.wr.reqs=4\n  block.1.wr.times=500\n";
+        assert_eq!(read_write_load(said), WriteLoad { writes: 7, busy: Duration::from_nanos(1500) });
+        assert_eq!(read_write_load("error"), WriteLoad::default());
     }
 }

@@ -9,7 +9,7 @@ use super::virsh::Virsh;
 use crate::agent::Agent;
 use crate::consistency::Guest;
 use crate::frozen::{self, Turn};
-use crate::{Error, ErrorKind, FreezeRequest, FrozenMachine, Machine, MachineDescription, Result};
+use crate::{Error, ErrorKind, FreezeRequest, FrozenMachine, Machine, MachineDescription, Result, WriteLoad};
 use async_trait::async_trait;
 use std::path::PathBuf;
 
@@ -57,6 +57,10 @@ impl Machine for LibvirtMachine {
 
     async fn settled(&self) {
         self.turn.free().await;
+    }
+
+    async fn write_load(&self) -> Result<Option<WriteLoad>> {
+        Ok(Some(self.link.write_load().await?))
     }
 
     async fn agent(&self) -> Result<Agent> {

@@ -11,7 +11,7 @@ use crate::frozen::{Caller, Freeze, Taken};
 use crate::scratch::RunFolder;
 use crate::{
     Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result,
-    Tracking,
+    Sample, Tracking,
 };
 use async_trait::async_trait;
 use nbd::{Address, NbdDisk, Options};
@@ -52,10 +52,11 @@ impl Freeze for LibvirtFreeze {
     async fn take(&mut self, caller: &Caller) -> Result<Taken> {
         let link = self.link.clone();
         prepare::refuse_remote(link.virsh.uri())?;
+        prepare::refuse_group(&self.request)?;
         let (mut recovered, not_thawed) = reconcile::take_back(&link).await?;
         let running = reconcile::check_machine(&link).await?;
-        let description = describe(&link).await?;
         let domain = link.domain().await?;
+        let description = prepare::choose_disks(&self.request, &domain, describe(&link).await?)?;
         prepare::refuse_iothreads(&domain, &description.qemu)?;
         let found = checkpoints::read_all(&link).await?;
         self.disks = prepare::decide(&self.request, &domain, &description.disks, &found)?;
@@ -77,7 +78,10 @@ impl Freeze for LibvirtFreeze {
             return Err(too_low(self.request.wish, &consistency));
         }
         caller.still_wants()?;
-        let disks = self.disks.iter().map(|prepared| self.frozen(prepared)).collect();
+        let mut disks = Vec::with_capacity(self.disks.len());
+        for prepared in &self.disks {
+            disks.push(self.frozen(prepared).await?);
+        }
         Ok(Taken { description, disks, consistency, window: Duration::ZERO, recovered })
     }
 
@@ -200,19 +204,28 @@ impl LibvirtFreeze {
         Ok(())
     }
 
-    fn frozen(&self, prepared: &Prepared) -> FrozenDisk {
+    async fn frozen(&self, prepared: &Prepared) -> Result<FrozenDisk> {
         let Prepared { disk, tracking, .. } = prepared;
         let bitmap = tracking.bitmap().map(str::to_owned);
-        FrozenDisk {
+        let address = Address::Unix(self.socket().unwrap_or_default());
+        // libvirt's export shows all of the disk as it was at the instant, changed or not.
+        let samples = match self.request.samples.get(&disk.id).filter(|_| bitmap.is_some()) {
+            Some(ranges) => Sample::read(&address, &disk.id, ranges).await.map_err(|e| {
+                Error::caused(ErrorKind::Broken, format!("read samples of the disk {}", disk.id), e)
+            })?,
+            None => Vec::new(),
+        };
+        Ok(FrozenDisk {
             id: disk.id.clone(),
             size: disk.size,
             format: disk.format.clone(),
-            address: Address::Unix(self.socket().unwrap_or_default()),
+            address,
             export: disk.id.clone(),
             allocation: bitmap.is_none(),
             bitmap,
             tracking: tracking.clone(),
-        }
+            samples,
+        })
     }
 
     /// Connects: a job that has ended serves nobody.

@@ -7,7 +7,7 @@ use super::owner::Prepared;
 use super::watch;
 use crate::qmp::{Peer, Version};
 use crate::scratch::{self, RunFolder};
-use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, Result, qemu};
+use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, MachineDescription, Result, qemu};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -44,6 +44,27 @@ pub(super) fn refuse_iothreads(domain: &Domain, version: &Version) -> Result<()>
     Err(Error::new(ErrorKind::Unsupported, text))
 }
 
+/// Machines of a group stop together, for which we would have to pause this one behind libvirt's back.
+pub(super) fn refuse_group(request: &FreezeRequest) -> Result<()> {
+    if request.rendezvous.is_none() {
+        return Ok(());
+    }
+    let text = "freeze a machine of libvirt together with others: only machines whose monitor is ours can be";
+    Err(Error::new(ErrorKind::Unsupported, text))
+}
+
+/// Leaves out what the request does not want.
+pub(super) fn choose_disks(
+    request: &FreezeRequest,
+    domain: &Domain,
+    mut description: MachineDescription,
+) -> Result<MachineDescription> {
+    let (chosen, others) = request.disks.choose(description.disks, domain.boot.as_deref())?;
+    description.disks = chosen;
+    description.skipped.extend(others);
+    Ok(description)
+}
+
 /// Decides for each disk what must be read.
 pub(super) fn decide(
     request: &FreezeRequest,
@@ -67,6 +88,7 @@ pub(super) fn decide(
             image: &image,
             size: disk.size,
             parent_size: request.parent_disks.get(&disk.id).copied(),
+            distrust: request.distrusted.get(&disk.id).map(String::as_str),
         };
         Prepared { index, tracking: checkpoints::decide(wanted, parent), disk: disk.clone(), image }
     });

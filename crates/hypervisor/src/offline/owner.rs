@@ -6,7 +6,9 @@ use super::opened::{Opened, OpenedDisk};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::qemu::bitmaps::{self, Decision, GRANULARITY, NodeBitmaps, Wanted};
 use crate::qmp::Qmp;
-use crate::{Consistency, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result, Tracking};
+use crate::{
+    Consistency, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result, Sample, Tracking,
+};
 use async_trait::async_trait;
 use serde_json::json;
 use std::time::Duration;
@@ -54,6 +56,12 @@ impl OfflineFreeze {
             _ => Tracking::Full { reason: "a raw image keeps no record of changes".into() },
         };
         let (address, export) = opened.place(index);
+        let samples = match self.request.samples.get(&id).filter(|_| tracking.bitmap().is_some()) {
+            Some(ranges) => Sample::read(&address, &export, ranges).await.map_err(|e| {
+                Error::caused(ErrorKind::Broken, format!("read samples of the image of disk {id}"), e)
+            })?,
+            None => Vec::new(),
+        };
         Ok(FrozenDisk {
             id,
             size: disk.description.size,
@@ -63,6 +71,7 @@ impl OfflineFreeze {
             bitmap: tracking.bitmap().map(str::to_owned),
             tracking,
             allocation: true,
+            samples,
         })
     }
 
@@ -81,6 +90,7 @@ impl OfflineFreeze {
             parent: self.request.parent.as_deref(),
             parent_size: self.request.parent_disks.get(id).copied(),
             size: disk.description.size,
+            distrust: self.request.distrusted.get(id).map(String::as_str),
         };
         match bitmaps::decide(wanted, &NodeBitmaps::read(qmp).await?.of(node)) {
             Decision::Full { reason } => Ok(Tracking::Full { reason }),
@@ -120,16 +130,27 @@ impl OfflineFreeze {
 #[async_trait]
 impl Freeze for OfflineFreeze {
     async fn take(&mut self, caller: &Caller) -> Result<Taken> {
+        if self.request.rendezvous.is_some() {
+            let text = "freeze a stopped machine together with others: it has no instant of its own";
+            return Err(Error::new(ErrorKind::Unsupported, text));
+        }
         // CRASH: leaves a folder with two sockets; the daemon dies with us.
         self.opened = Some(Opened::open(&self.images, &self.request.scratch, &self.request.point).await?);
         let opened = self.opened.as_ref().expect("it was put there");
         caller.still_wants()?;
         let consistency = self.consistency(opened)?;
         let mut disks = Vec::with_capacity(opened.disks.len());
+        // Nothing boots from them now: the first that was named is taken to be the one.
+        let mut description = self.identity.describe(opened);
+        let boot = description.disks.first().map(|disk| disk.id.clone());
+        let (chosen, others) = self.request.disks.choose(description.disks, boot.as_deref())?;
         for index in 0..opened.disks.len() {
-            disks.push(self.expose(opened, index).await?);
+            if chosen.iter().any(|disk| disk.id == opened.disks[index].description.id) {
+                disks.push(self.expose(opened, index).await?);
+            }
         }
-        let description = self.identity.describe(opened);
+        description.disks = chosen;
+        description.skipped.extend(others);
         Ok(Taken { description, disks, consistency, window: Duration::ZERO, recovered: Vec::new() })
     }
 

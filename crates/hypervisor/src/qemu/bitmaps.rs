@@ -5,7 +5,22 @@
 //! point is committed both exist, and merging the new into the old restores what was: so a freeze that fails,
 //! or a process that dies, costs nothing but a larger next incremental.
 //!
-//! Nothing is removed before a commit but by folding. A deliberate full backup that fails leaves the
+//! What can happen to a disk or its machine, and why the next run notices by itself. Whatever it is, that run
+//! reads everything and says why; it fails for none of it:
+//!
+//! | what | seen by |
+//! | --- | --- |
+//! | QEMU ended in an orderly way | qcow2 keeps the bitmap, and it is believed; raw keeps none: it is missing |
+//! | QEMU was killed, or its host died | inconsistent, or missing if it was made since QEMU's start |
+//! | moved to another host | kept by qcow2 on shared storage; missing otherwise |
+//! | the image was rolled back, or restored over | the bitmap in it is named for another point, or is missing; one of the right name came with the very bytes it speaks of |
+//! | the disk was replaced, or swapped with another | the bitmap in its image names another disk, or is missing |
+//! | the disk grew or shrank | its size differs from the point's |
+//! | another tool stopped, removed or held it | not recording, missing, busy |
+//! | a snapshot put another image on top | missing there |
+//! | it just lies | only the audit can tell: then the caller distrusts it, and it is removed |
+//!
+//! Nothing else is removed before a commit but by folding. A deliberate full backup that fails leaves the
 //! incremental chain as it was.
 
 use super::names;
@@ -38,6 +53,8 @@ pub(crate) struct Wanted<'a> {
     /// The disk's size in that point; `None` if it was not there.
     pub(crate) parent_size: Option<u64>,
     pub(crate) size: u64,
+    /// Why the caller does not believe it.
+    pub(crate) distrust: Option<&'a str>,
 }
 
 /// What can be done.
@@ -54,6 +71,9 @@ pub(crate) enum Decision {
 /// Decides for one disk. Pure; every doubt ends in `Full`.
 pub(crate) fn decide(wanted: Wanted<'_>, bitmaps: &[BitmapState]) -> Decision {
     let full = |reason: String| Decision::Full { reason };
+    if let Some(reason) = wanted.distrust {
+        return full(reason.to_owned());
+    }
     let Some(parent) = wanted.parent else { return full("no earlier point to compare with".to_owned()) };
     let Some(parent_size) = wanted.parent_size else {
         return full("the disk was not in the earlier point".to_owned());
@@ -165,7 +185,7 @@ mod tests {
     }
 
     fn wanted(parent: Option<&str>) -> Wanted<'_> {
-        Wanted { vault: "v", disk: "d", parent, parent_size: Some(100), size: 100 }
+        Wanted { vault: "v", disk: "d", parent, parent_size: Some(100), size: 100, distrust: None }
     }
 
     const P: &str = "strongroom:v:p:d";
@@ -238,6 +258,12 @@ mod tests {
             let wanted = Wanted { parent_size, ..wanted(parent) };
             assert!(matches!(decide(wanted, &[bitmap(P, true)]), Decision::Full { .. }));
         }
+    }
+
+    #[test]
+    fn a_distrusted_record_is_not_believed() {
+        let wanted = Wanted { distrust: Some("it lied"), ..wanted(Some("p")) };
+        assert_eq!(decide(wanted, &[bitmap(P, true)]), Decision::Full { reason: "it lied".to_owned() });
     }
 
     #[test]

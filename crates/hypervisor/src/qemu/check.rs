@@ -1,5 +1,6 @@
 //! Whether a frozen instant still holds.
 
+use super::describe::device_path;
 use super::names;
 use super::owner::Prepared;
 use crate::qmp::Qmp;
@@ -35,6 +36,13 @@ pub(super) async fn check(qmp: &Qmp, disks: &[Prepared], socket: &Path) -> Resul
             return broken("its export is gone");
         }
         let mut drives = drives.as_array().into_iter().flatten();
+        if !drives.clone().any(|drive| device_path(drive) == prepared.disk.device) {
+            let text = format!(
+                "check the frozen disk {}: it was unplugged meanwhile; run the backup again",
+                prepared.disk.id
+            );
+            return Err(Error::new(ErrorKind::Failed, text));
+        }
         if !drives.any(|drive| drive["inserted"]["node-name"] == filter) {
             return broken("the guest's device writes past the filter");
         }

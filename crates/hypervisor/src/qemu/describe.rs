@@ -78,6 +78,27 @@ pub(crate) async fn disks(qmp: &Qmp) -> Result<(Vec<DiskDescription>, Vec<Skippe
     Ok((disks, skipped))
 }
 
+/// The disk that the machine boots from: of those that say when, the first; else the first of all, as firmware
+/// does where nothing is said.
+pub(super) async fn boot_disk(qmp: &Qmp, disks: &[DiskDescription]) -> Result<Option<String>> {
+    let mut first = None;
+    for disk in disks {
+        // The device that holds the drive says it; of virtio it is the one above.
+        let device = disk.device.strip_suffix("/virtio-backend").unwrap_or(&disk.device);
+        let place = serde_json::json!({ "path": device, "property": "bootindex" });
+        let index = match qmp.execute("qom-get", place).await {
+            Ok(index) => index.as_i64().filter(|index| *index >= 0),
+            Err(error) if error.kind() == ErrorKind::Unreachable => return Err(error),
+            Err(_) => None, // a device that no firmware boots from
+        };
+        let place = (index.unwrap_or(i64::MAX), &disk.id);
+        if first.is_none_or(|(best, _)| place.0 < best) {
+            first = Some(place);
+        }
+    }
+    Ok(first.map(|(_, id)| id.clone()))
+}
+
 fn refusal(drive: &Value) -> Option<&'static str> {
     let Some(inserted) = drive.get("inserted") else { return Some("no medium") };
     match () {
@@ -123,7 +144,7 @@ fn disk(drive: &Value, inserted: &Value) -> Result<DiskDescription> {
 
 /// QEMU gives the id of a device that has one, else its path; some devices (virtio) hold their drive in a
 /// child, whose path it then gives.
-fn device_path(drive: &Value) -> String {
+pub(super) fn device_path(drive: &Value) -> String {
     match drive["qdev"].as_str().unwrap_or_default() {
         path if path.starts_with('/') => path.to_owned(),
         id => format!("/machine/peripheral/{id}"),

@@ -4,11 +4,12 @@ use super::describe::describe;
 use super::names::{self, MARK_FROZEN};
 use super::owner::QemuFreeze;
 use super::prepare;
+use super::write_load::write_load;
 use crate::agent::Agent;
 use crate::consistency::Guest;
 use crate::frozen::{self, Turn};
 use crate::qmp::Qmp;
-use crate::{Error, ErrorKind, FreezeRequest, FrozenMachine, Machine, MachineDescription, Result};
+use crate::{Error, ErrorKind, FreezeRequest, FrozenMachine, Machine, MachineDescription, Result, WriteLoad};
 use async_trait::async_trait;
 use std::path::{Path, PathBuf};
 
@@ -65,6 +66,10 @@ impl Machine for QemuMachine {
 
     async fn settled(&self) {
         self.turn.free().await;
+    }
+
+    async fn write_load(&self) -> Result<Option<WriteLoad>> {
+        write_load(&self.qmp).await.map(Some)
     }
 
     async fn agent(&self) -> Result<Agent> {

@@ -14,9 +14,11 @@
 //! | `prepare.rs` | everything before the guest notices |
 //! | `window.rs` | `stop` to `cont` |
 //! | `bitmaps.rs` | which records of changes may be believed |
+//! | `samples.rs` | bytes to audit those records by |
 //! | `check.rs` | whether the instant still holds |
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
 //! | `../scratch.rs` | the folder and its lock |
+//! | `write_load.rs` | how the guest's writes fare |
 
 pub(crate) mod bitmaps;
 mod check;
@@ -29,8 +31,10 @@ mod names;
 mod owner;
 mod prepare;
 mod reconcile;
+mod samples;
 mod tpm;
 mod window;
+mod write_load;
 
 pub use discover::{MachineAddress, discover, parse};
 pub use machine::QemuMachine;

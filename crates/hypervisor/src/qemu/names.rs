@@ -56,6 +56,11 @@ pub(super) fn export(index: usize) -> String {
     format!("{PREFIX}export-{index}")
 }
 
+/// The live disk, while samples of it are read.
+pub(super) fn live(index: usize) -> String {
+    format!("{PREFIX}live-{index}")
+}
+
 /// All bitmaps of a vault begin with this.
 pub(super) fn bitmap_prefix(vault: &str) -> String {
     format!("strongroom:{vault}:")

@@ -2,25 +2,27 @@
 
 use super::bitmaps::{self, NodeBitmaps};
 use super::check::check;
-use super::describe::describe;
+use super::describe::{boot_disk, describe};
 use super::discover::working_folder;
 use super::machine::QemuGuest;
 use super::reconcile::{Found, teardown};
 use super::tpm::{self, Tpm};
 use super::window::fix_instant;
-use super::{names, prepare};
+use super::{names, prepare, samples};
 use crate::consistency::{Guest, Keeper, Quiesced};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::qmp::{Qmp, Transaction};
+use crate::rendezvous::Gate;
 use crate::scratch::RunFolder;
 use crate::{
     Consistency, DiskDescription, Error, ErrorKind, FirmwareDescription, FirmwareKind, FreezeRequest,
-    FrozenDisk, Level, MachineDescription, Outcome, Result, SkippedDrive, Tracking,
+    FrozenDisk, Level, MachineDescription, Outcome, Result, Sample, SkippedDrive, Tracking,
 };
 use async_trait::async_trait;
 use nbd::{Address, RunningServer};
 use serde_json::{Value, json};
 use std::sync::Arc;
+use std::time::Duration;
 use tokio::sync::OwnedSemaphorePermit;
 
 /// A disk that is to be frozen.
@@ -31,6 +33,8 @@ pub(super) struct Prepared {
     pub(super) tracking: Tracking,
     /// The bitmap that starts at the instant.
     pub(super) bitmap: String,
+    /// What was read of it to audit its tracking.
+    pub(super) samples: Vec<Sample>,
 }
 
 /// See [`Freeze`].
@@ -51,41 +55,12 @@ pub(super) struct QemuFreeze {
 #[async_trait]
 impl Freeze for QemuFreeze {
     async fn take(&mut self, caller: &Caller) -> Result<Taken> {
-        let state = prepare::check_machine(&self.qmp).await?;
-        let (mut recovered, not_thawed) = prepare::take_back_leftovers(&self.qmp, &*self.guest).await?;
-        // Leftovers may have been what stopped it.
-        let running = state.running || prepare::is_running(&self.qmp).await?;
-        self.begun = true;
-        let mut description = describe(&self.qmp).await?;
-        prepare::refuse_iothreads(&self.qmp, &description.disks).await?;
-        self.disks =
-            prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
-        // CRASH: from here a folder, then nodes that nothing uses; swept by name.
-        let folder = prepare::scratch_space(&self.qmp, &self.request, &self.disks).await?;
-        let socket = folder.socket();
-        self.folder = Some(folder);
-        prepare::start_server(&self.qmp, &socket).await?;
-        prepare::flush_host_caches(&self.disks).await;
-        caller.still_wants()?;
-
-        let quiesced = self.quiesce(running, not_thawed).await;
-        let refused = self.refusal(quiesced.reachable());
-        let fixed = match refused {
-            Some(()) => None,
-            None => Some(fix_instant(&self.qmp, &self.disks, running).await),
-        };
-        let (consistency, keeper) = quiesced.thaw().await;
-        self.keeper = keeper;
-        // A window that failed matters more than what the guest reached.
-        let window = fixed.transpose()?;
-        if self.refusal(consistency.level).is_some() {
-            return Err(too_low(self.request.wish, &consistency));
+        let taken = self.take_together(caller).await;
+        if let (Err(error), Some(rendezvous)) = (&taken, &self.request.rendezvous) {
+            // The others must not wait for what will not come, nor keep what they have alone.
+            rendezvous.give_up(error);
         }
-        caller.still_wants()?;
-        let mut disks = self.expose(&socket).await?;
-        disks.extend(self.serve_tpm(&mut description).await?);
-        let window = window.unwrap_or_default();
-        Ok(Taken { description, disks, consistency, window, recovered })
+        taken
     }
 
     async fn check(&self) -> Result<()> {
@@ -129,6 +104,47 @@ impl Freeze for QemuFreeze {
 }
 
 impl QemuFreeze {
+    /// See [`Freeze::take`].
+    async fn take_together(&mut self, caller: &Caller) -> Result<Taken> {
+        let state = prepare::check_machine(&self.qmp).await?;
+        let (mut recovered, not_thawed) = prepare::take_back_leftovers(&self.qmp, &*self.guest).await?;
+        // Leftovers may have been what stopped it.
+        let running = state.running || prepare::is_running(&self.qmp).await?;
+        self.begun = true;
+        let mut description = self.choose_disks(describe(&self.qmp).await?).await?;
+        prepare::refuse_iothreads(&self.qmp, &description.disks).await?;
+        self.disks =
+            prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
+        // CRASH: from here a folder, then nodes that nothing uses; swept by name.
+        let folder = prepare::scratch_space(&self.qmp, &self.request, &self.disks).await?;
+        let socket = folder.socket();
+        self.folder = Some(folder);
+        prepare::start_server(&self.qmp, &socket).await?;
+        self.read_samples(&socket).await?;
+        prepare::flush_host_caches(&self.disks).await;
+        caller.still_wants()?;
+        self.meet(Gate::Prepared).await?;
+
+        let quiesced = self.quiesce(running, not_thawed).await;
+        let refused = self.refusal(quiesced.reachable());
+        let fixed = match refused {
+            Some(()) => None,
+            None => Some(self.fix_together(running).await),
+        };
+        let (consistency, keeper) = quiesced.thaw().await;
+        self.keeper = keeper;
+        // A window that failed matters more than what the guest reached.
+        let window = fixed.transpose()?;
+        if self.refusal(consistency.level).is_some() {
+            return Err(too_low(self.request.wish, &consistency));
+        }
+        caller.still_wants()?;
+        let mut disks = self.expose(&socket).await?;
+        disks.extend(self.serve_tpm(&mut description).await?);
+        let window = window.unwrap_or_default();
+        Ok(Taken { description, disks, consistency, window, recovered })
+    }
+
     pub(super) fn new(
         qmp: Qmp,
         guest: QemuGuest,
@@ -147,6 +163,40 @@ impl QemuFreeze {
             keeper: None,
             begun: false,
         }
+    }
+
+    /// Leaves out what the request does not want.
+    async fn choose_disks(&self, mut description: MachineDescription) -> Result<MachineDescription> {
+        let boot = boot_disk(&self.qmp, &description.disks).await?;
+        // What the firmware remembers is part of the machine, whichever disks are wanted.
+        let is_firmware = |disk: &DiskDescription| description.firmware.iter().any(|one| one.name == disk.id);
+        let (firmware, disks) = description.disks.into_iter().partition(is_firmware);
+        let (chosen, others) = self.request.disks.choose(disks, boot.as_deref())?;
+        description.disks = chosen;
+        description.disks.extend::<Vec<_>>(firmware);
+        description.skipped.extend(others);
+        Ok(description)
+    }
+
+    async fn read_samples(&mut self, socket: &std::path::Path) -> Result<()> {
+        for disk in self.disks.iter_mut().filter(|disk| disk.tracking.bitmap().is_some()) {
+            if let Some(ranges) = self.request.samples.get(&disk.disk.id) {
+                disk.samples = samples::read(&self.qmp, disk, ranges, socket).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn meet(&self, gate: Gate) -> Result<()> {
+        match &self.request.rendezvous {
+            Some(rendezvous) => rendezvous.pass(gate, self.request.freeze_timeout).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn fix_together(&self, running: bool) -> Result<Duration> {
+        self.meet(Gate::Quiesced).await?;
+        fix_instant(&self.qmp, &self.disks, running, self.meet(Gate::Stopped)).await
     }
 
     async fn quiesce(&self, running: bool, not_thawed: Option<String>) -> Quiesced {
@@ -169,7 +219,7 @@ impl QemuFreeze {
     async fn expose(&self, socket: &std::path::Path) -> Result<Vec<FrozenDisk>> {
         let mut frozen = Vec::with_capacity(self.disks.len());
         for prepared in &self.disks {
-            let Prepared { index, disk, tracking, .. } = prepared;
+            let Prepared { index, disk, tracking, samples, .. } = prepared;
             let access = names::access(*index);
             let node = json!({
                 "driver": "snapshot-access", "node-name": access, "file": names::filter(*index),
@@ -192,6 +242,7 @@ impl QemuFreeze {
                 allocation: bitmap.is_none(),
                 bitmap,
                 tracking: tracking.clone(),
+                samples: samples.clone(),
             });
         }
         Ok(frozen)

@@ -142,6 +142,7 @@ pub(super) async fn decide_tracking(
             parent: request.parent.as_deref(),
             parent_size: request.parent_disks.get(&disk.id).copied(),
             size: disk.size,
+            distrust: request.distrusted.get(&disk.id).map(String::as_str),
         };
         let (tracking, folded) = match bitmaps::decide(wanted, &there) {
             Decision::Full { reason } => (Tracking::Full { reason }, None),
@@ -153,10 +154,17 @@ pub(super) async fn decide_tracking(
             }
         };
         // This very point, tried before by a process that died.
-        if folded.as_ref() != Some(&new) && there.iter().any(|bitmap| bitmap.name == new) {
-            transaction.remove_bitmap(&disk.node, &new);
+        let mut of_no_use = vec![new.clone()];
+        if let (Some(_), Some(parent)) = (wanted.distrust, wanted.parent) {
+            // Now, so that no later run believes it either, whatever becomes of this one.
+            of_no_use.push(names::bitmap(&request.vault, parent, &disk.id));
         }
-        prepared.push(Prepared { index, disk: disk.clone(), tracking, bitmap: new });
+        for bitmap in there.iter().filter(|bitmap| of_no_use.contains(&bitmap.name)) {
+            if folded.as_ref() != Some(&bitmap.name) {
+                transaction.remove_bitmap(&disk.node, &bitmap.name);
+            }
+        }
+        prepared.push(Prepared { index, disk: disk.clone(), tracking, bitmap: new, samples: Vec::new() });
     }
     let folded = transaction.run(qmp).await;
     folded.map_err(|error| error.within("settle the records of changes of an earlier attempt"))?;

@@ -193,7 +193,7 @@ pub(super) async fn set_drive(qmp: &Qmp, device: &str, node: &str) -> Result<()>
 }
 
 /// Removes an export, whoever reads from it, and waits until QEMU has let go of its node.
-async fn remove_export(qmp: &Qmp, id: &str) -> Result<()> {
+pub(super) async fn remove_export(qmp: &Qmp, id: &str) -> Result<()> {
     let mut events = qmp.events();
     qmp.execute("block-export-del", json!({ "id": id, "mode": "hard" })).await?;
     let deadline = Instant::now() + EXPORT_WAIT;

@@ -144,6 +144,7 @@ pub(super) async fn serve(files: Vec<StateFile>, socket: &Path) -> Result<(Runni
             bitmap: None,
             tracking: Tracking::Full { reason: "the state of a TPM is small".into() },
             allocation: true,
+            samples: Vec::new(),
         });
     }
     let server = server.listen(&Address::Unix(socket.to_owned())).await.map_err(failed)?;

@@ -31,19 +31,31 @@ const COPY_TIMEOUT_SECONDS: u32 = 4;
 /// CRASH: before the transaction, filters that nothing reads; after it, the new bitmaps too. In both the mark
 /// lets the next process run the machine on; [`teardown`](super::reconcile::teardown) removes the filters and
 /// the next freeze folds the bitmaps.
-pub(super) async fn fix_instant(qmp: &Qmp, disks: &[Prepared], running: bool) -> Result<Duration> {
+///
+/// `meet` is waited for while it stands still: see [`Rendezvous`](crate::Rendezvous).
+pub(super) async fn fix_instant(
+    qmp: &Qmp,
+    disks: &[Prepared],
+    running: bool,
+    meet: impl Future<Output = Result<()>>,
+) -> Result<Duration> {
     let mut events = qmp.events();
     if !running {
         // Somebody else's pause: ours to use, not to end.
         insert_all(qmp, disks).await?;
+        meet.await?;
         return stood_still(&mut events).map(|()| Duration::ZERO);
     }
     names::mark(qmp, MARK_STOPPED).await?;
     let began = Instant::now();
-    let fixed = match qmp.execute("stop", Value::Null).await {
-        Ok(_) => insert_all(qmp, disks).await.and_then(|()| stood_still(&mut events)),
-        Err(error) => Err(error),
+    let fixed = async {
+        qmp.execute("stop", Value::Null).await?;
+        insert_all(qmp, disks).await?;
+        // After what may fail: who comes has fixed its disks.
+        meet.await?;
+        stood_still(&mut events)
     };
+    let fixed = fixed.await;
     // Always: a `stop` that timed out may still have stopped it.
     let resumed = qmp.execute("cont", Value::Null).await;
     let stood = began.elapsed();

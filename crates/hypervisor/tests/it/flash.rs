@@ -31,16 +31,7 @@ async fn flash_written_after_the_instant_shows_as_it_was() -> Result<()> {
         GuestMachine::start(&image, options)
     })?;
     let connected = QemuMachine::connect(&machine.qmp_socket(), None).await?;
-    let request = FreezeRequest {
-        point: "p1".into(),
-        vault: VAULT.into(),
-        parent: None,
-        parent_disks: Default::default(),
-        scratch: path("scratch"),
-        wish: Level::Crash,
-        may_fall: true,
-        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-    };
+    let request = FreezeRequest { wish: Level::Crash, ..FreezeRequest::new("p1", VAULT, path("scratch")) };
     let frozen = connected.freeze(request).await?;
     let firmware = &frozen.description().firmware;
     ensure!(firmware.len() == 1 && firmware[0].kind == FirmwareKind::Nvram, "{firmware:?}");

@@ -54,15 +54,11 @@ impl Guest {
     ) -> FreezeRequest {
         let (parent, parent_disks) = parent.unzip();
         FreezeRequest {
-            point: point.to_owned(),
-            vault: VAULT.to_owned(),
             parent,
             parent_disks: parent_disks.unwrap_or_default(),
-            scratch: self.path("scratch"),
             wish: Level::FileSystem,
-            may_fall: true,
             freeze_timeout: Duration::from_secs(30), // an emulated guest on a busy host
-            watchdog: None,
+            ..FreezeRequest::new(point, VAULT, self.path("scratch"))
         }
     }
 

@@ -331,16 +331,8 @@ async fn machines_of_other_hosts_are_found_and_described_but_not_frozen() -> Res
     let machine = LibvirtMachine::connect(uri, "test").await?;
     let told = machine.describe().await?;
     assert_eq!((told.name.as_deref(), told.cpus, told.memory_bytes), (Some("test"), 2, 2 << 30));
-    let request = FreezeRequest {
-        point: "p".to_owned(),
-        vault: VAULT.to_owned(),
-        parent: None,
-        parent_disks: Default::default(),
-        scratch: std::env::temp_dir(),
-        wish: Level::Crash,
-        may_fall: true,
-        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-    };
+    let request =
+        FreezeRequest { wish: Level::Crash, ..FreezeRequest::new("p", VAULT, std::env::temp_dir()) };
     let error = machine.freeze(request).await.err().context("frozen from afar")?;
     assert_eq!(error.kind(), ErrorKind::Unsupported, "{error}");
     ensure!(error.to_string().contains("on its own host"), "{error}");

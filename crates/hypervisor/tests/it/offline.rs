@@ -45,16 +45,7 @@ impl Shelf {
     }
 
     fn request(&self) -> FreezeRequest {
-        FreezeRequest {
-            point: "point-1".into(),
-            vault: VAULT.into(),
-            parent: None,
-            parent_disks: Default::default(),
-            scratch: self.path("scratch"),
-            wish: Level::Application,
-            may_fall: true,
-            freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-        }
+        FreezeRequest::new("point-1", VAULT, self.path("scratch"))
     }
 
     /// That it is refused for what is `said`, and nothing stays.
@@ -433,16 +424,8 @@ const VICTIM: &str = "STRONGROOM_TEST_VICTIM";
 async fn victim() -> Result<()> {
     let Some(folder) = std::env::var_os(VICTIM).map(PathBuf::from) else { return Ok(()) };
     let machine = OfflineMachine::new("m", None, vec![image(&folder.join("disk.qcow2"), Format::Qcow2)])?;
-    let request = FreezeRequest {
-        point: "victim".into(),
-        vault: VAULT.into(),
-        parent: None,
-        parent_disks: Default::default(),
-        scratch: folder.join("../scratch"),
-        wish: Level::Crash,
-        may_fall: true,
-        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-    };
+    let scratch = folder.join("../scratch");
+    let request = FreezeRequest { wish: Level::Crash, ..FreezeRequest::new("victim", VAULT, scratch) };
     let _frozen = machine.freeze(request).await?;
     println!("\nfrozen");
     std::future::pending().await

@@ -7,6 +7,7 @@
 
 mod diff;
 mod node;
+mod sample;
 mod walk;
 mod writer;
 
@@ -14,6 +15,7 @@ pub(crate) use diff::{Differing, MapDiff};
 #[cfg(test)]
 pub(crate) use node::node_id;
 pub(crate) use node::{Child, NODE_BYTES_MAX, NODE_SEALED_BYTES_MIN, Node, SLOTS};
+pub use sample::BlockSample;
 pub(crate) use walk::leaves;
 pub use writer::DiskWriter;
 

@@ -58,14 +58,11 @@ impl dyn Harness + '_ {
     pub(crate) fn request(&self, vault: &str, point: &str, parent: Parent) -> FreezeRequest {
         let (parent, parent_disks) = parent.unzip();
         FreezeRequest {
-            point: point.to_owned(),
-            vault: vault.to_owned(),
             parent,
             parent_disks: parent_disks.unwrap_or_default(),
-            scratch: self.path("scratch"),
             wish: Level::FileSystem,
-            may_fall: true,
             freeze_timeout: Duration::from_secs(30), // an emulated guest on a busy host
+            ..FreezeRequest::new(point, vault, self.path("scratch"))
         }
     }
 

@@ -1,0 +1,200 @@
+//! What protecting a real guest costs: how long it stands still, what an idle disk takes, whether the cost grows
+//! with the disk or with what changed, and what the guest's own writes feel of it.
+//!
+//! It prints figures and ratios of one run and asserts nothing: on a busy host, emulated, times are several
+//! times those of an idle one.
+
+use crate::op;
+use crate::timed::{median, timed};
+use anyhow::{Context, Result, ensure};
+use hypervisor::qemu::QemuMachine;
+use hypervisor::{DiskSelection, Level};
+use mover::{AUDIT_BLOCKS, BackupRequest, Progress};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Command;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+use testkit::{Format, GuestDisk, GuestImage, GuestMachine, MachineOptions};
+use uuid::Uuid;
+use vault::{Point, PointId, SessionId, Vault};
+
+const BOOT: Duration = Duration::from_secs(300);
+/// Odd, so that there is a middle.
+const ROUNDS: usize = 9;
+/// GiB of the disks that nobody mounts, and where the guest sees them.
+const DISKS: [(u64, &str); 4] = [(20, "vdc"), (1, "vdd"), (10, "vde"), (100, "vdf")];
+/// Blocks changed on each of those of different sizes: 12.5 MiB.
+const CHANGED_BLOCKS: u64 = 200;
+const BLOCK: u64 = 64 << 10;
+/// Seconds that the guest measures its writes.
+const LATENCY_SECONDS: u32 = 20;
+
+pub(crate) fn run() -> Result<()> {
+    let image = GuestImage::build(&testkit::default_cache(), &testkit::to_stderr)?;
+    let folder = tempfile::tempdir()?;
+    let mut disks = image.fresh_disks(folder.path(), Format::Qcow2)?;
+    for (gib, name) in DISKS {
+        let path = folder.path().join(format!("{name}.qcow2"));
+        timed(Command::new("qemu-img").args(["create", "-f", "qcow2"]).arg(&path).arg(format!("{gib}G")))?;
+        // Something to audit.
+        timed(Command::new("qemu-io").args(["-c", "write -P 0x42 0 32M"]).arg(&path))?;
+        disks.push(GuestDisk::file(name, &path, Format::Qcow2));
+    }
+    let options = MachineOptions::new("bench", folder.path(), disks).without_postgres();
+    let guest = GuestMachine::start(&image, options)?;
+    guest.wait_agent(BOOT)?;
+    for name in ["scratch", "vault"] {
+        std::fs::create_dir(folder.path().join(name))?;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(measure(&guest, folder.path()))
+}
+
+/// A guest, and the vault it goes to.
+struct Scene<'a> {
+    guest: &'a GuestMachine,
+    machine: QemuMachine,
+    vault: Arc<Vault>,
+    folder: &'a Path,
+}
+
+/// One backup.
+struct Taken {
+    seconds: f64,
+    window_ms: f64,
+    point: Point,
+}
+
+async fn measure(guest: &GuestMachine, folder: &Path) -> Result<()> {
+    let vault = folder.join("vault");
+    op::create(&vault).await?;
+    let machine = QemuMachine::connect(&guest.qmp_socket(), Some(&guest.agent_socket())).await?;
+    let scene = Scene { guest, machine, vault: op::open(&vault).await?, folder };
+    scene.windows().await?;
+    let idle = scene.idle("vdc").await?;
+    println!(
+        "idle disk of 20 GiB, incremental: {:.2} s of the mover, {} KiB read (goal: 1 s, 1024 KiB)",
+        idle.seconds,
+        idle.point.stats.read_bytes >> 10
+    );
+    let mut first = None;
+    for (gib, name) in &DISKS[1..] {
+        let taken = scene.changed(name).await?;
+        let base = *first.get_or_insert(taken.seconds);
+        println!(
+            "{gib} GiB, {CHANGED_BLOCKS} blocks changed: {:.2} s, {:.1} MiB read; {:.2} times the smallest disk's",
+            taken.seconds,
+            taken.point.stats.read_bytes as f64 / f64::from(1 << 20),
+            taken.seconds / base
+        );
+    }
+    scene.latency().await
+}
+
+impl Scene<'_> {
+    async fn backup(&self, disks: &[&str]) -> Result<Taken> {
+        let names = disks.iter().map(|disk| format!("d-{disk}")).collect();
+        let request = BackupRequest {
+            point: PointId(Uuid::now_v7()),
+            session: SessionId(Uuid::now_v7()),
+            // The guest's agent is busy with measuring.
+            wish: Level::Crash,
+            may_fall: true,
+            full: false,
+            disks: DiskSelection::Include(names),
+            audit_blocks: AUDIT_BLOCKS,
+            throttles: Vec::new(),
+            back_off: true,
+            scratch: self.folder.join("scratch"),
+            clock: op::now,
+        };
+        let window = Mutex::new(Duration::ZERO);
+        let progress = |progress| {
+            if let Progress::Frozen { paused, .. } = progress {
+                *window.lock().expect("no holder panics") = paused;
+            }
+        };
+        let began = Instant::now();
+        let point = mover::backup(&self.machine, &self.vault, &request, &progress).await?;
+        let seconds = began.elapsed().as_secs_f64();
+        let window_ms = window.into_inner().expect("no holder panics").as_secs_f64() * 1000.0;
+        Ok(Taken { seconds, window_ms, point })
+    }
+
+    fn sh(&self, command: &str) -> Result<String> {
+        let (code, output) = tokio::task::block_in_place(|| self.guest.sh(command))?;
+        ensure!(code == 0, "{command}: {code}: {output}");
+        Ok(output)
+    }
+
+    async fn windows(&self) -> Result<()> {
+        self.backup(&["disk0", "disk1"]).await?;
+        let mut windows = Vec::new();
+        for _ in 0..ROUNDS {
+            windows.push(self.backup(&["disk0", "disk1"]).await?.window_ms);
+        }
+        let largest = windows.iter().copied().fold(0.0, f64::max);
+        println!(
+            "stop of the guest for 2 disks: median {:.1} ms, largest {largest:.1} ms of {ROUNDS} (goal: 15 ms)",
+            median(windows)
+        );
+        Ok(())
+    }
+
+    /// A disk that nobody writes to, after its first point.
+    async fn idle(&self, disk: &str) -> Result<Taken> {
+        self.backup(&[disk]).await?;
+        let mut all = Vec::new();
+        for _ in 0..3 {
+            all.push(self.backup(&[disk]).await?);
+        }
+        all.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        Ok(all.swap_remove(1))
+    }
+
+    async fn changed(&self, disk: &str) -> Result<Taken> {
+        self.backup(&[disk]).await?;
+        let mut all = Vec::new();
+        for seed in 0..3 {
+            // Of 1 GiB everywhere, so that as many map nodes change.
+            self.sh(&format!(
+                "guest-probe rndw /dev/{disk} {} {CHANGED_BLOCKS} {BLOCK} {}",
+                1u64 << 30,
+                seed + 1
+            ))?;
+            all.push(self.backup(&[disk]).await?);
+        }
+        all.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
+        Ok(all.swap_remove(1))
+    }
+
+    /// The same writer, alone and while incrementals run one behind the other.
+    async fn latency(&self) -> Result<()> {
+        let line = format!("guest-probe lat /data1/lat 150000000 {LATENCY_SECONDS} 4096");
+        self.sh("guest-probe fill /data1/lat 150000000 1")?;
+        self.backup(&["disk0", "disk1"]).await?;
+        let before = p50(&self.sh(&line)?)?;
+        let started = format!("({line} >/run/lat.part && mv /run/lat.part /run/lat) 2>/dev/null");
+        tokio::task::block_in_place(|| self.guest.agent().start(&started))?;
+        let (mut backups, mut read) = (0, 0);
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(LATENCY_SECONDS.into()) {
+            read += self.backup(&["disk0", "disk1"]).await?.point.stats.read_bytes;
+            backups += 1;
+        }
+        let during = p50(&self.sh("until [ -s /run/lat ]; do sleep 0.2; done; cat /run/lat")?)?;
+        println!(
+            "guest's writes, p50: {before} µs before, {during} µs during {backups} incrementals ({} MiB read): \
+             {:.2} times (goal: 1.3)",
+            read >> 20,
+            during as f64 / before.max(1) as f64
+        );
+        Ok(())
+    }
+}
+
+fn p50(said: &str) -> Result<u64> {
+    let figures: Value = serde_json::from_str(said.trim()).with_context(|| format!("read {said}"))?;
+    figures["p50"].as_u64().context("a p50")
+}
