@@ -177,7 +177,8 @@ async fn grown(harness: &dyn Harness) -> Result<()> {
 
 async fn agentless(harness: &dyn Harness) -> Result<()> {
     let machine = harness.connect().await?;
-    harness.start("kill $(pidof qemu-ga)")?;
+    // Later, so that the agent can answer that it has begun to.
+    harness.start("sleep 1; kill $(pidof qemu-ga)")?;
     // The agent's end shows only in its silence.
     while tokio::task::block_in_place(|| harness.agent().call("guest-ping", serde_json::Value::Null)).is_ok()
     {
