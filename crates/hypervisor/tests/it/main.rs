@@ -7,4 +7,5 @@ mod guest;
 mod mariadb;
 mod recover;
 mod scratch;
+mod setup;
 mod window;
