@@ -150,3 +150,35 @@ fn a_guest_whose_backup_hangs_is_thawed_and_the_point_does_not_claim_more() -> R
     guest.assert_at_work(&scene, Some(&point))?;
     guest.quit_and_check()
 }
+
+/// A script that stops the agent, as a kernel that swaps would, and lets it go on after a while.
+fn hang_agent(guest: &Guest, when: &str) -> Result<()> {
+    let script = format!(
+        "#!/bin/sh\necho \"HOOK $1\" >/dev/console\n[ $1 = freeze ] || exit 0\np=$(pidof qemu-ga)\n{when}\n"
+    );
+    let (code, output) = guest.machine.agent().sh_with_input(&format!("cat >{TELLTALE}"), &script)?;
+    ensure!(code == 0, "{output}");
+    Ok(())
+}
+
+#[test]
+fn an_agent_that_hangs_while_it_freezes_or_after_costs_the_level_and_thaws_in_the_end() -> Result<()> {
+    let scene = Scene::new()?;
+    let guest = boot(&scene, "stopped")?;
+    let background = "</dev/null >/dev/null 2>&1 &";
+    hang_agent(&guest, &format!("(sleep 14; kill -CONT $p) {background}\nkill -STOP $p"))?;
+    let ran = scene.try_backup(guest.name(), &[])?;
+    ran.said(&["crash-consistent", "no answer from the guest agent within 10000 ms"])?;
+    assert_taken_back(&scene, &guest)?;
+
+    let hang = "sleep 2; kill -STOP $p; echo HUNG >/dev/console; sleep 20; kill -CONT $p";
+    hang_agent(&guest, &format!("({hang}) {background}"))?;
+    let (running, gate) = backup_held(&scene, &guest, "q1", Hold::Command)?;
+    until("the agent to hang", || Ok(guest.machine.console().contains("HUNG")))?;
+    gate.open();
+    let ran = running.finish()?;
+    ran.said(&["crash-consistent", "thaw the guest"])?;
+    ensure!(ran.code == Some(0), "the point is good for what it claims: {ran:?}");
+    assert_taken_back(&scene, &guest)?;
+    guest.quit_and_check()
+}

@@ -59,7 +59,7 @@ impl Gate {
 
     /// Lets it and all that follow pass.
     pub(crate) fn open(&self) {
-        *self.open.0.lock().unwrap() = true;
+        *self.open.0.lock().expect("no holder panics") = true;
         self.open.1.notify_all();
     }
 }
@@ -67,13 +67,16 @@ impl Gate {
 impl Keeper {
     /// Passes lines on both ways until either side is gone.
     fn serve(&self, client: UnixStream, qemu: UnixStream) {
-        let (from_client, to_qemu) = (client.try_clone().unwrap(), qemu.try_clone().unwrap());
+        let (from_client, to_qemu) = (
+            client.try_clone().expect("a socket can be cloned"),
+            qemu.try_clone().expect("a socket can be cloned"),
+        );
         let asked = Arc::new(Mutex::new(false));
         let (this, noticed) = (self.clone(), asked.clone());
         std::thread::spawn(move || {
             let pass = |line: &str| {
                 let meant = line.contains(&this.command);
-                *noticed.lock().unwrap() |= meant;
+                *noticed.lock().expect("no holder panics") |= meant;
                 if meant && this.hold == Hold::Command { this.keep(&from_client) } else { true }
             };
             copy(&from_client, &to_qemu, pass);
@@ -81,7 +84,8 @@ impl Keeper {
         let this = self.clone();
         std::thread::spawn(move || {
             let pass = |line: &str| {
-                let meant = line.contains("\"return\"") && std::mem::take(&mut *asked.lock().unwrap());
+                let meant = line.contains("\"return\"")
+                    && std::mem::take(&mut *asked.lock().expect("no holder panics"));
                 if meant && this.hold == Hold::Answer { this.keep(&client) } else { true }
             };
             copy(&qemu, &client, pass);
@@ -91,12 +95,12 @@ impl Keeper {
     /// Holds until it is opened, or the client is gone; gives whether it is still there.
     fn keep(&self, client: &UnixStream) -> bool {
         let _ = self.held.try_send(());
-        let mut open = self.open.0.lock().unwrap();
+        let mut open = self.open.0.lock().expect("no holder panics");
         while !*open {
             if is_gone(client) {
                 return false;
             }
-            open = self.open.1.wait_timeout(open, Duration::from_millis(50)).unwrap().0;
+            open = self.open.1.wait_timeout(open, Duration::from_millis(50)).expect("no holder panics").0;
         }
         true
     }

@@ -11,4 +11,5 @@ mod mariadb;
 mod offline;
 mod recover;
 mod scratch;
+mod setup;
 mod window;
