@@ -19,5 +19,6 @@ mod repair;
 mod requests;
 mod rescue;
 mod round_trip;
+mod samples;
 mod stores;
 mod verify;
