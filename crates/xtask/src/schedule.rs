@@ -8,6 +8,9 @@ use std::time::Instant;
 /// Longer tells nothing new, and every run's lateness is kept in memory.
 const DAYS_MAX: u32 = 366;
 
+/// Slots missed in a longer one are no longer told one by one, and would not add up.
+const OUTAGE_HOURS_MAX: u32 = 30 * 24;
+
 /// Simulate the schedule of many machines; the same seed gives the same report.
 #[derive(Parser)]
 #[command(name = "cargo xtask sim schedule")]
@@ -21,6 +24,9 @@ struct Args {
     /// For how many days.
     #[arg(long, default_value_t = 30)]
     days: u32,
+    /// For how many hours the server is off, from 20:00 UTC of the second day.
+    #[arg(long, default_value_t = 10)]
+    outage_hours: u32,
     /// How many runs at once on one host.
     #[arg(long, default_value_t = 4)]
     per_host: usize,
@@ -36,6 +42,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     let name = "cargo xtask sim schedule".to_owned();
     let args = Args::parse_from(std::iter::once(&name).chain(arguments));
     let mut scenario = Scenario { machines: args.machines, days: args.days, ..Scenario::standard(args.seed) };
+    scenario.outage_hours = args.outage_hours;
     scenario.limits.per_host = args.per_host;
     scenario.limits.per_store = args.per_store;
     scenario.limits.overall = args.overall;
@@ -43,6 +50,7 @@ pub(crate) fn run(arguments: &[String]) -> Result<()> {
     ensure!(limits.iter().all(|limit| *limit > 0), "each limit must be at least 1: nothing would ever run");
     ensure!(args.machines > 0, "there must be a machine");
     ensure!((1..=DAYS_MAX).contains(&args.days), "days must be 1 to {DAYS_MAX}");
+    ensure!(args.outage_hours <= OUTAGE_HOURS_MAX, "outage-hours must be at most {OUTAGE_HOURS_MAX}");
     let begun = Instant::now();
     let report = simulate(&scenario);
     println!("machines           {} for {} days, seed {}", args.machines, args.days, args.seed);

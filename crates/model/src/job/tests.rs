@@ -39,6 +39,16 @@ fn a_backup_resumes_at_its_second_step() {
 }
 
 #[test]
+fn steps_are_done_in_order_and_once() {
+    let (job, claim) = claimed(JobKind::Backup);
+    let done = |job: &Job, step| job.apply(Event::StepDone(claim, step), at(1));
+    assert_eq!(done(&job, Step::TransferToVault), Err(Refusal::NotThatStep(Step::TransferToVault)));
+    let job = done(&job, Step::TakeSnapshot).unwrap();
+    assert_eq!(done(&job, Step::TakeSnapshot), Err(Refusal::NotThatStep(Step::TakeSnapshot)));
+    assert_eq!(done(&job, Step::WriteDisks), Err(Refusal::NotThatStep(Step::WriteDisks)));
+}
+
+#[test]
 fn a_lease_that_nobody_took_over_still_counts() {
     let (job, claim) = claimed(JobKind::Verify);
     let late = at(1000);

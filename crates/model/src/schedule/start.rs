@@ -28,7 +28,7 @@ impl Policy {
     }
 
     /// A machine's slots whose runs start from an instant on and before another, and when each does: what a
-    /// [`forecast`](super::forecast) is made of.
+    /// [`forecast`](super::forecast()) is made of.
     pub fn starts(
         &self,
         machine: MachineId,

@@ -47,8 +47,8 @@ impl Scenario {
             stores: 20,
             days: 30,
             limits: Limits { per_host: 4, per_store: 200, overall: 3000 },
-            // October: within it, clocks change in Europe and Australia.
-            from: Timestamp::constant(1_791_000_000, 0),
+            // 1 October 2026, 00:00 UTC. Within its month clocks change in Europe and Australia.
+            from: Timestamp::constant(1_790_812_800, 0),
             outage_hours: 10,
         }
     }

@@ -46,6 +46,8 @@ fn a_day_that_is_left_out_has_no_slot() {
     let policy = hourly("Pacific/Apia", 4, "19:30", 24);
     let late = policy.slots_of(date(2011, 12, 29)).last().unwrap();
     assert_eq!(late.at.to_zoned(policy.zone().clone()).datetime(), date(2011, 12, 31).at(15, 30, 0, 0));
+    let just_before = late.at.saturating_sub(SignedDuration::from_secs(1)).unwrap();
+    assert_eq!(policy.next_slot(just_before), Some(late));
 }
 
 #[test]
