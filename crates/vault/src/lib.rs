@@ -50,6 +50,7 @@ mod copies;
 mod copy;
 mod deletion;
 mod error;
+mod fetch;
 #[cfg(test)]
 mod fuzz;
 mod id;
