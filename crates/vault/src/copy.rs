@@ -29,7 +29,7 @@ use crate::{
 };
 use futures_util::stream::{self, TryStreamExt};
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Leaves copied at once: each up to 64 chunks, 4 MiB.
@@ -276,6 +276,7 @@ impl DiskCopy<'_> {
         let chunks = self.reader.read(lacking).await?;
         let read_bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let places = self.session.put_encoded(PackKind::Data, chunks, (new_bytes, known_bytes)).await?;
+        let places: HashMap<_, _> = places.into_iter().collect();
         for child in blocks.iter_mut().filter_map(|(_, child)| child.as_mut()) {
             child.at = places.get(&child.id).copied().unwrap_or(child.at);
         }

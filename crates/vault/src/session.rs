@@ -20,7 +20,7 @@ use crate::work;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -208,18 +208,18 @@ impl Session {
         self.inner.known.own(id)
     }
 
-    /// Puts chunks that are encoded already; gives their places. `new` and `known` are what they and others
+    /// Puts chunks that are encoded already; gives the place of each. `new` and `known` are what they and others
     /// that the vault had come to, in bytes of disks.
     pub(crate) async fn put_encoded(
         &self,
         kind: PackKind,
         chunks: Vec<Encoded>,
         (new, known): (u64, u64),
-    ) -> Result<HashMap<ChunkId, Location>> {
+    ) -> Result<Vec<(ChunkId, Location)>> {
         self.inner.new_bytes.fetch_add(new, Ordering::Relaxed);
         self.inner.known_bytes.fetch_add(known, Ordering::Relaxed);
         if chunks.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Vec::new());
         }
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
