@@ -33,6 +33,10 @@ use tokio::task::JoinSet;
 /// wait for.
 const UPLOADS_MAX: [usize; 2] = [2, 1];
 
+/// Batches that are handed to the cores at once, for each core: one is worked on and the next one waits. If a thread
+/// had to be told of it first, it would stand still for as long as a small batch takes.
+const BATCHES_A_CORE: usize = 2;
+
 /// After so many blocks of a batch that did not compress, only every [`SAMPLE`]th is tried: what is encrypted or
 /// compressed already comes in long runs, and trying costs as much as compressing.
 const RAW_BEFORE_SAMPLING: u32 = 2;
@@ -72,7 +76,7 @@ pub struct Written {
 /// One run of writing into a vault.
 pub struct Session {
     inner: Arc<Inner>,
-    /// As many batches are worked on at once as there are cores.
+    /// [`BATCHES_A_CORE`] of them.
     cores: Arc<Semaphore>,
     uploads: Mutex<JoinSet<Result<()>>>,
     /// By kind of pack.
@@ -129,7 +133,7 @@ impl Session {
                 known_bytes: AtomicU64::new(0),
                 new_bytes: AtomicU64::new(0),
             }),
-            cores: Arc::new(Semaphore::new(cores)),
+            cores: Arc::new(Semaphore::new(cores * BATCHES_A_CORE)),
             uploads: Mutex::default(),
             upload_slots: UPLOADS_MAX.map(|uploads| Arc::new(Semaphore::new(uploads))),
         })
