@@ -15,6 +15,18 @@ pub(crate) async fn vault(args: &VaultArgs) -> Result<Arc<Vault>> {
     opened(&args.vault, &args.key).await.map(|vault| Arc::new(vault.with_cache(&cache(args))))
 }
 
+/// Opens a vault to write to it: its store must be fit for that.
+pub(crate) async fn vault_to_write(args: &VaultArgs) -> Result<Arc<Vault>> {
+    let opened = vault(args).await?;
+    attach(&opened, args).await.map(|()| opened)
+}
+
+/// Makes sure that a store is fit to be written to.
+pub(crate) async fn attach(vault: &Vault, args: &VaultArgs) -> Result<()> {
+    let attached = vault.attach(&cache(args), now()).await;
+    attached.with_context(|| format!("attach to {}", vault.store().shown()))
+}
+
 /// Where indexes are kept: as is said, or where the user's or the system's caches lie.
 fn cache(args: &VaultArgs) -> PathBuf {
     let of_user = || Some(keys::path_of("HOME")?.join(".cache"));

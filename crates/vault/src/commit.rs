@@ -1,13 +1,12 @@
 //! Commit: the order in which a session becomes a point.
 //!
 //! 1. every pack is durable in the store;
-//! 2. a sample of them is read back and found whole;
-//! 3. the index runs are durable;
-//! 4. the point's object is put: a reference that collectors respect, not yet a point;
-//! 5. nobody means to delete what it uses, and all of it is there (`protocol/writer.rs`);
-//! 6. the commit stands in the log: the point exists now, and only now is it acknowledged.
+//! 2. a sample of them is read back and found whole, and meanwhile the index runs become durable;
+//! 3. the point's object is put: a reference that collectors respect, not yet a point;
+//! 4. nobody means to delete what it uses, and all of it is there (`protocol/writer.rs`);
+//! 5. the commit stands in the log: the point exists now, and only now is it acknowledged.
 //!
-//! CRASH: before 6, packs, runs and perhaps a point's object that the log knows nothing of. They are not
+//! CRASH: before 5, packs, runs and perhaps a point's object that the log knows nothing of. They are not
 //! listed and not used, and go when collection aborts the session.
 
 use crate::index::Extent;
@@ -17,10 +16,12 @@ use crate::protocol::{Doom, Intention, Record, Rules, SessionState, State, Write
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
 use crate::session::Inner;
-use crate::{DiskRecord, Error, ErrorKind, MachineKey, PackId, PackKind, PointId, Result, Session};
+use crate::{DiskRecord, Error, ErrorKind, MachineKey, PackId, PackKind, PointId, Result, Session, work};
+use futures_util::future::try_join;
 use jiff::Timestamp;
 use serde_json::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// What a point says besides its disks.
 #[derive(Clone, Debug)]
@@ -50,10 +51,7 @@ impl Session {
     pub async fn commit(self, draft: PointDraft, disks: Vec<DiskRecord>) -> Result<Point> {
         let written = self.written();
         let session = self.close().await?;
-        if let Err(error) = read_back(&session).await {
-            return Err(collected_or(&session, error).await);
-        }
-        session.vault.put_index(session.id, &session.known).await?;
+        prove_and_index(&session).await?;
         let point = Point {
             format: 1,
             id: draft.id,
@@ -91,10 +89,7 @@ impl Session {
         now: Timestamp,
     ) -> Result<()> {
         let session = self.close().await?;
-        if let Err(error) = read_back(&session).await {
-            return Err(collected_or(&session, error).await);
-        }
-        session.vault.put_index(session.id, &session.known).await?;
+        prove_and_index(&session).await?;
         // Unlike a point's, what this session copied is found through the index alone.
         if session.known.has_lost() {
             return Err(Error::new(ErrorKind::Store, "what was copied could not be put into the index"));
@@ -212,13 +207,25 @@ fn check_collected(state: &State, missing: &[Missing]) -> Result<()> {
     Ok(())
 }
 
+/// Reads a sample of the packs back, and puts the index: the runs of a session that goes no further mean nothing.
+async fn prove_and_index(session: &Inner) -> Result<()> {
+    let prove = async {
+        match read_back(session).await {
+            Err(error) => Err(collected_or(session, error).await),
+            whole => whole,
+        }
+    };
+    try_join(prove, session.vault.put_index(session.id, &session.known)).await.map(drop)
+}
+
 /// Reads the last pack of each kind back from the store: its hash, seal and table must hold. A small backup is
 /// proved whole by this; of a large one it is a sample.
 async fn read_back(session: &Inner) -> Result<()> {
     for kind in [PackKind::Data, PackKind::Map] {
         if let Some(pack) = session.own_packs(kind).next_back() {
             let bytes = session.vault.store().get(&pack.object()).await?;
-            read_toc(session.vault.keys(), session.vault.id(), pack, &bytes)?;
+            let (keys, vault) = (Arc::clone(session.vault.keys_shared()), session.vault.id());
+            work::run(move || read_toc(&keys, vault, pack, &bytes)).await?;
         }
     }
     Ok(())

@@ -27,13 +27,13 @@ use crate::{
     Base, CHUNK_BYTES, DiskMap, DiskRecord, DiskWriter, Error, ErrorKind, PackKind, Point, PointDraft,
     PointId, Result, Session, SessionId, StoredBatch, map,
 };
-use futures_util::stream::{self, TryStreamExt};
+use futures_util::future::try_join_all;
 use jiff::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 /// Leaves copied at once: each up to 64 chunks, 4 MiB.
-const LEAVES_AT_ONCE: usize = 4;
+const LEAVES_AT_ONCE: usize = 8;
 /// How often others may be quicker to append to the log before a claim is given up.
 const CLAIMS_MAX: u32 = 1000;
 /// How often a copy of one point may die between its claim and its commit.
@@ -174,8 +174,7 @@ async fn claim(to: &Vault, wanted: PointId, now: Timestamp) -> Result<Claim> {
             Ok(Some(id)) => id,
             Ok(None) => break,
         };
-        // Alone: another attempt's claim says the same as ours.
-        if to.append_alone(&told, &Record::Open { session: SessionId(id.0) }, now).await? {
+        if to.append(&told, &Record::Open { session: SessionId(id.0) }, now).await? {
             return Ok(Claim::Taken(id));
         }
     }
@@ -233,20 +232,34 @@ impl DiskCopy<'_> {
         let size = disk.map.size;
         let mut writer = self.session.disk(size, base).await?;
         let old = base.map_or_else(|| empty(disk), |base| base.map.clone());
-        let diff = MapDiff::new((self.session.vault(), &old), (self.from, &disk.map))?;
-        let differing = stream::try_unfold(diff, |mut diff| async move {
-            Ok::<_, Error>(diff.next().await?.map(|differing| (differing, diff)))
-        });
-        // In order: the writer builds the map along one open path.
-        let ready = differing.map_ok(|differing| self.fetch(size, differing)).try_buffered(LEAVES_AT_ONCE);
-        let mut ready = Box::pin(ready);
+        let mut diff = MapDiff::new((self.session.vault(), &old), (self.from, &disk.map))?;
         let mut read_bytes = 0;
-        while let Some(ready) = ready.try_next().await? {
-            read_bytes += self.record(&mut writer, size, ready).await?;
+        loop {
+            let differing = self.some(&mut diff).await?;
+            if differing.is_empty() {
+                break;
+            }
+            // INVARIANT: comparing, fetching and recording take turns. Each reads nodes and the index, which others
+            // wait for while one reads them: what is not polled meanwhile may be what the other waits for.
+            let fetches = differing.into_iter().map(|differing| self.fetch(size, differing));
+            for ready in try_join_all(fetches).await? {
+                read_bytes += self.record(&mut writer, size, ready).await?;
+            }
         }
         let map = writer.finish(self.session).await?;
         let DiskRecord { name, tracking, .. } = disk.clone();
         Ok(DiskRecord { name, map, tracking, read_bytes })
+    }
+
+    /// The next few differences.
+    async fn some(&self, diff: &mut MapDiff<'_>) -> Result<Vec<Differing>> {
+        let mut some = Vec::with_capacity(LEAVES_AT_ONCE);
+        while some.len() < LEAVES_AT_ONCE
+            && let Some(differing) = diff.next().await?
+        {
+            some.push(differing);
+        }
+        Ok(some)
     }
 
     /// Brings into the target's packs what the target lacks.
@@ -276,6 +289,7 @@ impl DiskCopy<'_> {
         let chunks = self.reader.read(lacking).await?;
         let read_bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let places = self.session.put_encoded(PackKind::Data, chunks, (new_bytes, known_bytes)).await?;
+        let places: HashMap<_, _> = places.into_iter().collect();
         for child in blocks.iter_mut().filter_map(|(_, child)| child.as_mut()) {
             child.at = places.get(&child.id).copied().unwrap_or(child.at);
         }

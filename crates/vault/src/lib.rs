@@ -41,6 +41,7 @@
 //!
 //! Errors: [`ErrorKind`] says what a caller can do. `Corrupt` is never folded into another kind.
 
+mod attach;
 mod bytes_io;
 mod checkpoint;
 mod chunk;
@@ -50,6 +51,7 @@ mod copies;
 mod copy;
 mod deletion;
 mod error;
+mod fetch;
 #[cfg(test)]
 mod fuzz;
 mod id;

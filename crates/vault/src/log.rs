@@ -112,15 +112,16 @@ impl Vault {
 
     /// Puts a record behind the last one that `told` knows. `false` if another stands there.
     ///
-    /// A put whose answer was lost may be tried again beneath us, and is then refused by itself: what stands
-    /// there is read, and the same record is ours, or one that says the same.
+    /// What another put there that says the same serves as well, but for one that opens a session: that is his.
+    /// INVARIANT: two who took one session for their own would seal under the same keys.
     pub(crate) async fn append(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
+        let is_owned = matches!(record, Record::Open { .. });
         Ok(self.append_alone(told, record, at).await?
-            || self.read_entry(told.state.position).await?.1.record == *record)
+            || (!is_owned && self.read_entry(told.state.position).await?.1.record == *record))
     }
 
-    /// As [`append`](Self::append), but `false` too if somebody else put a record that says the same.
-    pub(crate) async fn append_alone(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
+    /// A put whose answer was lost is known as our own by its bytes: see `store/create.rs`.
+    async fn append_alone(&self, told: &Told, record: &Record, at: Timestamp) -> Result<bool> {
         let number = told.state.position;
         let entry = Entry { at, record: record.clone() };
         let body = serde_json::to_vec(&entry).expect("plain data");
@@ -244,4 +245,32 @@ fn object(number: u64) -> String {
 /// The low half of a record's number, bound into its seal so that records cannot be swapped.
 fn sequence(number: u64) -> u32 {
     (number & 0xFFFF_FFFF) as u32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{KeyFile, PackKind, SessionId, Store, VaultId};
+    use object_store::memory::InMemory;
+    use std::sync::Arc;
+    use uuid::Uuid;
+
+    #[tokio::test]
+    async fn a_session_is_opened_by_one_and_other_records_by_whoever_says_the_same() {
+        let (store, holder) = (Store::new(Arc::new(InMemory::new()), "memory"), KeyFile::generate());
+        let now = Timestamp::UNIX_EPOCH;
+        let vault = Vault::create(store, VaultId(Uuid::from_u128(1)), now, &holder).await.expect("create");
+        let session = SessionId(Uuid::from_u128(2));
+        let open = Record::Open { session };
+        let none = Told::default();
+        assert!(vault.append(&none, &open, now).await.expect("append"));
+        assert!(!vault.append(&none, &open, now).await.expect("append"), "it is the first one's");
+        let pack = PackId { kind: PackKind::Data, session, sequence: 0 };
+        let condemn = Record::Condemn { packs: [pack].into() };
+        let told = vault.read_log(none).await.expect("read");
+        let other = Record::Abort { session };
+        for (record, stands) in [(&condemn, true), (&condemn, true), (&other, false)] {
+            assert_eq!(vault.append(&told, record, now).await.expect("append"), stands);
+        }
+    }
 }

@@ -1,11 +1,12 @@
 //! The way back: a disk of a point as a [`BlockSource`].
 
 use crate::copies::is_missed;
+use crate::fetch::{self, FETCHES_MAX};
 use crate::index::Location;
 use crate::map::{self, Child, DiskMap, SLOTS};
 use crate::seal::ObjectKey;
 use crate::vault::{Vault, check_length};
-use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, PackId, Result, chunk, pack, work};
+use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, Result, chunk, pack, work};
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind, check_range, coalesce};
 use futures_util::stream::{self, StreamExt};
@@ -14,12 +15,6 @@ use std::sync::Arc;
 
 /// Chunks kept inflated for reads smaller than a chunk, as a booting guest makes: 64 MiB.
 const CHUNKS_CACHED: u64 = 1024;
-/// Chunks that lie this near one another in a pack are fetched by one request.
-const GAP_BYTES_MAX: u32 = 32 << 10;
-/// The most one request fetches.
-const FETCH_BYTES_MAX: u32 = 4 << 20;
-/// Requests under way for one read.
-const FETCHES_MAX: usize = 4;
 
 /// One disk of a point, read-only.
 pub struct PointDisk {
@@ -37,12 +32,7 @@ struct Wanted {
 }
 
 /// Chunks of one pack that one request fetches.
-struct Fetch {
-    pack: PackId,
-    start: u32,
-    end: u32,
-    wanted: Vec<Wanted>,
-}
+type Fetch = fetch::Fetch<Wanted>;
 
 /// What a request brought.
 struct Fetched {
@@ -87,7 +77,7 @@ impl PointDisk {
             buffer.fill(0);
             return Ok(buffer);
         }
-        let fetches = stream::iter(plan(wanted)).map(|fetch| self.fetch(fetch));
+        let fetches = stream::iter(fetch::plan(wanted, |one| one.child.at)).map(|fetch| self.fetch(fetch));
         let mut fetches = fetches.buffered(FETCHES_MAX);
         let (mut fetched, mut failed): (Vec<Fetched>, Failed) = Default::default();
         while let Some(done) = fetches.next().await {
@@ -119,9 +109,8 @@ impl PointDisk {
 
     /// What one request brings; or, if what it asks for is damaged or gone, what to look for elsewhere.
     async fn fetch(&self, fetch: Fetch) -> Result<std::result::Result<Fetched, Failed>> {
-        let length = u64::from(fetch.end - fetch.start);
         let read = async {
-            let sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
+            let sealed = self.vault.read_sealed(fetch.pack, fetch.start(), fetch.length()).await?;
             Result::Ok((self.vault.pack_key(fetch.pack).await?, sealed))
         };
         match read.await {
@@ -184,11 +173,11 @@ impl Fetched {
         let Wanted { block, child: Child { id, at }, plain_bytes } = self.fetch.wanted[index];
         let start = block * CHUNK_BYTES as u64;
         let stop = start + plain_bytes as u64;
-        let from = (at.offset - self.fetch.start) as usize;
+        let place = self.fetch.within(at);
         // Opening is in place, and the same chunk may stand at several blocks: open a copy of it then.
         let again = self.fetch.wanted[index + 1..].iter().any(|later| later.child.at == at);
-        let mut copy = if again { self.sealed[from..from + at.length as usize].to_vec() } else { Vec::new() };
-        let sealed = if again { &mut copy[..] } else { &mut self.sealed[from..from + at.length as usize] };
+        let mut copy = if again { self.sealed[place.clone()].to_vec() } else { Vec::new() };
+        let sealed = if again { &mut copy[..] } else { &mut self.sealed[place] };
         let encoded = pack::open_chunk(&self.key, id, at, sealed)?;
         if start >= offset && stop <= offset + buffer.len() as u64 {
             let place = &mut buffer[(start - offset) as usize..(stop - offset) as usize];
@@ -205,28 +194,6 @@ impl Fetched {
 /// The blocks that a range touches.
 fn blocks_of(offset: u64, length: u64) -> std::ops::Range<u64> {
     offset / CHUNK_BYTES as u64..(offset + length).div_ceil(CHUNK_BYTES as u64)
-}
-
-/// Groups chunks that lie near one another into requests.
-fn plan(wanted: Vec<Wanted>) -> Vec<Fetch> {
-    let mut fetches: Vec<Fetch> = Vec::new();
-    for one in wanted {
-        let Location { pack, offset, length } = one.child.at;
-        let end = offset.saturating_add(length);
-        match fetches.last_mut() {
-            Some(last)
-                if last.pack == pack
-                    && offset >= last.start
-                    && offset <= last.end.saturating_add(GAP_BYTES_MAX)
-                    && end - last.start <= FETCH_BYTES_MAX =>
-            {
-                last.end = last.end.max(end);
-                last.wanted.push(one);
-            }
-            _ => fetches.push(Fetch { pack, start: offset, end, wanted: vec![one] }),
-        }
-    }
-    fetches
 }
 
 /// Inflates a chunk and proves that it is the one asked for.

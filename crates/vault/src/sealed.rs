@@ -1,20 +1,14 @@
 //! Chunks read from their packs as they lie there: opened and authenticated, neither inflated nor hashed.
 
 use crate::copies::is_missed;
+use crate::fetch::{self, FETCHES_MAX};
 use crate::index::Location;
 use crate::map::Child;
 use crate::rescue::Tables;
 use crate::vault::{Vault, check_length};
-use crate::{ChunkId, PackId, Result, pack};
+use crate::{ChunkId, Result, pack};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
-
-/// Chunks that lie this near one another in a pack are fetched by one request.
-const GAP_BYTES_MAX: u32 = 32 << 10;
-/// The most one request fetches.
-const FETCH_BYTES_MAX: u32 = 4 << 20;
-/// Requests under way for one batch.
-const FETCHES_MAX: usize = 4;
 
 /// A chunk with its codec byte, as it was before it was sealed.
 pub(crate) struct Encoded {
@@ -58,12 +52,7 @@ pub(crate) struct SealedReader<'a> {
 type Tried = (ChunkId, Result<Vec<u8>>);
 
 /// Chunks of one pack that one request fetches.
-struct Fetch {
-    pack: PackId,
-    start: u32,
-    end: u32,
-    children: Vec<Child>,
-}
+type Fetch = fetch::Fetch<Child>;
 
 impl<'a> SealedReader<'a> {
     pub(crate) fn new(vault: &'a Vault, elsewhere: &'a Elsewhere<'a>) -> Self {
@@ -93,8 +82,8 @@ impl<'a> SealedReader<'a> {
         match self.fetch_from(&fetch).await {
             Ok(chunks) => Ok(chunks.into_iter().map(|chunk| (chunk.id, Ok(chunk.bytes))).collect()),
             Err(error) if is_missed(&error) => {
-                let mut tried = Vec::with_capacity(fetch.children.len());
-                for child in fetch.children {
+                let mut tried = Vec::with_capacity(fetch.wanted.len());
+                for child in fetch.wanted {
                     tried.push((child.id, self.read_one(child).await?));
                 }
                 Ok(tried)
@@ -104,16 +93,14 @@ impl<'a> SealedReader<'a> {
     }
 
     async fn fetch_from(&self, fetch: &Fetch) -> Result<Vec<Encoded>> {
-        fetch.children.iter().try_for_each(|child| check_length(child.at))?;
-        let length = u64::from(fetch.end - fetch.start);
-        let mut sealed = self.vault.read_sealed(fetch.pack, fetch.start.into(), length).await?;
+        fetch.wanted.iter().try_for_each(|child| check_length(child.at))?;
+        let mut sealed = self.vault.read_sealed(fetch.pack, fetch.start(), fetch.length()).await?;
         let key = self.vault.pack_key(fetch.pack).await?;
         let open = |&Child { id, at }: &Child| {
-            let from = (at.offset - fetch.start) as usize;
-            let sealed = &mut sealed[from..from + at.length as usize];
+            let sealed = &mut sealed[fetch.within(at)];
             Ok(Encoded { id, bytes: pack::open_chunk(&key, id, at, sealed)?.to_vec() })
         };
-        fetch.children.iter().map(open).collect()
+        fetch.wanted.iter().map(open).collect()
     }
 
     /// Reads one chunk by itself: from where the map says, else from wherever it lies too.
@@ -132,35 +119,14 @@ impl<'a> SealedReader<'a> {
     }
 
     async fn fetch_alone(&self, child: Child) -> Result<Vec<u8>> {
-        let Location { pack, offset, length } = child.at;
-        let end = offset.saturating_add(length);
-        let fetch = Fetch { pack, start: offset, end, children: vec![child] };
-        let mut chunks = self.fetch_from(&fetch).await?;
+        let mut chunks = self.fetch_from(&Fetch::alone(child.at, child)).await?;
         Ok(chunks.pop().expect("one was asked for").bytes)
     }
 }
 
-/// Groups chunks that lie near one another into requests. A chunk that is asked for twice is read once:
-/// opening is in place.
+/// The requests for chunks. A chunk that is asked for twice is read once: opening is in place.
 fn plan(mut children: Vec<Child>) -> Vec<Fetch> {
     children.sort_unstable_by_key(|Child { id, at }| (at.pack, at.offset, *id));
     children.dedup();
-    let mut fetches: Vec<Fetch> = Vec::new();
-    for child in children {
-        let Location { pack, offset, length } = child.at;
-        let end = offset.saturating_add(length);
-        match fetches.last_mut() {
-            Some(last)
-                if last.pack == pack
-                    && offset >= last.end
-                    && offset <= last.end.saturating_add(GAP_BYTES_MAX)
-                    && end - last.start <= FETCH_BYTES_MAX =>
-            {
-                last.end = end;
-                last.children.push(child);
-            }
-            _ => fetches.push(Fetch { pack, start: offset, end, children: vec![child] }),
-        }
-    }
-    fetches
+    fetch::plan(children, |child| child.at)
 }

@@ -20,7 +20,7 @@ use crate::work;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
-use std::collections::{BTreeSet, HashMap};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use tokio::sync::Semaphore;
@@ -32,6 +32,10 @@ use tokio::task::JoinSet;
 /// them while it records what one gave; whatever such a sleeper holds or is next in line for, recording must not
 /// wait for.
 const UPLOADS_MAX: [usize; 2] = [2, 1];
+
+/// Batches that are handed to the cores at once, for each core: one is worked on and the next one waits. If a thread
+/// had to be told of it first, it would stand still for as long as a small batch takes.
+const BATCHES_A_CORE: usize = 2;
 
 /// After so many blocks of a batch that did not compress, only every [`SAMPLE`]th is tried: what is encrypted or
 /// compressed already comes in long runs, and trying costs as much as compressing.
@@ -72,7 +76,7 @@ pub struct Written {
 /// One run of writing into a vault.
 pub struct Session {
     inner: Arc<Inner>,
-    /// As many batches are worked on at once as there are cores.
+    /// [`BATCHES_A_CORE`] of them.
     cores: Arc<Semaphore>,
     uploads: Mutex<JoinSet<Result<()>>>,
     /// By kind of pack.
@@ -129,7 +133,7 @@ impl Session {
                 known_bytes: AtomicU64::new(0),
                 new_bytes: AtomicU64::new(0),
             }),
-            cores: Arc::new(Semaphore::new(cores)),
+            cores: Arc::new(Semaphore::new(cores * BATCHES_A_CORE)),
             uploads: Mutex::default(),
             upload_slots: UPLOADS_MAX.map(|uploads| Arc::new(Semaphore::new(uploads))),
         })
@@ -208,18 +212,18 @@ impl Session {
         self.inner.known.own(id)
     }
 
-    /// Puts chunks that are encoded already; gives their places. `new` and `known` are what they and others
+    /// Puts chunks that are encoded already; gives the place of each. `new` and `known` are what they and others
     /// that the vault had come to, in bytes of disks.
     pub(crate) async fn put_encoded(
         &self,
         kind: PackKind,
         chunks: Vec<Encoded>,
         (new, known): (u64, u64),
-    ) -> Result<HashMap<ChunkId, Location>> {
+    ) -> Result<Vec<(ChunkId, Location)>> {
         self.inner.new_bytes.fetch_add(new, Ordering::Relaxed);
         self.inner.known_bytes.fetch_add(known, Ordering::Relaxed);
         if chunks.is_empty() {
-            return Ok(HashMap::new());
+            return Ok(Vec::new());
         }
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);

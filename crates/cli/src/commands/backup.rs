@@ -17,7 +17,7 @@ use vault::{Point, PointId, SessionId};
 const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
 pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
-    let vault = open::vault(&args.vault).await?;
+    let vault = open::vault_to_write(&args.vault).await?;
     if !args.scratch.is_dir() {
         let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
         return Err(Told::not_found(what, "make it, or name another with --scratch DIR"));

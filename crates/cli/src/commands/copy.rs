@@ -21,6 +21,9 @@ pub(crate) async fn run(format: OutputFormat, args: CopyArgs) -> Result<()> {
     let from = open::vault(&args.vault).await?;
     let points = chosen(&from, &args).await?;
     let to = open::replica(&from, &args).await?;
+    if !args.plan {
+        open::attach(&to, &args.vault).await?;
+    }
     let watch = Watch::new();
     let advance = |bytes| watch.show(Progress::Advance(bytes));
     let (mut rows, mut damage) = (Vec::new(), Vec::new());

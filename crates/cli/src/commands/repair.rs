@@ -15,7 +15,7 @@ pub(crate) async fn run(
     from: Option<StoreAddress>,
     yes: bool,
 ) -> Result<()> {
-    let vault = open::vault(args).await?;
+    let vault = open::vault_to_write(args).await?;
     let other = match &from {
         Some(location) => Some(open::vault_at(location, &args.key).await?),
         None => None,

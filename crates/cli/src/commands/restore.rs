@@ -20,6 +20,7 @@ pub(crate) async fn run(format: OutputFormat, args: RestoreArgs) -> Result<()> {
     let show = |progress| watch.show(progress);
     let work = async { Ok(mover::restore(&vault, &request, &show).await?) };
     let restored = super::unless_interrupted("the restore", work).await?;
+    open::warn_index(&vault);
     output::print(format, &value(&restored), || table(&restored))
 }
 

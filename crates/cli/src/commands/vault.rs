@@ -93,11 +93,11 @@ async fn may_exist(store: &Store, id: VaultId) -> bool {
 /// Plans, and applies the plan if that is wished.
 async fn collect(
     format: OutputFormat,
-    vault: &crate::args::VaultArgs,
+    args: &crate::args::VaultArgs,
     options: &CollectOptions,
     yes: bool,
 ) -> Result<()> {
-    let vault = open::vault(vault).await?;
+    let vault = open::vault(args).await?;
     let plan = vault.plan_collection(options).await.context("plan a collection")?;
     let bytes: u64 = plan.garbage.values().sum();
     let live: u64 = plan.compact.values().sum();
@@ -120,6 +120,7 @@ async fn collect(
         "due": { "packs": plan.delete.len(), "bytes": due },
     });
     if yes {
+        open::attach(&vault, args).await?;
         let done = vault.collect(options).await.context("collect")?;
         open::warn_index(&vault);
         facts.push(("Done", format!("{} purged, {} packs condemned", done.purged, done.condemned)));

@@ -7,7 +7,8 @@
 //! ones, and so does marking (`protocol/home.rs`), which keeps an old pack while anything has no other home. What
 //! became needed while it was copied is therefore not lost, only not moved.
 
-use super::mark::{Live, Marker};
+use super::live::Live;
+use super::mark::Marker;
 use super::{CollectOptions, Collected};
 use crate::index::Location;
 use crate::log::Told;
@@ -35,7 +36,7 @@ pub(super) fn candidates(
 ) -> BTreeMap<PackId, u64> {
     let mut found: Vec<(f64, PackId, u64)> = Vec::new();
     for (pack, size) in packs.iter().filter(|(pack, _)| marker.refers_to(pack)) {
-        let live = marker.live_in(pack).1;
+        let live = marker.live_in(pack).map_or(0, Live::bytes);
         let share = live as f64 / *size as f64;
         // A damaged pack is repair's matter: emptying it would fail at every run.
         let may = state.is_usable(pack) && !state.doomed.contains_key(pack) && !state.damaged.contains(pack);
@@ -48,6 +49,24 @@ pub(super) fn candidates(
     let fits = |(_, _, live): &(f64, PackId, u64)| left.checked_sub(*live).map(|rest| left = rest).is_some();
     let chosen: Vec<_> = found.into_iter().take_while(fits).collect();
     chosen.into_iter().map(|(_, pack, live)| (pack, live)).collect()
+}
+
+/// What a compaction has moved.
+pub(super) struct Moved {
+    session: SessionId,
+    /// Packs that were retired.
+    emptied: BTreeSet<PackId>,
+    /// Where the copies lie.
+    homes: BTreeMap<PackId, Live>,
+    /// Whether every place that was needed in the emptied packs held something.
+    is_all: bool,
+    bytes: u64,
+}
+
+impl Moved {
+    fn of(session: SessionId) -> Self {
+        Self { session, emptied: BTreeSet::new(), homes: BTreeMap::new(), is_all: true, bytes: 0 }
+    }
 }
 
 impl Vault {
@@ -69,21 +88,51 @@ impl Vault {
         if chosen.is_empty() {
             return Ok(());
         }
-        let session = Session::begin(self, self.session_at(options.now), options.now).await?;
-        let mut emptied = BTreeSet::new();
-        for pack in chosen.into_keys() {
-            let Some(chunks) = self.read_live(pack, marker.live_in(&pack).0).await? else { continue };
-            session.put_encoded(pack.kind, chunks, (0, 0)).await?;
-            emptied.insert(pack);
-        }
-        done.moved_bytes += session.written().sealed;
-        done.compacted += emptied.len();
-        session.retire(emptied, BTreeSet::new(), options.now).await
+        let moved = self.empty(chosen.into_keys(), options, marker).await?;
+        done.moved_bytes += moved.bytes;
+        done.compacted += moved.emptied.len();
+        self.follow(marker, moved).await
     }
 
-    /// What is needed of a pack, opened but still encoded. `None` if it is gone or any of that is damaged: the
+    /// Moves what is needed in packs into new ones, and retires them.
+    pub(super) async fn empty(
+        self: &Arc<Self>,
+        packs: impl Iterator<Item = PackId>,
+        options: &CollectOptions,
+        marker: &Marker<'_>,
+    ) -> Result<Moved> {
+        let session = Session::begin(self, self.session_at(options.now), options.now).await?;
+        let mut moved = Moved::of(session.id());
+        for pack in packs {
+            let live = marker.live_in(&pack).cloned().unwrap_or_default();
+            let Some((found, chunks)) = self.read_live(pack, live.clone()).await? else { continue };
+            for (_, at) in session.put_encoded(pack.kind, chunks, (0, 0)).await? {
+                moved.homes.entry(at.pack).or_default().add(&at);
+            }
+            moved.is_all &= found.is_same(&live);
+            moved.emptied.insert(pack);
+        }
+        moved.bytes = session.written().sealed;
+        session.retire(moved.emptied.clone(), BTreeSet::new(), options.now).await?;
+        Ok(moved)
+    }
+
+    /// Spares the marker from marking everything anew for what it has moved itself.
+    ///
+    /// Only if every mark is accounted for, and if the index that others will find the copies by is there: else marking
+    /// is what finds out what must be kept.
+    pub(super) async fn follow(&self, marker: &mut Marker<'_>, moved: Moved) -> Result<()> {
+        if moved.is_all && self.index().await?.has_whole(moved.session.0) {
+            marker.follow(&moved.emptied, moved.homes);
+        } else {
+            marker.forget();
+        }
+        Ok(())
+    }
+
+    /// What is needed of a pack, where it lay, and opened but still encoded. `None` if it is gone or any of that is damaged: the
     /// pack then stays as it is.
-    async fn read_live(&self, pack: PackId, live: Live) -> Result<Option<Vec<Encoded>>> {
+    async fn read_live(&self, pack: PackId, live: Live) -> Result<Option<(Live, Vec<Encoded>)>> {
         let bytes = match self.store().get(&pack.object()).await {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
             other => other?,
@@ -101,7 +150,12 @@ impl Vault {
                 sealed.truncate(length);
                 Ok(Encoded { id, bytes: sealed })
             };
-            entries.into_iter().filter(|(_, at)| live.has(at)).map(open).collect::<Result<Vec<_>>>()
+            let needed: Vec<_> = entries.into_iter().filter(|(_, at)| live.has(at)).collect();
+            let mut found = Live::default();
+            for (_, at) in &needed {
+                found.add(at);
+            }
+            Ok::<_, Error>((found, needed.into_iter().map(open).collect::<Result<Vec<_>>>()?))
         });
         match opened.await {
             Err(error) if error.kind() == ErrorKind::Corrupt => Ok(None),

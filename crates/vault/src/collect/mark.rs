@@ -1,57 +1,33 @@
 //! Marking: which places of which packs the points need. Each shared node is walked once.
 //!
-//! Memory is bits: one for 4 KiB of data packs (two small chunks may share one, and live or die together) and one
-//! for 64 bytes of map packs, which no sealed node is shorter than: 32 MiB for each TiB of stored data, 2 MiB for
-//! each GiB of maps.
+//! Memory is bits (`live.rs`), and of nodes those under way: depth first, so that what waits is a path of them.
 
+use super::live::Live;
+use super::open::{Closed, Opened, open};
 use crate::index::{Index, Location};
 use crate::log::Told;
-use crate::map::{Child, DiskMap, NODE_SEALED_BYTES_MIN, Node, root_level};
+use crate::map::{Child, NODE_SEALED_BYTES_MIN, SLOTS, root_level};
 use crate::protocol::{Rules, State, View};
 use crate::vault::Vault;
 use crate::{Error, MachineKey, PackId, PackKind, PointId, Result};
+use futures_util::stream::{self, FuturesOrdered, StreamExt, TryStreamExt};
 use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 
 /// How often the index is read before it is said that a chunk has no home elsewhere.
 const LOOKS_MAX: u32 = 2;
-/// Bytes of a data pack that share a bit.
-const DATA_GRAIN: u32 = 4096;
+/// Points read at once.
+const READS_MAX: usize = 16;
+/// Nodes opened together: those of one node above.
+const NODES_AT_ONCE: usize = SLOTS;
+/// So many times that many are read and opened while others are marked: enough for all cores of a large machine, and
+/// for the latency of a distant store. 5 MiB.
+const OPENING_MAX: usize = 8;
+/// Children that wait for the index, before no more nodes are opened: 2 MiB, and as much again of nodes under way.
+const UNSETTLED_MAX: usize = 1 << 15;
 
-/// The places in one pack that are needed.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Live {
-    bits: Vec<u64>,
-    count: u64,
-}
-
-impl Live {
-    /// Notes a place; `false` if it was noted already.
-    fn add(&mut self, at: &Location) -> bool {
-        let bit = at.offset / grain(at.pack.kind);
-        let (word, mask) = ((bit / 64) as usize, 1 << (bit % 64));
-        if self.bits.len() <= word {
-            self.bits.resize(word + 1, 0);
-        }
-        let is_new = self.bits[word] & mask == 0;
-        self.bits[word] |= mask;
-        self.count += u64::from(is_new);
-        is_new
-    }
-
-    /// Whether a place is needed, or one that it shares its bit with.
-    pub(super) fn has(&self, at: &Location) -> bool {
-        let bit = at.offset / grain(at.pack.kind);
-        self.bits.get((bit / 64) as usize).is_some_and(|word| word & 1 << (bit % 64) != 0)
-    }
-}
-
-fn grain(kind: PackKind) -> u32 {
-    match kind {
-        PackKind::Data => DATA_GRAIN,
-        PackKind::Map => NODE_SEALED_BYTES_MIN,
-    }
-}
+/// What a node or a point names: a chunk, or a node at a level.
+type Named = (Child, Option<u8>);
 
 /// Finds the places that points need.
 pub(super) struct Marker<'a> {
@@ -62,8 +38,6 @@ pub(super) struct Marker<'a> {
     index: Option<Arc<Index>>,
     points: HashSet<PointId>,
     live: BTreeMap<PackId, Live>,
-    /// Stored bytes of what is live in each pack.
-    live_bytes: BTreeMap<PackId, u64>,
     /// Packs that hints were followed into.
     plain: BTreeSet<PackId>,
     /// Packs whose copies were taken for chunks elsewhere.
@@ -84,7 +58,6 @@ impl<'a> Marker<'a> {
             index: None,
             points: HashSet::new(),
             live: BTreeMap::new(),
-            live_bytes: BTreeMap::new(),
             plain: BTreeSet::new(),
             homes: BTreeSet::new(),
             doubtful: false,
@@ -101,15 +74,20 @@ impl<'a> Marker<'a> {
         self.live.contains_key(pack)
     }
 
+    /// The number of points that are marked.
+    #[cfg(test)]
+    pub(super) fn points(&self) -> usize {
+        self.points.len()
+    }
+
     /// All packs that points need.
     pub(super) fn referred(&self) -> BTreeSet<PackId> {
         self.live.keys().copied().collect()
     }
 
-    /// What is needed in a pack, and its bytes.
-    pub(super) fn live_in(&self, pack: &PackId) -> (Live, u64) {
-        let live = self.live.get(pack).cloned().unwrap_or_default();
-        (live, self.live_bytes.get(pack).copied().unwrap_or(0))
+    /// What is needed in a pack.
+    pub(super) fn live_in(&self, pack: &PackId) -> Option<&Live> {
+        self.live.get(pack)
     }
 
     /// Takes what is known by now: the log, the packs there are, what others mean to delete.
@@ -133,11 +111,28 @@ impl<'a> Marker<'a> {
         self.index = None;
     }
 
+    /// Takes into account that this collector has moved all that is needed in some packs: they are retired now, and
+    /// what was copied has its homes where the copies lie.
+    ///
+    /// INVARIANT: this is what marking anew would come to, or more.
+    /// - Whatever was marked in an emptied pack has a copy in `homes`: the caller has compared. It was marked because a
+    ///   hint led there, or for being a home; the pack is retired, so neither holds any longer, and any copy in a pack
+    ///   that is a home will do (`protocol/home.rs`). That the new packs are homes is asked at every look, as of any.
+    /// - What was marked for want of better is kept only while nothing changes, and the log has changed: if there was
+    ///   any, the next look begins anew.
+    /// - A node was copied as it is. What it names was marked when it was walked where it lay: it is not walked again.
+    pub(super) fn follow(&mut self, emptied: &BTreeSet<PackId>, homes: BTreeMap<PackId, Live>) {
+        self.live.retain(|pack, _| !emptied.contains(pack));
+        self.plain.retain(|pack| !emptied.contains(pack));
+        self.homes.retain(|pack| !emptied.contains(pack));
+        self.homes.extend(homes.keys());
+        self.live.extend(homes);
+    }
+
     /// Begins anew.
-    fn forget(&mut self) {
+    pub(super) fn forget(&mut self) {
         self.points.clear();
         self.live.clear();
-        self.live_bytes.clear();
         self.plain.clear();
         self.homes.clear();
         self.doubtful = false;
@@ -158,95 +153,138 @@ impl<'a> Marker<'a> {
     }
 
     async fn mark_each(&mut self, told: &Told, mut objects: Vec<(MachineKey, PointId)>) -> Result<()> {
-        let mut waiting = objects.clone();
-        while let Some((machine, id)) = waiting.pop() {
-            if self.points.contains(&id) {
-                continue;
+        loop {
+            let is_new = |(_, id): &&(MachineKey, PointId)| !self.points.contains(id);
+            let new: Vec<_> = objects.iter().filter(is_new).cloned().collect();
+            let Err(error) = self.mark_points(&new).await else {
+                self.points.extend(new.into_iter().map(|(_, id)| id));
+                return Ok(());
+            };
+            // Another collector purged one, or its writer gave it up, while it was walked. Nodes are marked whose
+            // children are not: nothing that shares them could be marked now.
+            self.forget();
+            let all = objects.len();
+            self.drop_gone(told, &mut objects).await?;
+            if objects.len() == all {
+                return Err(error);
             }
-            match self.mark_point(&machine, id).await {
-                Ok(()) => drop(self.points.insert(id)),
-                // Another collector purged it, or its writer gave it up, while it was walked. Nodes of it are marked
-                // whose children are not: nothing that shares them could be marked now.
-                Err(error) if self.is_gone(told, &machine, id).await? => {
-                    drop(error);
-                    self.forget();
-                    objects.retain(|(_, other)| *other != id);
-                    waiting.clone_from(&objects);
+        }
+    }
+
+    /// Drops points that neither the log keeps nor the store has.
+    async fn drop_gone(&self, told: &Told, objects: &mut Vec<(MachineKey, PointId)>) -> Result<()> {
+        let state = self.vault.read_log(told.clone()).await?.state;
+        let there = self.vault.point_objects(None).await?;
+        let there: BTreeSet<PointId> = there.into_iter().map(|(_, id)| id).collect();
+        objects.retain(|(_, id)| state.is_root(id) || there.contains(id));
+        Ok(())
+    }
+
+    async fn mark_points(&mut self, objects: &[(MachineKey, PointId)]) -> Result<()> {
+        let vault = self.vault;
+        let roots_of = |(machine, id): (MachineKey, PointId)| async move {
+            let point = vault.point(&machine, id).await?;
+            let maps = point.disks.into_iter().map(|disk| disk.map);
+            let root = |map: crate::DiskMap| Some((map.root?, Some(root_level(map.size))));
+            let named = maps.filter_map(root).map(|(root, level)| Ok((Child::try_from(&root)?, level)));
+            named.collect::<Result<Vec<_>>>()
+        };
+        let roots = stream::iter(objects.to_vec()).map(roots_of).buffered(READS_MAX);
+        let roots: Vec<Vec<Named>> = roots.try_collect().await?;
+        self.walk(roots.into_iter().flatten().collect()).await
+    }
+
+    /// Marks nodes and all that they lead to.
+    ///
+    /// INVARIANT: nothing else is awaited while nodes are being opened: what is not polled may hold what that needs.
+    /// Where a child lies is therefore asked of the index only between.
+    async fn walk(&mut self, mut unsettled: Vec<Named>) -> Result<()> {
+        let vault = self.vault;
+        let mut waiting: Vec<Closed> = Vec::new();
+        let mut opening = FuturesOrdered::new();
+        loop {
+            while opening.len() < OPENING_MAX && unsettled.len() < UNSETTLED_MAX && !waiting.is_empty() {
+                let nodes = waiting.split_off(waiting.len().saturating_sub(NODES_AT_ONCE));
+                opening.push_back(open(vault, nodes));
+            }
+            match opening.next().await.transpose()? {
+                Some(nodes) => {
+                    for node in nodes {
+                        self.mark_children(&node, &mut waiting, &mut unsettled)?;
+                    }
                 }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-
-    async fn mark_point(&mut self, machine: &MachineKey, id: PointId) -> Result<()> {
-        for disk in &self.vault.point(machine, id).await?.disks {
-            self.mark_map(&disk.map).await?;
-        }
-        Ok(())
-    }
-
-    /// Whether a point is neither kept by the log nor has an object.
-    async fn is_gone(&self, told: &Told, machine: &MachineKey, id: PointId) -> Result<bool> {
-        let kept = self.vault.is_root_still(told, id).await?;
-        Ok(!kept && !self.vault.point_objects(Some(machine)).await?.iter().any(|(_, there)| *there == id))
-    }
-
-    async fn mark_map(&mut self, map: &DiskMap) -> Result<()> {
-        let Some(root) = map.root.as_ref().map(Child::try_from).transpose()? else { return Ok(()) };
-        let mut waiting = vec![(root, root_level(map.size))];
-        while let Some((child, level)) = waiting.pop() {
-            for at in self.homes_of(&child).await? {
-                // Walked by place: copies of one node may hold different hints.
-                if self.add(&at)? {
-                    let node = self.read(&Child { at, ..child }, level).await?;
-                    self.mark_node(&node, level, &mut waiting).await?;
+                None if unsettled.is_empty() => return Ok(()),
+                None => {
+                    for (child, level) in std::mem::take(&mut unsettled) {
+                        for at in self.homes_of(&child).await? {
+                            // Walked by place: copies of one node may hold different hints.
+                            self.mark(at.pack, &[Child { at, ..child }], level, &mut waiting)?;
+                        }
+                    }
                 }
             }
         }
+    }
+
+    /// Marks what a node names, if its hints can be followed.
+    fn mark_children(
+        &mut self,
+        node: &Opened,
+        waiting: &mut Vec<Closed>,
+        unsettled: &mut Vec<Named>,
+    ) -> Result<()> {
+        let level = node.level.checked_sub(1);
+        for near in node.children.chunk_by(|a, b| a.at.pack == b.at.pack) {
+            let pack = near[0].at.pack;
+            if self.follows(&pack) {
+                self.mark(pack, near, level, waiting)?;
+            } else {
+                unsettled.extend(near.iter().map(|child| (*child, level)));
+            }
+        }
         Ok(())
     }
 
-    async fn mark_node(&mut self, node: &Node, level: u8, waiting: &mut Vec<(Child, u8)>) -> Result<()> {
-        for child in node.slots.iter().flatten() {
-            if level > 0 {
-                waiting.push((*child, level - 1));
-                continue;
+    /// Notes places in a pack; nodes that were not noted before are to be opened.
+    fn mark(
+        &mut self,
+        pack: PackId,
+        children: &[Child],
+        level: Option<u8>,
+        waiting: &mut Vec<Closed>,
+    ) -> Result<()> {
+        let size = self.packs.get(&pack).copied().unwrap_or(0);
+        let live = self.live.entry(pack).or_default();
+        for child in children {
+            let at = &child.at;
+            let end = u64::from(at.offset) + u64::from(at.length);
+            if end > size || (pack.kind == PackKind::Map && at.length < NODE_SEALED_BYTES_MIN) {
+                return Err(Error::corrupt(pack, end, "a map names a place that the pack does not have"));
             }
-            for at in self.homes_of(child).await? {
-                self.add(&at)?;
+            if live.add(at) {
+                waiting.extend(level.map(|level| Closed { child: *child, level }));
             }
         }
         Ok(())
     }
 
-    async fn read(&self, child: &Child, level: u8) -> Result<Arc<Node>> {
-        self.vault.read_node(child, level).await
-    }
-
-    /// Notes a place; `false` if it was noted before.
-    fn add(&mut self, at: &Location) -> Result<bool> {
-        let end = u64::from(at.offset) + u64::from(at.length);
-        let too_short = at.pack.kind == PackKind::Map && at.length < NODE_SEALED_BYTES_MIN;
-        if too_short || self.packs.get(&at.pack).is_none_or(|size| end > *size) {
-            return Err(Error::corrupt(at.pack, end, "a map names a place that the pack does not have"));
+    /// Whether hints into a pack are followed without looking further.
+    fn follows(&mut self, pack: &PackId) -> bool {
+        if self.plain.contains(pack) {
+            return true;
         }
-        let is_new = self.live.entry(at.pack).or_default().add(at);
-        if is_new {
-            *self.live_bytes.entry(at.pack).or_default() += u64::from(at.length);
+        let view = View { state: &self.state, intended: &self.intended };
+        let follows = self.packs.contains_key(pack) && view.is_plain(pack, Rules::ALL);
+        if follows {
+            self.plain.insert(*pack);
         }
-        Ok(is_new)
+        follows
     }
 
     /// The places that must be kept for a chunk or node.
     async fn homes_of(&mut self, child: &Child) -> Result<Vec<Location>> {
         let hint = child.at.pack;
-        if self.plain.contains(&hint) {
-            return Ok(vec![child.at]);
-        }
-        let view = View { state: &self.state, intended: &self.intended };
-        if self.packs.contains_key(&hint) && view.is_plain(&hint, Rules::ALL) {
-            self.plain.insert(hint);
+        if self.follows(&hint) {
             return Ok(vec![child.at]);
         }
         let (mut places, mut homes) = self.looked_up(child).await?;

@@ -5,7 +5,9 @@
 //!
 //! | file | holds |
 //! | --- | --- |
-//! | `mark.rs` | what points need, a bit for each place |
+//! | `mark.rs` | what points need |
+//! | `live.rs` | the places in a pack, a bit for each |
+//! | `open.rs` | nodes of maps, opened many at a time |
 //! | `run.rs` | the protocol's steps, done in the store |
 //! | `compact.rs` | what is live in packs that are mostly garbage moves into new ones |
 //! | `due.rs` | the clock's part |
@@ -14,8 +16,12 @@
 
 mod compact;
 mod due;
+mod live;
 mod mark;
+mod open;
 mod run;
+#[cfg(test)]
+mod tests;
 
 use crate::index::Extent;
 use crate::log::Told;

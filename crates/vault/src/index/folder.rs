@@ -73,6 +73,14 @@ impl Folder {
         keep().map_err(|error| unfit(folder, error))
     }
 
+    /// Keeps a run for later; in memory, and says why, if the folder cannot take it: what needs the index goes on.
+    pub(super) fn keep_or_hold(&self, name: RunName, body: &Body) -> (Run, Option<Error>) {
+        match self.keep(name, body) {
+            Ok(run) => (run, None),
+            Err(error) => (Run::in_memory(self.vault, name, body), Some(error)),
+        }
+    }
+
     /// Keeps a run for as long as it is used. A cache that takes no more costs memory, not the backup.
     pub(super) fn spill(&self, name: RunName, body: &Body) -> Run {
         let spill = |folder: &PathBuf| {

@@ -108,6 +108,12 @@ impl Index {
         self.damaged.first().map(RunName::object)
     }
 
+    /// Whether every run of a group is at hand, and so everything can be found that it names.
+    pub(crate) fn has_whole(&self, group: Uuid) -> bool {
+        let has = |sequence| self.runs.get(&RunName { group, sequence });
+        has(0).is_some_and(|first| (1..=first.others()).all(|sequence| has(sequence).is_some()))
+    }
+
     /// The runs of a group.
     fn group(&self, group: Uuid) -> impl Iterator<Item = (&RunName, &Arc<Run>)> {
         let bounds = [0, u32::MAX].map(|sequence| RunName { group, sequence });

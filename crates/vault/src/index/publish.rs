@@ -120,16 +120,17 @@ impl Vault {
     }
 
     async fn put_run(&self, name: RunName, body: Body) -> Result<()> {
-        let kept = self.shelf().keep(name, &body);
-        let keys = Arc::clone(self.keys_shared());
-        let vault = self.id();
-        let sealed = work::run(move || seal_record(&keys, vault, name.sealed_as(), &body.into_bytes()));
-        self.store().create(&name.object(), sealed.await).await?;
-        match kept {
-            Ok(run) => self.shelf().adopt(run).await,
-            // It is in the store, which is what counts; who needs it here will fetch it, or be told.
-            Err(error) => self.shelf().complain(error),
-        }
+        let (folder, keys, vault) = (self.shelf().folder.clone(), Arc::clone(self.keys_shared()), self.id());
+        let work = work::run(move || {
+            // A copy for ourselves: nobody here need fetch it.
+            let kept = folder.keep_or_hold(name, &body);
+            (kept, seal_record(&keys, vault, name.sealed_as(), &body.into_bytes()))
+        });
+        let ((run, trouble), sealed) = work.await;
+        self.store().create(&name.object(), sealed).await?;
+        self.shelf().adopt(run).await;
+        // It is in the store, which is what counts.
+        trouble.into_iter().for_each(|error| self.shelf().complain(error));
         Ok(())
     }
 

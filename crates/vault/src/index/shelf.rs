@@ -28,6 +28,9 @@ const FETCH_MIB_MAX: u32 = 24;
 /// meanwhile, which takes longer than looking.
 const LOOKS_MAX: u32 = 10;
 
+/// How often a run is fetched that turns out to be damaged: a store may give wrong bytes once.
+const DAMAGED_TRIES: u32 = 2;
+
 /// The runs at hand, and what belongs to them.
 pub(crate) struct Shelf {
     pub(super) folder: Folder,
@@ -43,7 +46,8 @@ pub(crate) struct Shelf {
 struct Held {
     listed: BTreeSet<RunName>,
     runs: BTreeMap<RunName, Arc<Run>>,
-    damaged: BTreeSet<RunName>,
+    /// Runs that cannot be read, and how often that was tried.
+    damaged: BTreeMap<RunName, u32>,
 }
 
 /// What became of a run that was fetched.
@@ -87,13 +91,8 @@ impl Shelf {
             replaced.insert(group, left);
         }
         let runs: BTreeMap<_, _> = held.runs.iter().map(|(name, run)| (*name, Arc::clone(run))).collect();
-        let (table, damaged) = (Table::new(runs.values().cloned()), held.damaged.clone());
+        let (table, damaged) = (Table::new(runs.values().cloned()), held.damaged.keys().copied().collect());
         Index { folder: self.folder.clone(), limits: self.limits, runs, table, replaced, damaged }
-    }
-
-    /// Keeps a copy of a run that is about to be put: nobody here need fetch it.
-    pub(super) fn keep(&self, name: RunName, body: &Body) -> Result<Run> {
-        self.folder.keep(name, body)
     }
 
     /// Takes a run in that was put.
@@ -112,7 +111,7 @@ impl Shelf {
     }
 
     /// Notes what went wrong where only speed and space were at stake.
-    pub(super) fn complain(&self, error: Error) {
+    pub(crate) fn complain(&self, error: Error) {
         *self.trouble.lock().expect("no holder panics") = Some(error);
     }
 
@@ -147,7 +146,13 @@ impl Held {
     fn drop_replaced(&mut self) {
         for name in self.replaced() {
             self.runs.remove(&name);
+            self.damaged.remove(&name);
         }
+    }
+
+    /// Whether a run is known to be damaged in the store. Names are never used again: it stays so.
+    fn is_damaged(&self, name: &RunName) -> bool {
+        self.damaged.get(name).is_some_and(|tries| *tries >= DAMAGED_TRIES)
     }
 }
 
@@ -174,9 +179,11 @@ impl Vault {
                 shelf.folder.remove(name);
             }
             held.runs.retain(|name, _| listed.contains_key(name));
+            held.damaged.retain(|name, _| listed.contains_key(name));
             held.listed = listed.keys().copied().collect();
             let replaced = held.replaced();
-            let is_missing = |name: &RunName| !held.runs.contains_key(name) && !replaced.contains(name);
+            let is_here = |name: &RunName| held.runs.contains_key(name) || held.is_damaged(name);
+            let is_missing = |name: &RunName| !is_here(name) && !replaced.contains(name);
             let missing = listed.into_iter().filter(|(name, _)| is_missing(name)).collect();
             let all_there = self.fetch_runs(&mut held, missing).await?;
             held.drop_replaced();
@@ -198,7 +205,6 @@ impl Vault {
 
     /// Brings runs onto the shelf; `false` if any was gone.
     async fn fetch_runs(&self, held: &mut Held, missing: BTreeMap<RunName, u64>) -> Result<bool> {
-        held.damaged.clear();
         let budget = Semaphore::new(FETCH_MIB_MAX as usize);
         let fetch = |(name, size): (RunName, u64)| {
             let budget = &budget;
@@ -212,8 +218,11 @@ impl Vault {
         let mut all_there = true;
         while let Some((name, fetched)) = fetched.try_next().await? {
             match fetched {
-                Fetched::Run(run) => drop(held.runs.insert(name, Arc::from(run))),
-                Fetched::Damaged => drop(held.damaged.insert(name)),
+                Fetched::Run(run) => {
+                    held.damaged.remove(&name);
+                    held.runs.insert(name, Arc::from(run));
+                }
+                Fetched::Damaged => *held.damaged.entry(name).or_default() += 1,
                 Fetched::Gone => all_there = false,
             }
         }
@@ -234,8 +243,9 @@ impl Vault {
             Err(error) => return Err(error),
         };
         let folder = self.shelf().folder.clone();
-        let kept = work::run(move || folder.keep(name, &body));
-        Ok(Fetched::Run(Box::new(kept.await?)))
+        let (run, trouble) = work::run(move || folder.keep_or_hold(name, &body)).await;
+        trouble.into_iter().for_each(|error| self.shelf().complain(error));
+        Ok(Fetched::Run(Box::new(run)))
     }
 
     /// What the store has under a run's name.

@@ -457,5 +457,7 @@ async fn a_cache_that_is_foreign_torn_or_killed_is_fetched_again() {
     assert_eq!(std::fs::read_dir(&folder).expect("cache").count(), 1);
     std::fs::remove_dir_all(cache.path()).expect("remove");
     std::fs::write(cache.path(), "a file").expect("write");
-    assert_eq!(again().await.index().await.err().expect("no folder").kind(), ErrorKind::Invalid);
+    let without = again().await;
+    assert_eq!(all_of(&without).await, before, "held in memory");
+    assert_eq!(without.index_trouble().expect("told").kind(), ErrorKind::Invalid);
 }

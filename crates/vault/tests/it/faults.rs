@@ -68,6 +68,12 @@ impl FaultStore {
         Store::new(Arc::new(Self { nature, ..Self::default() }), "a faulty store")
     }
 
+    /// A store of this nature that holds what another does now.
+    pub(crate) fn over(nature: Nature, held: &InMemory) -> Store {
+        let this = Self { nature, inner: held.fork(), ..Self::default() };
+        Store::new(Arc::new(this), "a faulty store")
+    }
+
     /// The store, and itself.
     pub(crate) fn with(puts: &[Fault], reads: &[Fault], lists: &[Fault]) -> (Store, Arc<Self>) {
         let queue = |faults: &[Fault]| Mutex::new(faults.iter().copied().collect());

@@ -2,8 +2,10 @@
 //! off, what was known stays known.
 
 use crate::backup::{at_once, back_up, create, create_in, noise, now, restore};
+use crate::counting::CountingStore;
 use crate::crash::CutStore;
 use block::MemoryDisk;
+use object_store::ObjectStoreExt;
 use object_store::memory::InMemory;
 use std::sync::Arc;
 use vault::{CHUNK_BYTES, CollectOptions, KeyFile, Point, Store, Vault};
@@ -211,4 +213,26 @@ async fn a_damaged_run_is_passed_over_and_replaced_by_a_rebuild() {
     assert!(vault::scrub(&store, &|_| ()).await.expect("scrub").damage.is_empty());
     assert_known(&vault, 0..12).await;
     assert!(restore(&vault, &point).await.expect("restore") == disk(0).bytes());
+}
+
+/// A store may give wrong bytes once; what is damaged twice is so for ever, and costs nothing more.
+#[tokio::test]
+async fn a_damaged_run_is_not_fetched_again_and_again() {
+    let inner = Arc::new(InMemory::new());
+    let (first, holder) = create_in(Store::new(Arc::clone(&inner) as _, "store")).await;
+    back_up(&first, &disk(0), None).await.expect("backup");
+    let run = first.store().list("index").await.expect("list").remove(0).0;
+    let mut bytes = first.store().get(&run).await.expect("get").to_vec();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    inner.put(&run.as_str().into(), bytes.into()).await.expect("put");
+    let (store, counts) = CountingStore::over(Arc::clone(&inner));
+    let vault = Arc::new(Vault::open(store, &holder).await.expect("open"));
+    for number in 1..6 {
+        back_up(&vault, &disk(number), None).await.expect("backup");
+    }
+    let gets = counts.take().requests.iter().filter(|request| **request == format!("get {run}")).count();
+    assert_eq!(gets, 2);
+    let point = back_up(&vault, &disk(0), None).await.expect("backup");
+    assert!(point.stats.new_bytes > 0, "what only it knew is stored again");
 }

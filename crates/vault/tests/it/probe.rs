@@ -1,6 +1,7 @@
 //! Stores that are not what they claim to be are found out.
 
 use crate::backup::now;
+use crate::counting::CountingStore;
 use crate::faults::{FaultStore, Nature};
 use object_store::memory::InMemory;
 use std::sync::Arc;
@@ -68,4 +69,38 @@ async fn what_a_probe_left_behind_does_not_stand_in_the_way() {
     let store = Store::new(Arc::new(InMemory::new()), "memory");
     store.create("probe/8f0f7f5e-0000-4000-8000-000000000000/0", "left").await.expect("written");
     Vault::create(store, VaultId(Uuid::new_v4()), now(), &KeyFile::generate()).await.expect("empty enough");
+}
+
+/// Created where it was fit, and found behind something that is not: before it is written to.
+#[tokio::test(start_paused = true)]
+async fn a_store_that_became_unfit_is_refused_when_a_vault_is_attached() {
+    let (inner, cache) = (Arc::new(InMemory::new()), tempfile::tempdir().expect("tempdir"));
+    let holder = KeyFile::generate();
+    let store = Store::new(Arc::clone(&inner) as _, "memory");
+    let fit = Vault::create(store, VaultId(Uuid::new_v4()), now(), &holder).await.expect("create");
+    fit.attach(cache.path(), now()).await.expect("fit");
+    let nature = Nature { overwrites: true, ..Nature::default() };
+    let unfit = Vault::open(FaultStore::over(nature, &inner), &holder).await.expect("open");
+    let error = unfit.attach(cache.path(), now()).await.expect_err("another store: the note is not of it");
+    assert_eq!(error.kind(), ErrorKind::Invalid);
+    assert!(error.to_string().contains("use another store"), "{error}");
+}
+
+#[tokio::test]
+async fn a_store_that_passed_is_not_probed_again_for_a_month() {
+    let cache = tempfile::tempdir().expect("tempdir");
+    let (store, counts) = CountingStore::over(Arc::new(InMemory::new()));
+    let vault =
+        Vault::create(store, VaultId(Uuid::new_v4()), now(), &KeyFile::generate()).await.expect("create");
+    let days = |days: i64| now() + jiff::SignedDuration::from_hours(24 * days);
+    // A note of the future is of a clock that was wrong.
+    for (day, probes) in [(0, true), (0, false), (29, false), (31, true), (32, false), (20, true)] {
+        counts.take();
+        vault.attach(cache.path(), days(day)).await.expect("fit");
+        assert_eq!(!counts.take().requests.is_empty(), probes, "day {day}");
+    }
+    std::fs::remove_dir_all(cache.path()).expect("remove");
+    std::fs::write(cache.path(), "a file").expect("write");
+    vault.attach(cache.path(), days(31)).await.expect("what cannot be noted is probed each time");
+    assert!(vault.index_trouble().is_some());
 }
