@@ -8,7 +8,7 @@ use crate::op;
 use crate::timed::{median, timed};
 use anyhow::{Context, Result, ensure};
 use hypervisor::qemu::QemuMachine;
-use hypervisor::{DiskSelection, Level};
+use hypervisor::{DiskSelection, FreezeRequest, Level};
 use mover::{AUDIT_BLOCKS, BackupRequest, Progress};
 use serde_json::Value;
 use std::path::Path;
@@ -107,6 +107,8 @@ impl Scene<'_> {
             throttles: Vec::new(),
             back_off: true,
             scratch: self.folder.join("scratch"),
+            freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
+            watchdog: None,
             clock: op::now,
         };
         let window = Mutex::new(Duration::ZERO);

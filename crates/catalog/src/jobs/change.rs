@@ -5,7 +5,7 @@ use crate::row::{count, document, first_word, micros, spelt};
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
 use model::job::{Claim, Event, Job, JobState, Refusal};
-use model::{HolderId, JobId};
+use model::{ClaimantId, JobId};
 use serde_json::Value;
 
 /// Claims are looked for this many at once, so that servers which look together find one each.
@@ -65,7 +65,7 @@ impl Catalog {
     /// Claims the job that could have been claimed for longest. None when there is none.
     pub async fn claim_job(
         &self,
-        holder: HolderId,
+        claimant: ClaimantId,
         now: Timestamp,
         lease: SignedDuration,
     ) -> Result<Option<(Claim, JobRow)>> {
@@ -74,7 +74,7 @@ impl Catalog {
             let candidates = self.claimable_jobs(now, CANDIDATES).await?;
             let mut lost = false;
             for mut row in candidates {
-                let Ok(claimed) = row.job.apply(Event::Claim(holder, until), now) else { continue };
+                let Ok(claimed) = row.job.apply(Event::Claim(claimant, until), now) else { continue };
                 row.job = claimed;
                 match self.store_job(&mut row, now).await {
                     Err(error) if error.kind() == ErrorKind::Changed => lost = true,

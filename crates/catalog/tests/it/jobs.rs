@@ -4,7 +4,7 @@ use crate::scene::{at, on_both, vault};
 use catalog::{Catalog, JobFilter, JobRow, NewJob, Queued, Told};
 use jiff::SignedDuration;
 use model::job::{Claim, Event, Failure, JobKind, JobState, Refusal, Step};
-use model::{HolderId, JobId};
+use model::{ClaimantId, JobId};
 use serde_json::json;
 use std::collections::BTreeSet;
 use uuid::Uuid;
@@ -23,8 +23,8 @@ fn backup_of(subject: &str, ready: i64) -> NewJob {
     }
 }
 
-fn holder() -> HolderId {
-    HolderId(Uuid::now_v7())
+fn holder() -> ClaimantId {
+    ClaimantId(Uuid::now_v7())
 }
 
 async fn change(

@@ -5,7 +5,6 @@ use crate::agent::{Agent, Line, base64, silent};
 use crate::{Error, ErrorKind, FreezeRequest, Result};
 use async_trait::async_trait;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 use tokio::time::sleep;
@@ -177,17 +176,7 @@ impl Guest for FakeGuest {
 }
 
 fn request(wish: Level) -> FreezeRequest {
-    FreezeRequest {
-        point: "p1".into(),
-        vault: "v1".into(),
-        parent: None,
-        parent_disks: BTreeMap::new(),
-        scratch: "/nowhere".into(),
-        wish,
-        may_fall: true,
-        freeze_timeout: FreezeRequest::FREEZE_TIMEOUT,
-        watchdog: None,
-    }
+    FreezeRequest { wish, ..FreezeRequest::new("p1", "v1", "/nowhere") }
 }
 
 /// Freezes and thaws; whatever the guest does, in the end it is thawed and has no mark.

@@ -57,13 +57,14 @@ impl ImageFile {
             let text = format!("open {}: it is no regular file", path.display());
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        locks::lock(&file, path)?;
-        // After the lock: what is written until then belongs to the image.
-        let print = Print::of(&file.metadata().map_err(failed)?);
         let copy = file.try_clone().map_err(failed)?;
         let data = FileDisk::of(copy, path)
             .map_err(|e| Error::caused(ErrorKind::Failed, format!("open {}", path.display()), e))?;
-        Ok(Self { path: path.to_owned(), data, file, print })
+        locks::lock(&file, path)?;
+        let this = Self { path: path.to_owned(), data, file, print: Print::of(&found) };
+        // What was written before the lock was written by somebody who has only just gone.
+        this.check().map_err(|error| error.within(format!("open {}", path.display())))?;
+        Ok(this)
     }
 
     pub(super) fn path(&self) -> &Path {
@@ -108,6 +109,12 @@ impl ImageFile {
     /// Its bytes, for QEMU.
     pub(super) fn served(&self, tail: Tail) -> ServedFile {
         ServedFile { data: self.data.clone(), tail }
+    }
+}
+
+impl Drop for ImageFile {
+    fn drop(&mut self) {
+        locks::unlock(&self.file);
     }
 }
 

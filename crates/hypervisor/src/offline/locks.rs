@@ -2,7 +2,8 @@
 //!
 //! A QEMU that uses an image holds shared locks on single bytes of it: from 100 on one for each permission it has,
 //! from 200 on one for each that it grants to nobody else. Whoever asks for a permission looks whether somebody
-//! denies it. They belong to the open file (`F_OFD_SETLK`), so they end with it, whatever becomes of us.
+//! denies it. They belong to the open file (`F_OFD_SETLK`), so they end with it, whatever becomes of us. But a child
+//! that this process is just starting has the file open too, for a moment longer than us: [`unlock`] does not wait.
 //!
 //! QEMU itself would let a raw image be read while a machine writes it. We do not: an image that is being written
 //! shows no instant.
@@ -21,11 +22,29 @@ const CONSISTENT_READ: i64 = 0;
 const WRITE: i64 = 1;
 const RESIZE: i64 = 3;
 
+/// What we hold.
+const LOCKED: [i64; 3] = [PERMITTED + CONSISTENT_READ, DENIED + WRITE, DENIED + RESIZE];
+
 /// Says that we read the file and nobody may write it, until `file` is closed.
 ///
 /// # Errors
 /// `Busy` when somebody writes it, or may.
 pub(super) fn lock(file: &File, path: &Path) -> Result<()> {
+    let locked = try_lock(file, path);
+    if locked.is_err() {
+        unlock(file);
+    }
+    locked
+}
+
+/// Lets others write the file again, at once.
+pub(super) fn unlock(file: &File) {
+    for byte in LOCKED {
+        let _ = fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte, libc::F_UNLCK))); // else it ends with the file
+    }
+}
+
+fn try_lock(file: &File, path: &Path) -> Result<()> {
     let failed = |error: Errno| match error {
         // Where the file system has no locks QEMU goes without too; that the file does not change is seen anyway.
         Errno::ENOLCK | Errno::EOPNOTSUPP | Errno::EINVAL => Ok(()),
@@ -36,7 +55,7 @@ pub(super) fn lock(file: &File, path: &Path) -> Result<()> {
         )),
     };
     // Set first, looked at second: of two that come at once, each sees the other's.
-    for byte in [PERMITTED + CONSISTENT_READ, DENIED + WRITE, DENIED + RESIZE] {
+    for byte in LOCKED {
         fcntl(file, FcntlArg::F_OFD_SETLK(&range(byte, libc::F_RDLCK))).map(drop).or_else(failed)?;
     }
     for byte in [PERMITTED + WRITE, PERMITTED + RESIZE, DENIED + CONSISTENT_READ] {
