@@ -345,7 +345,7 @@ pub(crate) struct Address {
 #[derive(Debug, ClapArgs)]
 pub(crate) struct MachineArgs {
     /// Its name or id, as `strongroom machine list` shows it. May be left out with --qmp.
-    #[arg(value_name = "MACHINE", required_unless_present_any = ["qmp", "images"])]
+    #[arg(value_name = "MACHINE", required_unless_present = "qmp")]
     pub(crate) machine: Option<String>,
     /// Its QMP socket, for a machine that is not found by name.
     #[arg(long, value_name = "SOCKET")]
@@ -378,6 +378,7 @@ pub(crate) struct StoppedArgs {
 }
 
 #[derive(Debug, ClapArgs)]
+#[command(mut_arg("machine", |machine| machine.required_unless_present("images")))]
 pub(crate) struct BackupArgs {
     #[command(flatten)]
     pub(crate) machine: MachineArgs,

@@ -111,9 +111,7 @@ impl Qcow2 {
             .kill_on_drop(true)
             .spawn();
         let server = server.map_err(|e| missing_program("qemu-nbd", e))?;
-        let server = wait_for_socket(server, &socket).await?;
-        let options = nbd::Options { connections: CONNECTIONS, ..nbd::Options::new("") };
-        let disk = nbd::NbdDisk::connect(&nbd::Address::Unix(socket), &options).await?;
+        let (server, disk) = connect(server, socket).await?;
         Ok(Self { disk, server, _socket: folder })
     }
 
@@ -148,23 +146,30 @@ impl Drop for SocketFolder {
     }
 }
 
-/// Waits until qemu-nbd listens, or says why it ended instead.
-async fn wait_for_socket(mut server: Child, socket: &Path) -> block::Result<Child> {
-    let listening = async {
-        while !socket.exists() {
-            if let Ok(Some(_)) = server.try_wait() {
-                return false;
+/// Connects once qemu-nbd listens, or says why it ended instead.
+async fn connect(mut server: Child, socket: PathBuf) -> block::Result<(Child, nbd::NbdDisk)> {
+    let options = nbd::Options { connections: CONNECTIONS, ..nbd::Options::new("") };
+    let address = nbd::Address::Unix(socket.clone());
+    let connected = async {
+        while let Ok(None) = server.try_wait() {
+            // Between making its socket and listening on it, qemu-nbd refuses.
+            if socket.exists() {
+                match nbd::NbdDisk::connect(&address, &options).await {
+                    Err(error) if error.kind() == ErrorKind::Unreachable => {}
+                    connected => return connected.map(Some),
+                }
             }
             tokio::time::sleep(START_POLL).await;
         }
-        true
+        Ok(None)
     };
-    match tokio::time::timeout(START_LIMIT, listening).await {
-        Ok(true) => Ok(server),
-        Ok(false) => {
+    match tokio::time::timeout(START_LIMIT, connected).await {
+        Ok(Ok(Some(disk))) => Ok((server, disk)),
+        Ok(Ok(None)) => {
             check_run("qemu-nbd", server.wait_with_output().await)?;
             Err(Error::new(ErrorKind::Io, "qemu-nbd ended before anything was written"))
         }
+        Ok(Err(error)) => Err(error),
         Err(_) => Err(Error::new(ErrorKind::Unreachable, "qemu-nbd did not begin to listen within 10 s")),
     }
 }
