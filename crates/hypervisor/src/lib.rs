@@ -51,6 +51,7 @@ mod agent;
 mod consistency;
 mod describe;
 mod error;
+mod firmware;
 mod frozen;
 pub mod guest;
 pub mod libvirt;

@@ -3,6 +3,7 @@
 use super::xml;
 use crate::{Error, ErrorKind, Result, SkippedDrive};
 use roxmltree::Node;
+use std::path::PathBuf;
 
 /// A machine as its XML tells it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +18,8 @@ pub(super) struct Domain {
     pub(super) skipped: Vec<SkippedDrive>,
     /// The disk it boots from: the first in its boot order, else the first of all.
     pub(super) boot: Option<String>,
+    /// The file of its UEFI variables, which libvirt does not count among its disks.
+    pub(super) nvram: Option<PathBuf>,
 }
 
 /// A writable disk.
@@ -75,6 +78,7 @@ pub(super) fn parse(text: &str) -> Result<Domain> {
         disks,
         skipped,
         boot: boot.map(|(_, id)| id),
+        nvram: xml::text(domain, &["os", "nvram"]).map(PathBuf::from),
     })
 }
 
@@ -149,7 +153,7 @@ mod tests {
 
     const DOMAIN: &str = "<domain type='kvm' id='3'><name>a &amp; b</name>\
         <uuid>0F1E0000-0000-4000-8000-000000000001</uuid><memory unit='KiB'>2048</memory>\
-        <currentMemory unit='KiB'>1024</currentMemory><vcpu current='2'>4</vcpu><devices>\
+        <currentMemory unit='KiB'>1024</currentMemory><vcpu current='2'>4</vcpu><os><nvram template='/t'>/n/vars.fd</nvram></os><devices>\
         <disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='/i/a.qcow2' index='2'/>\
         <target dev='vda' bus='virtio'/><alias name='virtio-disk0'/></disk>\
         <disk type='block' device='disk'><driver name='qemu' type='raw'/><source dev='/dev/vg/b'/>\
@@ -183,6 +187,7 @@ mod tests {
             ]
         );
         assert_eq!(domain.disks[0].alias, "virtio-disk0");
+        assert_eq!((domain.boot.as_deref(), domain.nvram), (Some("vda"), Some("/n/vars.fd".into())));
         let skipped: Vec<_> = domain.skipped.iter().map(|drive| (&*drive.id, &*drive.reason)).collect();
         assert_eq!(skipped[0], ("hda", "a cdrom, not a disk"));
         assert_eq!(skipped[1], ("vdc", "read-only"));

@@ -1,20 +1,22 @@
 //! A freeze of a machine of libvirt's, from the first question to the last.
 
 use super::describe::describe;
+use super::domain::Domain;
 use super::guest::DomainGuest;
 use super::job::{self, Job};
 use super::link::{Link, State};
 use super::watch::Watch;
 use super::{checkpoints, prepare, reconcile};
 use crate::consistency::{Guest, Keeper, Quiesced};
+use crate::firmware::{Memories, Tpm};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::scratch::RunFolder;
 use crate::{
-    Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, Outcome, Result,
-    Sample, Tracking,
+    Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, MachineDescription,
+    Outcome, Result, Sample, Tracking, qemu,
 };
 use async_trait::async_trait;
-use nbd::{Address, NbdDisk, Options};
+use nbd::{Address, NbdDisk, Options, RunningServer};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -43,6 +45,8 @@ pub(super) struct LibvirtFreeze {
     disks: Vec<Prepared>,
     keeper: Option<(Keeper, Arc<dyn Guest>)>,
     watch: Option<Watch>,
+    /// Serves what the firmware remembers.
+    firmware_server: Option<RunningServer>,
     /// No job or checkpoint of ours is there before.
     begun: bool,
 }
@@ -56,7 +60,7 @@ impl Freeze for LibvirtFreeze {
         let (mut recovered, not_thawed) = reconcile::take_back(&link).await?;
         let running = reconcile::check_machine(&link).await?;
         let domain = link.domain().await?;
-        let description = prepare::choose_disks(&self.request, &domain, describe(&link).await?)?;
+        let mut description = prepare::choose_disks(&self.request, &domain, describe(&link).await?)?;
         prepare::refuse_iothreads(&domain, &description.qemu)?;
         let found = checkpoints::read_all(&link).await?;
         self.disks = prepare::decide(&self.request, &domain, &description.disks, &found)?;
@@ -82,6 +86,7 @@ impl Freeze for LibvirtFreeze {
         for prepared in &self.disks {
             disks.push(self.frozen(prepared).await?);
         }
+        disks.extend(self.serve_firmware(&domain, &mut description).await?);
         Ok(Taken { description, disks, consistency, window: Duration::ZERO, recovered })
     }
 
@@ -119,6 +124,9 @@ impl Freeze for LibvirtFreeze {
                 Err(error) => errors.push(error),
             }
         }
+        if let Some(server) = self.firmware_server.take() {
+            server.stop().await;
+        }
         // Before the checkpoints: a job that libvirt has not begun yet cannot begin without its folder.
         if let Some(folder) = self.folder.take() {
             let removed = tokio::task::spawn_blocking(|| folder.remove()).await;
@@ -144,6 +152,7 @@ impl LibvirtFreeze {
             disks: Vec::new(),
             keeper: None,
             watch: None,
+            firmware_server: None,
             begun: false,
         }
     }
@@ -202,6 +211,22 @@ impl LibvirtFreeze {
         }
         self.watch = Some(Watch::begin(link, folder.path().to_owned()));
         Ok(())
+    }
+
+    /// What the firmware remembers: libvirt backs none of it up.
+    async fn serve_firmware(
+        &mut self,
+        domain: &Domain,
+        description: &mut MachineDescription,
+    ) -> Result<Vec<FrozenDisk>> {
+        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let running =
+            qemu::discover()?.into_iter().find(|machine| machine.uuid.as_ref() == Some(&self.link.uuid));
+        let tpm = running.and_then(|machine| Tpm::of(&machine.argv, &qemu::working_folder(machine.pid)));
+        let memories = Memories { tpm, nvram: domain.nvram.clone() };
+        let (server, disks) = memories.serve(description, &folder.files_socket()).await?;
+        self.firmware_server = server;
+        Ok(disks)
     }
 
     async fn frozen(&self, prepared: &Prepared) -> Result<FrozenDisk> {

@@ -52,7 +52,7 @@ fn machine_of(pid: u32) -> Option<MachineAddress> {
 }
 
 /// Where a process was started.
-pub(super) fn working_folder(pid: u32) -> PathBuf {
+pub(crate) fn working_folder(pid: u32) -> PathBuf {
     fs::read_link(format!("/proc/{pid}/cwd")).unwrap_or_else(|_| PathBuf::from("/"))
 }
 
@@ -144,10 +144,10 @@ impl Found {
 }
 
 /// `first,key=value,...` with `,,` for a comma, or the same as a JSON object.
-pub(super) struct Options(Vec<(String, String)>);
+pub(crate) struct Options(Vec<(String, String)>);
 
 impl Options {
-    pub(super) fn parse(text: &str, implied: &str) -> Self {
+    pub(crate) fn parse(text: &str, implied: &str) -> Self {
         if text.starts_with('{') {
             return Self::parse_json(text);
         }
@@ -171,7 +171,7 @@ impl Options {
         Self(strings.collect())
     }
 
-    pub(super) fn get(&self, key: &str) -> Option<String> {
+    pub(crate) fn get(&self, key: &str) -> Option<String> {
         self.0.iter().find(|(name, _)| name == key).map(|(_, value)| value.clone())
     }
 }

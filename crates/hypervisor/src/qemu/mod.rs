@@ -9,7 +9,7 @@
 //! | --- | --- |
 //! | `machine.rs` | what a caller holds |
 //! | `discover.rs`, `describe.rs`, `graph.rs` | what runs here, and what it is |
-//! | `devices.rs`, `tpm.rs` | what else is needed to make it again |
+//! | `devices.rs` | what else is needed to make it again |
 //! | `owner.rs` | one freeze from beginning to end: start here |
 //! | `prepare.rs` | everything before the guest notices |
 //! | `window.rs` | `stop` to `cont` |
@@ -32,9 +32,9 @@ mod owner;
 mod prepare;
 mod reconcile;
 mod samples;
-mod tpm;
 mod window;
 mod write_load;
 
 pub use discover::{MachineAddress, discover, parse};
+pub(crate) use discover::{Options, working_folder};
 pub use machine::QemuMachine;

@@ -6,17 +6,17 @@ use super::describe::{boot_disk, describe};
 use super::discover::working_folder;
 use super::machine::QemuGuest;
 use super::reconcile::{Found, teardown};
-use super::tpm::{self, Tpm};
 use super::window::fix_instant;
 use super::{names, prepare, samples};
 use crate::consistency::{Guest, Keeper, Quiesced};
+use crate::firmware::{Memories, Tpm};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::qmp::{Qmp, Transaction};
 use crate::rendezvous::Gate;
 use crate::scratch::RunFolder;
 use crate::{
-    Consistency, DiskDescription, Error, ErrorKind, FirmwareDescription, FirmwareKind, FreezeRequest,
-    FrozenDisk, Level, MachineDescription, Outcome, Result, Sample, SkippedDrive, Tracking,
+    Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, MachineDescription,
+    Outcome, Result, Sample, Tracking,
 };
 use async_trait::async_trait;
 use nbd::{Address, RunningServer};
@@ -44,8 +44,8 @@ pub(super) struct QemuFreeze {
     request: FreezeRequest,
     _permit: OwnedSemaphorePermit,
     folder: Option<RunFolder>,
-    /// Serves the state of the machine's TPM.
-    tpm_server: Option<RunningServer>,
+    /// Serves what the firmware remembers.
+    firmware_server: Option<RunningServer>,
     disks: Vec<Prepared>,
     keeper: Option<Keeper>,
     /// Nothing of ours is in QEMU before.
@@ -90,7 +90,7 @@ impl Freeze for QemuFreeze {
                 Err(error) => errors.push(error),
             }
         }
-        if let Some(server) = self.tpm_server.take() {
+        if let Some(server) = self.firmware_server.take() {
             server.stop().await;
         }
         if let Some(folder) = self.folder.take() {
@@ -140,7 +140,7 @@ impl QemuFreeze {
         }
         caller.still_wants()?;
         let mut disks = self.expose(&socket).await?;
-        disks.extend(self.serve_tpm(&mut description).await?);
+        disks.extend(self.serve_firmware(&mut description).await?);
         let window = window.unwrap_or_default();
         Ok(Taken { description, disks, consistency, window, recovered })
     }
@@ -158,7 +158,7 @@ impl QemuFreeze {
             request,
             _permit: permit,
             folder: None,
-            tpm_server: None,
+            firmware_server: None,
             disks,
             keeper: None,
             begun: false,
@@ -248,40 +248,14 @@ impl QemuFreeze {
         Ok(frozen)
     }
 
-    /// Takes the state of an emulated TPM, right after the instant: `tpm.rs` says why that is right. A machine is
-    /// not left without a backup because of it: what could not be had is listed as skipped.
-    async fn serve_tpm(&mut self, description: &mut MachineDescription) -> Result<Vec<FrozenDisk>> {
+    /// What the firmware remembers beside its drives.
+    async fn serve_firmware(&mut self, description: &mut MachineDescription) -> Result<Vec<FrozenDisk>> {
         let Some(started_in) = self.qmp.peer().pid.map(working_folder) else { return Ok(Vec::new()) };
-        let Some(tpm) = Tpm::of(&description.argv, &started_in) else { return Ok(Vec::new()) };
-        let id = tpm.id.clone();
-        let read = tokio::task::spawn_blocking(move || tpm.read()).await;
-        let read = read.unwrap_or_else(|e| Err(Error::caused(ErrorKind::Failed, "read the TPM's state", e)));
-        let files = match read {
-            Ok(files)
-                if files.iter().any(|file| description.disks.iter().any(|disk| disk.id == file.name)) =>
-            {
-                Err("a disk has the name of its state's file".to_owned())
-            }
-            Ok(files) => Ok(files),
-            Err(error) => Err(error.chain()),
-        };
-        match (files, &self.folder) {
-            (Ok(files), Some(folder)) => {
-                description.firmware.extend(files.iter().map(|file| FirmwareDescription {
-                    name: file.name.clone(),
-                    kind: FirmwareKind::Tpm,
-                    file: file.path.display().to_string(),
-                }));
-                let (server, disks) = tpm::serve(files, &folder.files_socket()).await?;
-                self.tpm_server = Some(server);
-                Ok(disks)
-            }
-            (files, _) => {
-                let reason = files.err().unwrap_or_default();
-                description.skipped.push(SkippedDrive { id, reason });
-                Ok(Vec::new())
-            }
-        }
+        let Some(folder) = &self.folder else { return Ok(Vec::new()) };
+        let memories = Memories { tpm: Tpm::of(&description.argv, &started_in), nvram: None };
+        let (server, disks) = memories.serve(description, &folder.files_socket()).await?;
+        self.firmware_server = server;
+        Ok(disks)
     }
 
     async fn settle_bitmaps(&self, outcome: Outcome) -> Result<()> {

@@ -8,14 +8,11 @@
 //! disks; read before the instant, a key that the disks need could be missing. `swtpm` replaces each file at once
 //! (writes another, renames it), so what is read is whole.
 
-use super::discover::Options;
-use crate::{Error, ErrorKind, FrozenDisk, Result, Tracking};
-use block::MemoryDisk;
-use nbd::{Address, Export, RunningServer, Server};
+use super::{StateFile, read_file};
+use crate::qemu::Options;
+use crate::{Error, ErrorKind, FirmwareKind, Result};
 use std::fs;
-use std::io::Read;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 /// A TPM's state is some 10 KiB; libtpms refuses more than 176 KiB.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -24,23 +21,15 @@ const FILES_MAX: usize = 8;
 
 /// An emulated TPM of a machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Tpm {
+pub(crate) struct Tpm {
     /// QEMU's name for it.
     pub(super) id: String,
     socket: PathBuf,
 }
 
-/// One file of its state.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct StateFile {
-    pub(super) name: String,
-    pub(super) path: PathBuf,
-    pub(super) bytes: Vec<u8>,
-}
-
 impl Tpm {
     /// The emulated TPM that a QEMU's command line tells of. A machine has one at most.
-    pub(super) fn of(argv: &[String], folder: &Path) -> Option<Self> {
+    pub(crate) fn of(argv: &[String], folder: &Path) -> Option<Self> {
         let values = |wanted: &'static str| {
             let pairs = argv.windows(2).filter(move |pair| pair[0].trim_start_matches('-') == wanted);
             pairs.map(|pair| Options::parse(&pair[1], "type"))
@@ -74,7 +63,7 @@ impl Tpm {
             let text = format!("{} holds {} files of a TPM's state", folder.display(), paths.len());
             return Err(Error::new(ErrorKind::Invalid, text));
         }
-        paths.into_iter().map(read_file).collect()
+        paths.into_iter().map(|path| read_file(path, FirmwareKind::Tpm, FILE_BYTES_MAX)).collect()
     }
 
     /// Where the `swtpm` that serves the socket keeps its state.
@@ -109,46 +98,6 @@ fn value_of<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
         Some((_, value)) => Some(value),
         None => words.get(place + 1).map(String::as_str),
     }
-}
-
-fn read_file(path: PathBuf) -> Result<StateFile> {
-    let failed = |e| Error::io(format!("read the TPM's state {}", path.display()), e);
-    let mut bytes = Vec::new();
-    fs::File::open(&path)
-        .map_err(failed)?
-        .take(FILE_BYTES_MAX + 1)
-        .read_to_end(&mut bytes)
-        .map_err(failed)?;
-    if bytes.is_empty() || bytes.len() as u64 > FILE_BYTES_MAX {
-        let text = format!("{} is empty or larger than {FILE_BYTES_MAX} bytes", path.display());
-        return Err(Error::new(ErrorKind::Invalid, text));
-    }
-    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    Ok(StateFile { name, path, bytes })
-}
-
-/// Serves state on a socket of ours, each file as a disk of its size.
-pub(super) async fn serve(files: Vec<StateFile>, socket: &Path) -> Result<(RunningServer, Vec<FrozenDisk>)> {
-    let failed = |e| Error::caused(ErrorKind::Failed, "serve the TPM's state", e);
-    let (mut server, mut disks) = (Server::new(), Vec::new());
-    for StateFile { name, bytes, .. } in files {
-        let size = bytes.len() as u64;
-        let source = Arc::new(MemoryDisk::from(bytes));
-        server = server.export(&name, Export::read_only(source)).map_err(failed)?;
-        disks.push(FrozenDisk {
-            export: name.clone(),
-            id: name,
-            size,
-            format: "raw".into(),
-            address: Address::Unix(socket.to_owned()),
-            bitmap: None,
-            tracking: Tracking::Full { reason: "the state of a TPM is small".into() },
-            allocation: true,
-            samples: Vec::new(),
-        });
-    }
-    let server = server.listen(&Address::Unix(socket.to_owned())).await.map_err(failed)?;
-    Ok((server, disks))
 }
 
 #[cfg(test)]
