@@ -41,9 +41,9 @@ pub(crate) fn run() -> Result<()> {
         timed(Command::new("qemu-io").args(["-c", "write -P 0x42 0 32M"]).arg(&path))?;
         disks.push(GuestDisk::file(name, &path, Format::Qcow2));
     }
-    let options = MachineOptions::new("bench", folder.path(), disks).without_postgres();
-    let guest = GuestMachine::start(&image, options)?;
+    let guest = GuestMachine::start(&image, MachineOptions::new("bench", folder.path(), disks))?;
     guest.wait_agent(BOOT)?;
+    guest.wait_postgres(BOOT)?;
     for name in ["scratch", "vault"] {
         std::fs::create_dir(folder.path().join(name))?;
     }
@@ -89,18 +89,23 @@ async fn measure(guest: &GuestMachine, folder: &Path) -> Result<()> {
             taken.seconds / base
         );
     }
-    scene.latency().await
+    scene.latency().await?;
+    scene.held().await
 }
 
 impl Scene<'_> {
+    /// Crash-consistent: the guest's agent is busy with measuring.
     async fn backup(&self, disks: &[&str]) -> Result<Taken> {
+        self.backup_as(Level::Crash, disks).await
+    }
+
+    async fn backup_as(&self, wish: Level, disks: &[&str]) -> Result<Taken> {
         let names = disks.iter().map(|disk| format!("d-{disk}")).collect();
         let request = BackupRequest {
             point: PointId(Uuid::now_v7()),
             session: SessionId(Uuid::now_v7()),
-            // The guest's agent is busy with measuring.
-            wish: Level::Crash,
-            may_fall: true,
+            wish,
+            may_fall: false,
             full: false,
             disks: DiskSelection::Include(names),
             audit_blocks: AUDIT_BLOCKS,
@@ -169,6 +174,27 @@ impl Scene<'_> {
         }
         all.sort_by(|one, other| one.seconds.total_cmp(&other.seconds));
         Ok(all.swap_remove(1))
+    }
+
+    /// A database under load comes to a stand, with the checkpoint that its freeze script asks for.
+    async fn held(&self) -> Result<()> {
+        self.sh("pgbench -U postgres -i -q -s 5 postgres >/dev/null 2>&1")?;
+        let load = "pgbench -U postgres -n -c 2 -T 600 postgres >/dev/null 2>&1";
+        tokio::task::block_in_place(|| self.guest.agent().start(load))?;
+        let (mut held, mut quiesced) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let reached = self.backup_as(Level::Application, &["disk0", "disk1"]).await?.point.consistency;
+            held.push(reached["freeze_ms"].as_f64().context("how long it stood")?);
+            quiesced.push(reached["quiesce_ms"].as_f64().context("how long it took to come to a stand")?);
+        }
+        let largest = held.iter().copied().fold(0.0, f64::max);
+        println!(
+            "PostgreSQL under pgbench, application-consistent: held frozen for {:.0} ms, {largest:.0} ms at most of \
+             {ROUNDS} (goal: 1000 ms); {:.0} ms before that to come to a stand, checkpoint included",
+            median(held),
+            median(quiesced)
+        );
+        self.sh("pkill pgbench || true").map(drop)
     }
 
     /// The same writer, alone and while incrementals run one behind the other.

@@ -6,6 +6,7 @@ mod conformance;
 mod describe;
 mod flash;
 mod guest;
+mod killed;
 mod libvirt;
 mod mariadb;
 mod offline;

@@ -58,7 +58,11 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
             let whole = runtime.block_on(async {
                 let cut = Arc::new(Notify::new());
                 let listener = UnixListener::bind(&path)?;
-                tokio::spawn(cut_after(listener, qmp, commands, cut.clone()));
+                let silence = cut.clone();
+                tokio::spawn(after_answers(listener, qmp, commands, move || {
+                    silence.notify_one();
+                    true
+                }));
                 let freeze = async {
                     let frozen = QemuMachine::connect(&path, Some(&agent)).await?.freeze(request).await?;
                     anyhow::Ok(frozen)
@@ -76,8 +80,13 @@ fn freeze_and_die(guest: &Guest, path: PathBuf, request: FreezeRequest, commands
     })
 }
 
-/// A monitor that goes silent after so many answers.
-async fn cut_after(listener: UnixListener, qmp: PathBuf, commands: usize, cut: Arc<Notify>) -> Result<()> {
+/// A monitor in between, which does something after so many answers, and is silent from then on if that says so.
+pub(crate) async fn after_answers(
+    listener: UnixListener,
+    qmp: PathBuf,
+    commands: usize,
+    strike: impl Fn() -> bool + Send,
+) -> Result<()> {
     let (client, _) = listener.accept().await?;
     let qemu = UnixStream::connect(qmp).await?;
     let ((client_reads, mut client_writes), (qemu_reads, mut qemu_writes)) =
@@ -98,8 +107,10 @@ async fn cut_after(listener: UnixListener, qmp: PathBuf, commands: usize, cut: A
         let mut lines = BufReader::new(qemu_reads).lines();
         while let Some(line) = lines.next_line().await? {
             let message: Value = serde_json::from_str(&line)?;
-            if message.get("id").is_some() && answers.fetch_add(1, Ordering::SeqCst) + 1 == commands {
-                cut.notify_one();
+            if message.get("id").is_some()
+                && answers.fetch_add(1, Ordering::SeqCst) + 1 == commands
+                && strike()
+            {
                 std::future::pending::<()>().await;
             }
             client_writes.write_all(format!("{line}\n").as_bytes()).await?;

@@ -3,8 +3,10 @@
 use super::Harness;
 use crate::guest::{apply_changes, as_parent, compare, pull};
 use anyhow::{Context, Result, ensure};
-use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, HookPhase, Level, Outcome, Tracking};
-use std::path::PathBuf;
+use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, HookPhase, Level, Outcome, Sample, Tracking};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// All of them, one after another, on one guest. The last needs it started again.
@@ -48,10 +50,12 @@ async fn bytes(harness: &dyn Harness) -> Result<()> {
 
     // The next holds what both missed, and little else.
     harness.write(4)?;
-    let (next, expected) =
-        harness.freeze_paused(&*machine, harness.request("bytes", "b3", Some(first))).await?;
+    let samples = first.1.keys().map(|disk| (disk.clone(), SAMPLES.to_vec())).collect();
+    let request = FreezeRequest { samples, ..harness.request("bytes", "b3", Some(first)) };
+    let (next, expected) = harness.freeze_paused(&*machine, request).await?;
     harness.write(5)?;
     for ((disk, copy), expected) in next.disks().iter().zip(&copies).zip(&expected) {
+        check_samples(&disk.samples, expected)?;
         let read = apply_changes(disk, copy).await?;
         ensure!((1..100 << 20).contains(&read), "{read} bytes of {} were read", disk.size);
         compare(copy, expected)?;
@@ -60,6 +64,22 @@ async fn bytes(harness: &dyn Harness) -> Result<()> {
     next.release(Outcome::Committed).await?;
     harness.assert_untouched()?;
     ensure!(harness.records()? == before.map(|count| count + 1), "{:?}", harness.records()?);
+    Ok(())
+}
+
+/// Places of both disks, written and not: offset and length.
+const SAMPLES: [(u64, usize); 3] = [(0, 65536), (64 << 20, 65536), (300 << 20, 4096)];
+
+/// The machine stood still before the instant, so samples show what its disks held at it.
+fn check_samples(samples: &[Sample], expected: &Path) -> Result<()> {
+    let read: Vec<_> = samples.iter().map(|sample| (sample.offset, sample.bytes.len())).collect();
+    ensure!(read == SAMPLES, "{read:?}");
+    let disk = File::open(expected)?;
+    for sample in samples {
+        let mut bytes = vec![0; sample.bytes.len()];
+        disk.read_exact_at(&mut bytes, sample.offset)?;
+        ensure!(bytes == sample.bytes, "the sample at {} is of another instant", sample.offset);
+    }
     Ok(())
 }
 
