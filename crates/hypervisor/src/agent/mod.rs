@@ -112,7 +112,7 @@ impl Agent {
     /// Runs a command that answers at once.
     ///
     /// # Errors
-    /// `Guest` when the agent refuses, with the [`QmpError`] as source, or is silent for 5 s.
+    /// `Guest` when the agent refuses, with the [`QmpError`](crate::QmpError) as source, or is silent for 5 s.
     pub async fn execute(&mut self, command: &str, arguments: Value) -> Result<Value> {
         self.execute_within(command, arguments, ANSWER_WAIT).await
     }

@@ -21,7 +21,7 @@ const STEP_BYTES: u64 = 1 << 30;
 /// A probe is one small read of the disk or its scratch file.
 const PROBE_WAIT: Duration = Duration::from_secs(30);
 
-/// [`FrozenMachine::check`](super::FrozenMachine::check).
+/// [`FrozenMachine::check`](crate::FrozenMachine::check).
 pub(super) async fn check(qmp: &Qmp, disks: &[Prepared], socket: &Path) -> Result<()> {
     let exports = qmp.execute("query-block-exports", Value::Null).await?;
     let drives = qmp.execute("query-block", Value::Null).await?;

@@ -21,7 +21,7 @@ pub struct BlockSample {
 impl Vault {
     /// Up to `count` different blocks of `map` that hold data, by offset; fewer where there are fewer.
     ///
-    /// At most [`PATHS_MAX`] are found by going down from the root at random, which reads the nodes on their
+    /// At most `PATHS_MAX` are found by going down from the root at random, which reads the nodes on their
     /// paths and no more, however large the disk: a block in a sparse part is likelier than one in a full part.
     /// Of more, every block is as likely as the other.
     ///
