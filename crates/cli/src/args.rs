@@ -364,7 +364,7 @@ pub(crate) struct StoppedArgs {
     /// A disk of a stopped machine: its name, its image, the image's format if its name does not say it (raw, qcow2,
     /// vhd, vhdx, vmdk, vdi, luks), and the file with its passphrase if it is encrypted. May be repeated.
     #[arg(long = "image", id = "images", value_name = "NAME=PATH[,format=F][,key-file=FILE]", requires = "name",
-          conflicts_with_all = ["machine", "qmp"], value_parser = crate::images::parse)]
+          conflicts_with_all = ["machine", "qmp", "libvirt", "with"], value_parser = crate::images::parse)]
     pub(crate) images: Vec<hypervisor::offline::Image>,
     /// What the stopped machine is called.
     #[arg(long, value_name = "MACHINE", requires = "images")]

@@ -98,6 +98,10 @@ pub(crate) async fn open(args: &MachineArgs) -> Result<Box<dyn Machine>> {
 
 /// Opens a machine for work that goes on with what `hypervisor` makes of the errors.
 pub(crate) async fn open_now(args: &MachineArgs) -> hypervisor::Result<Box<dyn Machine>> {
+    // A libvirt that answers and has no such machine has said that it is gone.
+    if let (Some(uri), Some(name)) = (&args.libvirt, &args.machine) {
+        return Ok(Box::new(LibvirtMachine::connect(uri, name).await?));
+    }
     let failed = |error: anyhow::Error| {
         let known = error.downcast::<hypervisor::Error>();
         known.unwrap_or_else(|other| hypervisor::Error::new(ErrorKind::Failed, format!("{other:#}")))

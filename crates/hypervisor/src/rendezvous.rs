@@ -4,8 +4,8 @@
 //!
 //! | gate | what is held while it waits | patience |
 //! | --- | --- | --- |
-//! | [`Gate::Prepared`] | nothing of the guest's | a minute: preparing opens files and asks agents |
-//! | [`Gate::Quiesced`] | the guest is frozen | as long as a guest may take to freeze |
+//! | [`Gate::Prepared`] | nothing of the guest's | half a minute: preparing opens files and asks agents |
+//! | [`Gate::Quiesced`] | the guest is frozen | 8 s from when it was: a guest is held for 10 s at most |
 //! | [`Gate::Stopped`] | the machine stands still, its disks are fixed | 2 s |
 //!
 //! Whoever passes the last gate knows that every other machine had fixed its disks and none ran on: at that
@@ -21,7 +21,11 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 /// Preparing opens scratch files and takes back what an earlier freeze left.
-const PREPARED_PATIENCE: Duration = Duration::from_secs(60);
+const PREPARED_PATIENCE: Duration = Duration::from_secs(30);
+/// Frozen guests wait for the slowest: a little less than what any guest is held for.
+const HELD_PATIENCE: Duration = Duration::from_secs(8);
+/// So that who cannot freeze in time still comes before the others' patience ends, and is taken as it is.
+pub(crate) const FREEZE_TIMEOUT_MAX: Duration = Duration::from_secs(6);
 /// The processors stand still: what a guest takes for a slow disk, and no more.
 const STOPPED_PATIENCE: Duration = Duration::from_secs(2);
 
@@ -62,11 +66,11 @@ impl Rendezvous {
         });
     }
 
-    /// Waits until all have arrived, and no longer than the gate allows.
-    pub(crate) async fn pass(&self, gate: Gate, freeze_timeout: Duration) -> Result<()> {
+    /// Waits until all have arrived, and no longer than the gate allows. `held` is how long the guest has stood.
+    pub(crate) async fn pass(&self, gate: Gate, held: Duration) -> Result<()> {
         let patience = match gate {
             Gate::Prepared => PREPARED_PATIENCE,
-            Gate::Quiesced => freeze_timeout,
+            Gate::Quiesced => HELD_PATIENCE.saturating_sub(held),
             Gate::Stopped => STOPPED_PATIENCE,
         };
         self.wait(gate, patience).await

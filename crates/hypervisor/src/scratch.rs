@@ -124,9 +124,12 @@ pub(crate) fn is_in_ours(file: &Path) -> bool {
 
 /// Whether the folder that holds this scratch file belongs to a living process.
 pub(crate) fn is_held(scratch_file: &Path) -> bool {
-    let lock = scratch_file.parent().map(|folder| folder.join(LOCK));
-    let Some(lock) = lock.and_then(|path| File::open(path).ok()) else { return false };
-    lock.try_lock().is_err()
+    let Some(folder) = scratch_file.parent() else { return false };
+    match File::open(folder.join(LOCK)) {
+        Ok(lock) => lock.try_lock().is_err(),
+        // Whose lock we may not even look at lives, for all that we know.
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
 }
 
 /// Removes the folders of dead processes. Their files may still be open in a QEMU; that does it no harm, and

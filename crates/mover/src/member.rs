@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use nbd::NbdDisk;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, Session, Vault};
 
@@ -32,8 +32,11 @@ pub(crate) struct Member<'a> {
     audit: Audit,
     /// Per disk the blocks that were audited.
     audited: BTreeMap<String, usize>,
-    /// The guest's writes when we began to look.
+    /// Disks whose records of changes were caught lying by this backup, and how.
+    lies: BTreeMap<String, String>,
+    /// The guest's writes when we began to look, and just before it was first frozen.
     load: WriteLoad,
+    load_before: OnceLock<WriteLoad>,
     group: Option<Uuid>,
     /// All members of the group, this one among them.
     pub(crate) group_members: Vec<Value>,
@@ -56,9 +59,10 @@ impl<'a> Member<'a> {
         let load = load(machine).await?;
         let description = machine.describe().await.doing(|| "ask the machine what it is".into())?;
         let key = machine_key(&description)?;
-        let parent = parent(vault, &key, request.full).await?;
+        let (parent, lies) = parent(vault, &key, request.full).await?;
         let mut audit = Audit::choose(vault, parent.as_ref(), request.audit_blocks, request.point).await?;
         let left_out = parent.iter().flat_map(left_out);
+        audit.distrusted.extend(lies);
         audit.distrusted.extend(left_out.map(|disk| (disk, "it was left out of the earlier point".into())));
         Ok(Self {
             machine,
@@ -69,7 +73,9 @@ impl<'a> Member<'a> {
             parent,
             audit,
             audited: BTreeMap::new(),
+            lies: BTreeMap::new(),
             load,
+            load_before: OnceLock::new(),
             group,
             group_members: Vec::new(),
         })
@@ -81,6 +87,8 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) async fn freeze(&self, rendezvous: Option<Arc<Rendezvous>>) -> Result<FrozenMachine> {
+        // Before any filter of ours slows its writes.
+        let _ = self.load_before.set(load(self.machine).await?); // of a second freeze the first counts
         let disks = self.parent.iter().flat_map(|point| &point.disks);
         let scratch = self.request.scratch.clone();
         let frozen = self.machine.freeze(FreezeRequest {
@@ -126,6 +134,7 @@ impl<'a> Member<'a> {
                          earlier point holds"
                     );
                     progress(Progress::Distrusted { disk: disk.id.clone(), reason: reason.clone() });
+                    self.lies.insert(disk.id.clone(), reason.clone());
                     self.audit.distrusted.insert(disk.id.clone(), reason);
                 }
             }
@@ -146,7 +155,8 @@ impl<'a> Member<'a> {
         if self.group.is_some() {
             progress(Progress::Step(format!("Machine {}", self.name)));
         }
-        let before = Backoff::baseline(&self.load, &load(self.machine).await?);
+        let before = self.load_before.get().unwrap_or(&self.load);
+        let before = Backoff::baseline(&self.load, before);
         let own = Arc::new(Throttle::new(Limits::default()));
         let mut throttles = self.request.throttles.clone();
         throttles.push(Arc::clone(&own));
@@ -200,6 +210,9 @@ impl<'a> Member<'a> {
         if !self.audited.is_empty() {
             description["audited_blocks"] = json!(self.audited);
         }
+        if !self.lies.is_empty() {
+            description["distrusted"] = json!(self.lies);
+        }
         if let Some(group) = self.group {
             description["group"] = json!({ "id": group, "members": self.group_members });
         }
@@ -216,8 +229,13 @@ impl<'a> Member<'a> {
 
     /// Disks of the earlier point that the machine has no more.
     fn gone(&self, now: &MachineDescription) -> Vec<SkippedDrive> {
+        // What firmware remembers is told apart from disks: that it could not be read is told as such.
+        let parent = self.parent.iter().flat_map(|point| point.description["firmware"].as_array());
+        let firmware: Vec<&str> = parent.flatten().filter_map(|one| one["name"].as_str()).collect();
         let there = |name: &str| {
-            now.disks.iter().any(|disk| disk.id == name) || now.skipped.iter().any(|one| one.id == name)
+            now.disks.iter().any(|disk| disk.id == name)
+                || now.skipped.iter().any(|one| one.id == name)
+                || firmware.contains(&name)
         };
         let earlier = self.parent.iter().flat_map(|point| &point.disks).map(|disk| &disk.name);
         let reason = "the machine had it at the earlier point, and has it no more".to_owned();
@@ -251,15 +269,26 @@ async fn open(frozen: &FrozenDisk) -> block::Result<NbdDisk> {
 }
 
 /// The newest point of the machine that left a record of changes: what changed since is all that needs to be read.
-async fn parent(vault: &Vault, key: &MachineKey, full: bool) -> Result<Option<Point>> {
+/// With the disks whose records were caught lying since, by backups of the stopped machine, which removes none.
+async fn parent(
+    vault: &Vault,
+    key: &MachineKey,
+    full: bool,
+) -> Result<(Option<Point>, BTreeMap<String, String>)> {
     if full {
-        return Ok(None);
+        return Ok((None, BTreeMap::new()));
     }
     // A damaged point is no parent, and no reason not to make a good one.
     let survey = vault.survey(Some(key)).await.doing(|| "look for the machine's last point".into())?;
     // Points of the stopped machine leave none: see `hypervisor::offline`.
-    let points = survey.points.into_iter().filter(|point| point.description["stopped"] != true);
-    Ok(points.max_by_key(|point| (point.instant, point.id)))
+    let (stopped, running): (Vec<_>, Vec<_>) =
+        survey.points.into_iter().partition(|point| point.description["stopped"] == true);
+    let parent = running.into_iter().max_by_key(|point| (point.instant, point.id));
+    let since = |point: &&Point| parent.as_ref().is_some_and(|parent| point.instant > parent.instant);
+    let lies = stopped.iter().filter(since).filter_map(|point| point.description["distrusted"].as_object());
+    let told = lies.flatten().filter_map(|(disk, why)| Some((disk.clone(), why.as_str()?.to_owned())));
+    let lies = told.collect();
+    Ok((parent, lies))
 }
 
 /// A machine is known by its uuid; one that has none, by its name.

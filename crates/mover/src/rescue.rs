@@ -71,7 +71,11 @@ async fn rescue_disk(
 
 /// Lists what is missing of an image.
 fn write_missing(image: &Path, gaps: &[Gap]) -> Result<PathBuf> {
-    let path = image.with_extension("missing");
+    // What firmware remembers are files of one name and several endings.
+    let path = match image.extension().is_some_and(|ending| ending == "raw") {
+        true => image.with_extension("missing"),
+        false => image.with_added_extension("missing"),
+    };
     let mut text = String::new();
     for Gap { offset, length, reason } in gaps {
         writeln!(text, "{offset} {length} {}", reason.replace('\n', " ")).expect("a string takes all");

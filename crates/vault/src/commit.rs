@@ -11,7 +11,7 @@
 
 use crate::index::Extent;
 use crate::pack::read_toc;
-use crate::point::{Point, PointStats};
+use crate::point::{POINT_BYTES_MAX, Point, PointStats};
 use crate::protocol::{Doom, Intention, Record, Rules, SessionState, State, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
@@ -153,6 +153,11 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
 async fn put_point(session: &Inner, point: &Point) -> Result<()> {
     let vault = &session.vault;
     let body = serde_json::to_vec(point).expect("a point is plain data");
+    // Nobody could read it again.
+    if body.len() > POINT_BYTES_MAX {
+        let text = format!("commit the point {}: its description is {} bytes long", point.id, body.len());
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
     // The session's id, not the point's: a copy of the point in another store is another object, and must
     // have another key.
     let name = ObjectName { kind: ObjectKind::Point, id: session.id.0, sequence: 0 };

@@ -6,6 +6,7 @@ use crate::failure::Told;
 use crate::watch::Watch;
 use crate::{images, machines, open, output};
 use anyhow::{Context, Result};
+use futures_util::future::join_all;
 use hypervisor::{Level, Machine};
 use mover::{BackupRequest, Limits, Throttle};
 use std::sync::Arc;
@@ -42,12 +43,10 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
     let done = super::unless_interrupted("the backup", work).await;
     if done.is_err() {
         // The dropped loop gives the machines back in the background; the program must outlive that.
-        for machine in &machines {
-            let undone = tokio::time::timeout(UNDO_LIMIT, machine.settled()).await;
-            undone.context(
-                "give the machine back: it takes too long; `strongroom backup` does the rest next time",
-            )?;
-        }
+        let all = join_all(machines.iter().map(|machine| machine.settled()));
+        tokio::time::timeout(UNDO_LIMIT, all).await.context(
+            "give the machine back: it takes too long; `strongroom backup` does the rest next time",
+        )?;
     }
     let points = done?;
     open::warn_index(&vault);

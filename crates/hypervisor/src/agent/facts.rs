@@ -1,6 +1,6 @@
 //! What the agent tells of its guest. All of it is told by the guest, and believed as far as that.
 
-use super::Agent;
+use super::{Agent, tame};
 use crate::Result;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -41,7 +41,7 @@ impl Agent {
     /// `Guest` when the agent does not know, or may not say.
     pub async fn system(&mut self) -> Result<GuestSystem> {
         let info = self.execute("guest-get-osinfo", Value::Null).await?;
-        let text = |name: &str| info[name].as_str().map(str::to_owned);
+        let text = |name: &str| info[name].as_str().map(tame);
         let id = text("id").unwrap_or_else(|| "unknown".to_owned());
         let name = text("pretty-name").or_else(|| text("name")).unwrap_or_else(|| id.clone());
         Ok(GuestSystem { id, name })
@@ -54,7 +54,7 @@ impl Agent {
     pub async fn filesystems(&mut self) -> Result<Vec<GuestFilesystem>> {
         let list = self.execute("guest-get-fsinfo", Value::Null).await?;
         let named = |item: &Value| {
-            let text = |name: &str| item[name].as_str().map(str::to_owned);
+            let text = |name: &str| item[name].as_str().map(tame);
             Some(GuestFilesystem { mountpoint: text("mountpoint")?, kind: text("type")? })
         };
         let mut found: Vec<GuestFilesystem> =

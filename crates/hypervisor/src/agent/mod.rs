@@ -33,6 +33,9 @@ pub const INSTALL_AGENT: &str = "install it in the guest: apt-get install qemu-g
 /// An agent that lives answers in milliseconds; a busy guest under emulation in a second or so.
 const ANSWER_WAIT: Duration = Duration::from_secs(5);
 
+/// Characters of one text: sentences and paths, no books.
+const TEXT_MAX: usize = 1000;
+
 /// How commands get to an agent and replies back, one at a time.
 #[async_trait]
 pub(crate) trait Line: Send + Sync + Debug {
@@ -77,7 +80,7 @@ impl Agent {
         let info = agent.execute("guest-info", Value::Null).await;
         let info =
             info.map_err(|e| e.within("the agent's port is open, but it hangs or another client holds it"))?;
-        info["version"].as_str().unwrap_or("?").clone_into(&mut agent.version);
+        agent.version = tame(info["version"].as_str().unwrap_or("?"));
         let commands = info["supported_commands"].as_array().into_iter().flatten();
         let blocked = commands.filter(|command| command["enabled"] == false);
         agent.blocked = blocked.filter_map(|command| Some(command["name"].as_str()?.to_owned())).collect();
@@ -129,6 +132,11 @@ impl Agent {
     ) -> Result<Value> {
         self.line.execute(command, arguments, limit).await
     }
+}
+
+/// A text of the guest's, fit to be kept and shown: nobody there may fill our records or steer a terminal.
+pub(crate) fn tame(text: &str) -> String {
+    text.chars().map(|c| if c.is_control() { '?' } else { c }).take(TEXT_MAX).collect()
 }
 
 pub(crate) fn silent(command: &str, limit: Duration) -> Error {

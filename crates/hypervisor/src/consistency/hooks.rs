@@ -41,6 +41,11 @@ pub(super) struct Record {
     pub(super) skipped: Vec<SkippedHook>,
 }
 
+/// Lines of a record: a guest has a handful of scripts.
+const LINES_MAX: usize = 256;
+/// Bytes of a line: a script's name and a few numbers.
+const LINE_BYTES_MAX: usize = 1024;
+
 /// When a script ran.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,9 +68,12 @@ pub(super) fn parse(record: &[u8], token: &str) -> Result<Record, String> {
         return Err("the hook's record is of another freeze: the agent did not run our hook".to_owned());
     }
     let mut record = Record::default();
-    for line in lines.by_ref() {
+    for (number, line) in lines.by_ref().enumerate() {
         if line == "done" {
             return Ok(record);
+        }
+        if number >= LINES_MAX || line.len() > LINE_BYTES_MAX || line.contains(char::is_control) {
+            return Err("the hook's record is longer than a hook's, or no plain text".to_owned());
         }
         read_line(line, &mut record)
             .ok_or_else(|| format!("the hook's record has a strange line: {line:.80}"))?;

@@ -9,6 +9,8 @@ use super::watchdog::Post;
 use super::{Consistency, Guest, Level, hooks};
 use crate::agent::Agent;
 use crate::{Error, ErrorKind, FreezeRequest};
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -99,9 +101,11 @@ impl Quiesced {
             return;
         }
         let seconds = request.freeze_timeout.saturating_sub(AFTER_SCRIPTS).as_secs().max(1);
-        let order = format!("{}\n{seconds}\n", request.point);
+        // Of this very freeze: a point may take two.
+        let token = format!("{}.{:016x}", request.point, RandomState::new().hash_one(&request.point));
+        let order = format!("{token}\n{seconds}\n");
         match agent.write_file(TOKEN, order.as_bytes()).await {
-            Ok(()) => self.applications = Applications::Hook(request.point.clone()),
+            Ok(()) => self.applications = Applications::Hook(token),
             Err(_) if agent.is_blocked("guest-file-open") => self.fell(format!(
                 "the guest's agent may not write files, so no application can take part; allow it in the guest: \
                  {UNBLOCK_AGENT}"
@@ -138,16 +142,17 @@ impl Quiesced {
             }
             Ok(_) => {
                 self.fell("the agent froze no file system");
-                self.recover(agent).await;
+                self.agent = Some(agent);
             }
             Err(error) => {
                 self.complain(error.chain());
-                self.recover(agent).await;
+                self.agent = Some(agent);
             }
         }
     }
 
-    /// After a freeze that failed or timed out: the guest may be frozen now, or be so in a while.
+    /// After a freeze that failed or timed out: the guest may be frozen now, or be so in a while. It comes with the
+    /// thaw, after the instant: an agent that hangs takes its time, and others may wait for the instant.
     async fn recover(&mut self, mut agent: Agent) {
         self.tell_alive().await;
         match agent.thaw(THAW_PATIENCE).await {
@@ -157,6 +162,11 @@ impl Quiesced {
             }
             Err(error) => self.keep_thawing(agent, &error),
         }
+    }
+
+    /// How long the guest has stood.
+    pub(crate) fn held_for(&self) -> Duration {
+        self.frozen_at.map(|at| at.elapsed()).unwrap_or_default()
     }
 
     /// The best level that the thaw can still confirm.
@@ -170,28 +180,34 @@ impl Quiesced {
 
     /// Thaws, reads the hook's record, and says what was reached.
     pub(crate) async fn thaw(mut self) -> (Consistency, Option<Keeper>) {
-        if let (Some(frozen_at), Some(mut agent)) = (self.frozen_at, self.agent.take()) {
-            // Whoever thawed it, the watchdog or another tool, may have done so before the instant.
-            let stood = agent.is_frozen().await;
-            self.tell_alive().await;
-            let thawed = agent.thaw(THAW_PATIENCE).await;
-            let held = frozen_at.elapsed();
-            self.evidence.freeze_ms = millis(held);
-            match thawed {
-                Err(error) => self.keep_thawing(agent, &error),
-                Ok(complaint) => {
-                    self.thawed().await;
-                    if !matches!(stood, Ok(true)) {
-                        self.fell("the guest was thawed by something else while it should have stood");
-                    } else if held >= HELD_MAX {
-                        self.fell("the guest was held for longer than it can hold writes");
-                    } else {
-                        self.judge(complaint, &mut agent).await;
-                    }
+        match (self.frozen_at, self.agent.take()) {
+            (Some(frozen_at), Some(agent)) => self.thaw_by(agent, frozen_at).await,
+            (None, Some(agent)) => self.recover(agent).await,
+            (_, None) => {}
+        }
+        (self.evidence, self.keeper)
+    }
+
+    async fn thaw_by(&mut self, mut agent: Agent, frozen_at: Instant) {
+        // Whoever thawed it, the watchdog or another tool, may have done so before the instant.
+        let stood = agent.is_frozen().await;
+        self.tell_alive().await;
+        let thawed = agent.thaw(THAW_PATIENCE).await;
+        let held = frozen_at.elapsed();
+        self.evidence.freeze_ms = millis(held);
+        match thawed {
+            Err(error) => self.keep_thawing(agent, &error),
+            Ok(complaint) => {
+                self.thawed().await;
+                if !matches!(stood, Ok(true)) {
+                    self.fell("the guest was thawed by something else while it should have stood");
+                } else if held >= HELD_MAX {
+                    self.fell("the guest was held for longer than it can hold writes");
+                } else {
+                    self.judge(complaint, &mut agent).await;
                 }
             }
         }
-        (self.evidence, self.keeper)
     }
 
     /// What a guest reached that stood for as long as it should and is thawed.

@@ -18,6 +18,7 @@ use block::MemoryDisk;
 use nbd::{Address, Export, RunningServer, Server};
 use std::fs;
 use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -108,7 +109,9 @@ fn read_settled(path: &Path) -> Result<StateFile> {
 fn read_file(path: PathBuf, kind: FirmwareKind, bytes_max: u64) -> Result<StateFile> {
     let failed = |e| Error::io(format!("read what firmware remembers in {}", path.display()), e);
     let mut bytes = Vec::new();
-    let opened = fs::File::open(&path).map_err(failed)?;
+    // We may be root, and the folder somebody else's.
+    let flags = nix::libc::O_NOFOLLOW | nix::libc::O_NONBLOCK;
+    let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(&path).map_err(failed)?;
     opened.take(bytes_max + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.is_empty() || bytes.len() as u64 > bytes_max {
         let text = format!("{} is empty or larger than {bytes_max} bytes", path.display());

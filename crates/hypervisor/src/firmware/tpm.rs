@@ -12,6 +12,7 @@ use super::{StateFile, read_file};
 use crate::qemu::Options;
 use crate::{Error, ErrorKind, FirmwareKind, Result};
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// A TPM's state is some 10 KiB; libtpms refuses more than 176 KiB.
@@ -25,11 +26,13 @@ pub(crate) struct Tpm {
     /// QEMU's name for it.
     pub(super) id: String,
     socket: PathBuf,
+    /// Whom the machine's QEMU runs as.
+    user: u32,
 }
 
 impl Tpm {
     /// The emulated TPM that a QEMU's command line tells of. A machine has one at most.
-    pub(crate) fn of(argv: &[String], folder: &Path) -> Option<Self> {
+    pub(crate) fn of(argv: &[String], folder: &Path, user: u32) -> Option<Self> {
         let values = |wanted: &'static str| {
             let pairs = argv.windows(2).filter(move |pair| pair[0].trim_start_matches('-') == wanted);
             pairs.map(|pair| Options::parse(&pair[1], "type"))
@@ -37,7 +40,7 @@ impl Tpm {
         let (id, chardev) = values("tpmdev").find_map(|tpm| Some((tpm.get("id")?, tpm.get("chardev")?)))?;
         let behind = values("chardev").find(|found| found.get("id").as_ref() == Some(&chardev));
         let path = behind?.get("path")?;
-        Some(Self { id, socket: folder.join(path) })
+        Some(Self { id, socket: folder.join(path), user })
     }
 
     /// Reads its state.
@@ -69,11 +72,17 @@ impl Tpm {
     /// Where the `swtpm` that serves the socket keeps its state.
     fn folder(&self) -> Option<PathBuf> {
         let processes = fs::read_dir("/proc").ok()?.flatten().map(|entry| entry.path());
-        processes.filter_map(|process| state_folder(&process, &self.socket)).next()
+        processes.filter_map(|process| state_folder(&process, &self.socket, self.user)).next()
     }
 }
 
-fn state_folder(process: &Path, socket: &Path) -> Option<PathBuf> {
+/// Anybody can start a program that calls itself `swtpm` and names this socket: only root's, QEMU's own and that of
+/// the user whom libvirt gives it to are believed.
+fn state_folder(process: &Path, socket: &Path, user: u32) -> Option<PathBuf> {
+    let owner = fs::metadata(process).ok()?.uid();
+    if owner != 0 && owner != user && !is_tpm_user(owner) {
+        return None;
+    }
     let bytes = fs::read(process.join("cmdline")).ok()?;
     let words: Vec<String> =
         bytes.split(|&byte| byte == 0).map(|word| String::from_utf8_lossy(word).into_owned()).collect();
@@ -89,6 +98,15 @@ fn state_folder(process: &Path, socket: &Path) -> Option<PathBuf> {
     let state = Options::parse(value_of(&words, "--tpmstate")?, "dir");
     let uri = || state.get("backend-uri")?.strip_prefix("dir://").map(str::to_owned);
     state.get("dir").or_else(uri).map(|state| folder.join(state))
+}
+
+/// Debian's, Red Hat's and Ubuntu's names.
+fn is_tpm_user(uid: u32) -> bool {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    passwd
+        .lines()
+        .map(|line| line.split(':').collect::<Vec<_>>())
+        .any(|user| ["tss", "swtpm"].contains(&user[0]) && user.get(2) == Some(&&*uid.to_string()))
 }
 
 /// The value of `--option value` or `--option=value`.
@@ -116,11 +134,11 @@ mod tests {
             "-tpmdev",
             "emulator,id=tpm0,chardev=c",
         ]);
-        let tpm = Tpm { id: "tpm0".into(), socket: "/run/m/tpm.sock".into() };
-        assert_eq!(Tpm::of(&found, Path::new("/run/m")), Some(tpm));
-        assert_eq!(Tpm::of(&found[..5], Path::new("/run/m")), None);
+        let tpm = Tpm { id: "tpm0".into(), socket: "/run/m/tpm.sock".into(), user: 7 };
+        assert_eq!(Tpm::of(&found, Path::new("/run/m"), 7), Some(tpm));
+        assert_eq!(Tpm::of(&found[..5], Path::new("/run/m"), 7), None);
         let passed_through = argv(&["q", "-tpmdev", "passthrough,id=tpm0,path=/dev/tpm0"]);
-        assert_eq!(Tpm::of(&passed_through, Path::new("/")), None);
+        assert_eq!(Tpm::of(&passed_through, Path::new("/"), 7), None);
         let words = argv(&["swtpm", "socket", "--ctrl=type=unixio,path=/s", "--tpmstate", "dir=/d"]);
         assert_eq!(value_of(&words, "--ctrl"), Some("type=unixio,path=/s"));
         assert_eq!(value_of(&words, "--tpmstate"), Some("dir=/d"));

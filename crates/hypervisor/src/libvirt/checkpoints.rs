@@ -11,7 +11,7 @@
 use super::domain::Disk;
 use super::link::Link;
 use super::xml;
-use crate::{Error, ErrorKind, Result, Tracking};
+use crate::{Error, ErrorKind, FreezeRequest, Result, Tracking};
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
 
@@ -147,6 +147,25 @@ pub(super) async fn clean(link: &Link, found: &[Checkpoint], new: &str) -> Resul
         }
     }
     Ok(done)
+}
+
+/// Removes the parent's checkpoint if a record in it was caught lying: whatever becomes of this run, the next one
+/// must not believe it again. The other disks are read whole for it, once.
+pub(super) async fn remove_distrusted(
+    link: &Link,
+    request: &FreezeRequest,
+    found: &mut Vec<Checkpoint>,
+) -> Result<Vec<String>> {
+    let Some(parent) = request.parent.as_ref().map(|parent| name(&request.vault, parent)) else {
+        return Ok(Vec::new());
+    };
+    let lies = |one: &Checkpoint| request.distrusted.keys().any(|disk| one.disks.contains_key(disk));
+    let Some(place) = found.iter().position(|one| one.name == parent && lies(one)) else {
+        return Ok(Vec::new());
+    };
+    delete(link, &parent).await?;
+    found.remove(place);
+    Ok(vec![format!("removed the checkpoint {parent}, which is not to be believed")])
 }
 
 /// What to do once the point is committed: of the vault's, the new one alone stays.

@@ -17,6 +17,11 @@ const BEGIN_WAIT: Duration = Duration::from_secs(8);
 /// Ending a job waits for requests under way, those for the disk at most.
 const END_WAIT: Duration = Duration::from_secs(30);
 
+/// How long a libvirt that starts again, or is busy, is waited for before a job of ours is left to the next run.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+const TRY_AGAIN: Duration = Duration::from_secs(1);
+
 /// Nothing tells of a job's end but asking.
 const END_PAUSE: Duration = Duration::from_millis(50);
 
@@ -136,6 +141,24 @@ pub(super) async fn end(link: &Link) -> Result<()> {
         sleep(END_PAUSE).await;
     }
     Ok(())
+}
+
+/// [`end`], tried again while libvirt cannot be asked: it may be starting again, or at work for somebody else.
+pub(super) async fn end_patiently(link: &Link) -> Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        match end(link).await {
+            Err(error)
+                if matches!(error.kind(), ErrorKind::Busy | ErrorKind::Unreachable)
+                    && Instant::now() < deadline =>
+            {
+                sleep(TRY_AGAIN).await;
+            }
+            // A machine that is gone has no job.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            ended => return ended,
+        }
+    }
 }
 
 #[cfg(test)]

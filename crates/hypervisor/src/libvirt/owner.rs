@@ -62,7 +62,8 @@ impl Freeze for LibvirtFreeze {
         let domain = link.domain().await?;
         let mut description = prepare::choose_disks(&self.request, &domain, describe(&link).await?)?;
         prepare::refuse_iothreads(&domain, &description.qemu)?;
-        let found = checkpoints::read_all(&link).await?;
+        let mut found = checkpoints::read_all(&link).await?;
+        recovered.extend(checkpoints::remove_distrusted(&link, &self.request, &mut found).await?);
         self.disks = prepare::decide(&self.request, &domain, &description.disks, &found)?;
         recovered.extend(checkpoints::clean(&link, &found, &self.checkpoint()).await?);
         // CRASH: from here a folder; swept by name.
@@ -111,12 +112,13 @@ impl Freeze for LibvirtFreeze {
     /// Takes everything back, whatever there is. The permit goes last, before the caller hears of it.
     async fn end(mut self: Box<Self>, outcome: Outcome) -> Result<()> {
         let mut errors = Vec::new();
-        if let Some(watch) = self.watch.take() {
-            watch.end().await;
-        }
         if self.begun {
             // CRASH: the job and its folder are found by name.
-            errors.extend(job::end(&self.link).await.err());
+            errors.extend(job::end_patiently(&self.link).await.err());
+        }
+        // Only now: while the job runs the scratch folder can fill, and the guest be stopped.
+        if let Some(watch) = self.watch.take() {
+            watch.end().await;
         }
         if let Some((keeper, guest)) = self.keeper.take() {
             match keeper.finish().await {
@@ -135,6 +137,8 @@ impl Freeze for LibvirtFreeze {
             );
         }
         if self.begun {
+            // One that libvirt began after all, while the folder was still there.
+            errors.extend(job::end_patiently(&self.link).await.err());
             // CRASH: a checkpoint too many does no harm, and the next commit removes it.
             errors.extend(self.settle_checkpoints(outcome).await.err());
         }
@@ -220,9 +224,8 @@ impl LibvirtFreeze {
         description: &mut MachineDescription,
     ) -> Result<Vec<FrozenDisk>> {
         let Some(folder) = &self.folder else { return Ok(Vec::new()) };
-        let running =
-            qemu::discover()?.into_iter().find(|machine| machine.uuid.as_ref() == Some(&self.link.uuid));
-        let tpm = running.and_then(|machine| Tpm::of(&machine.argv, &qemu::working_folder(machine.pid)));
+        let tpm = prepare::running(&self.link.uuid)?
+            .and_then(|(machine, peer)| Tpm::of(&machine.argv, &qemu::working_folder(machine.pid), peer.uid));
         let memories = Memories { tpm, nvram: domain.nvram.clone() };
         let (server, disks) = memories.serve(description, &folder.files_socket()).await?;
         self.firmware_server = server;

@@ -5,9 +5,10 @@ use super::domain::Domain;
 use super::link::{Link, field};
 use super::owner::Prepared;
 use super::watch;
+use crate::qemu::{self, MachineAddress};
 use crate::qmp::{Peer, Version};
 use crate::scratch::{self, RunFolder};
-use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, MachineDescription, Result, qemu};
+use crate::{DiskDescription, Error, ErrorKind, FreezeRequest, MachineDescription, Result};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 
@@ -102,17 +103,37 @@ pub(super) async fn scratch_space(link: &Link, request: &FreezeRequest) -> Resul
     RunFolder::create(&request.scratch, &request.point, owner(&link.uuid, &request.scratch)?)
 }
 
+/// The users that libvirt starts machines as, beside root and us: Debian's and Red Hat's names.
+const QEMU_USERS: [&str; 2] = ["libvirt-qemu", "qemu"];
+
+/// The QEMU of a machine of libvirt, if it runs here. Anybody can start a program with this uuid on its command
+/// line; only one of a user that libvirt would start it as is believed.
+pub(super) fn running(uuid: &str) -> Result<Option<(MachineAddress, Peer)>> {
+    let passwd = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    let us = rustix::process::geteuid().as_raw();
+    let named = |uid: u32| {
+        let mut users = passwd.lines().map(|line| line.split(':').collect::<Vec<_>>());
+        users.any(|user| QEMU_USERS.contains(&user[0]) && user.get(2) == Some(&&*uid.to_string()))
+    };
+    let found = qemu::discover()?.into_iter().filter(|machine| machine.uuid.as_deref() == Some(uuid));
+    Ok(found
+        .filter_map(|machine| peer(machine.pid).map(|peer| (machine, peer)))
+        .find(|(_, peer)| peer.uid == 0 || peer.uid == us || named(peer.uid)))
+}
+
+/// The user and group by which a process uses files.
+fn peer(pid: u32) -> Option<Peer> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    // Real, effective, saved, and of files.
+    let of_files = |key: &str| field(&status, key)?.split_whitespace().last()?.parse().ok();
+    Some(Peer { pid: Some(pid), uid: of_files("Uid")?, gid: of_files("Gid")? })
+}
+
 /// Whom QEMU runs as. One that is not seen here is taken to run as us: if not, it is refused its files, and
 /// says so.
 fn owner(uuid: &str, folder: &std::path::Path) -> Result<Peer> {
-    let running = qemu::discover()?;
-    if let Some(machine) = running.iter().find(|machine| machine.uuid.as_deref() == Some(uuid)) {
-        let status = fs::read_to_string(format!("/proc/{}/status", machine.pid)).unwrap_or_default();
-        // Real, effective, saved, and of files.
-        let of_files = |key: &str| field(&status, key)?.split_whitespace().last()?.parse().ok();
-        if let (Some(uid), Some(gid)) = (of_files("Uid"), of_files("Gid")) {
-            return Ok(Peer { pid: Some(machine.pid), uid, gid });
-        }
+    if let Some((_, peer)) = running(uuid)? {
+        return Ok(peer);
     }
     let context = || format!("find the scratch folder {}", folder.display());
     let us = fs::metadata("/proc/self").map_err(|e| Error::io(context(), e))?;

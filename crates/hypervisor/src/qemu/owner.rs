@@ -12,7 +12,7 @@ use crate::consistency::{Guest, Keeper, Quiesced};
 use crate::firmware::{Memories, Tpm};
 use crate::frozen::{Caller, Freeze, Taken};
 use crate::qmp::{Qmp, Transaction};
-use crate::rendezvous::Gate;
+use crate::rendezvous::{FREEZE_TIMEOUT_MAX, Gate};
 use crate::scratch::RunFolder;
 use crate::{
     Consistency, DiskDescription, Error, ErrorKind, FreezeRequest, FrozenDisk, Level, MachineDescription,
@@ -123,13 +123,15 @@ impl QemuFreeze {
         self.read_samples(&socket).await?;
         prepare::flush_host_caches(&self.disks).await;
         caller.still_wants()?;
-        self.meet(Gate::Prepared).await?;
+        self.meet(Gate::Prepared, Duration::ZERO).await?;
 
         let quiesced = self.quiesce(running, not_thawed).await;
-        let refused = self.refusal(quiesced.reachable());
-        let fixed = match refused {
-            Some(()) => None,
-            None => Some(self.fix_together(running).await),
+        let fixed = match self.refusal(quiesced.reachable()) {
+            Some(()) => {
+                self.let_others_go();
+                None
+            }
+            None => Some(self.fix_together(running, quiesced.held_for()).await),
         };
         let (consistency, keeper) = quiesced.thaw().await;
         self.keeper = keeper;
@@ -167,10 +169,10 @@ impl QemuFreeze {
 
     /// Leaves out what the request does not want.
     async fn choose_disks(&self, mut description: MachineDescription) -> Result<MachineDescription> {
-        let boot = boot_disk(&self.qmp, &description.disks).await?;
         // What the firmware remembers is part of the machine, whichever disks are wanted.
         let is_firmware = |disk: &DiskDescription| description.firmware.iter().any(|one| one.name == disk.id);
-        let (firmware, disks) = description.disks.into_iter().partition(is_firmware);
+        let (firmware, disks): (_, Vec<_>) = description.disks.into_iter().partition(is_firmware);
+        let boot = boot_disk(&self.qmp, &disks).await?;
         let (chosen, others) = self.request.disks.choose(disks, boot.as_deref())?;
         description.disks = chosen;
         description.disks.extend::<Vec<_>>(firmware);
@@ -187,16 +189,24 @@ impl QemuFreeze {
         Ok(())
     }
 
-    async fn meet(&self, gate: Gate) -> Result<()> {
+    async fn meet(&self, gate: Gate, held: Duration) -> Result<()> {
         match &self.request.rendezvous {
-            Some(rendezvous) => rendezvous.pass(gate, self.request.freeze_timeout).await,
+            Some(rendezvous) => rendezvous.pass(gate, held).await,
             None => Ok(()),
         }
     }
 
-    async fn fix_together(&self, running: bool) -> Result<Duration> {
-        self.meet(Gate::Quiesced).await?;
-        fix_instant(&self.qmp, &self.disks, running, self.meet(Gate::Stopped)).await
+    /// Before the thaw, which may take its time: the guests of the others stand.
+    fn let_others_go(&self) {
+        if let Some(rendezvous) = &self.request.rendezvous {
+            let text = "a machine of the group cannot be as consistent as wished";
+            rendezvous.give_up(&Error::new(ErrorKind::Guest, text));
+        }
+    }
+
+    async fn fix_together(&self, running: bool, held: Duration) -> Result<Duration> {
+        self.meet(Gate::Quiesced, held).await?;
+        fix_instant(&self.qmp, &self.disks, running, self.meet(Gate::Stopped, Duration::ZERO)).await
     }
 
     async fn quiesce(&self, running: bool, not_thawed: Option<String>) -> Quiesced {
@@ -207,7 +217,11 @@ impl QemuFreeze {
             let reason = "the machine is not running, so its agent cannot answer";
             return Quiesced::untouched(&self.guest, Some(reason.to_owned()));
         }
-        Quiesced::freeze(&self.guest, &self.request).await
+        let mut request = self.request.clone();
+        if request.rendezvous.is_some() {
+            request.freeze_timeout = request.freeze_timeout.min(FREEZE_TIMEOUT_MAX);
+        }
+        Quiesced::freeze(&self.guest, &request).await
     }
 
     /// Whether this is less than will do.
@@ -252,7 +266,8 @@ impl QemuFreeze {
     async fn serve_firmware(&mut self, description: &mut MachineDescription) -> Result<Vec<FrozenDisk>> {
         let Some(started_in) = self.qmp.peer().pid.map(working_folder) else { return Ok(Vec::new()) };
         let Some(folder) = &self.folder else { return Ok(Vec::new()) };
-        let memories = Memories { tpm: Tpm::of(&description.argv, &started_in), nvram: None };
+        let memories =
+            Memories { tpm: Tpm::of(&description.argv, &started_in, self.qmp.peer().uid), nvram: None };
         let (server, disks) = memories.serve(description, &folder.files_socket()).await?;
         self.firmware_server = server;
         Ok(disks)

@@ -1,5 +1,6 @@
 //! What QEMU, or the guest agent, answered instead of doing what it was asked.
 
+use crate::agent::tame;
 use serde_json::Value;
 use std::fmt;
 
@@ -16,7 +17,7 @@ pub struct QmpError {
 
 impl QmpError {
     pub(crate) fn from_reply(command: &str, error: &Value) -> Self {
-        let text = |key: &str| error.get(key).and_then(Value::as_str).unwrap_or("?").to_owned();
+        let text = |key: &str| tame(error.get(key).and_then(Value::as_str).unwrap_or("?"));
         Self { command: command.to_owned(), class: text("class"), description: text("desc") }
     }
 
