@@ -97,12 +97,17 @@ fn what_firmware_remembers_comes_back_as_files() -> Result<()> {
     // The flash is written through its own drive again.
     let drives = guest.machine.qmp("query-block", Value::Null)?;
     ensure!(!drives.to_string().contains("strongroom-filter"), "{drives}");
+    let next = scene.backup(guest.name())?;
+    let skipped = next["description"]["skipped"].to_string();
+    ensure!(!skipped.contains("has it no more"), "{skipped}");
+    ensure!(next["description"]["firmware"] == told["firmware"], "{next}");
     // A TPM that cannot be looked at is told of, and no reason to be without a backup.
     if let Some(tpm) = tpm {
         drop(tpm);
         let point = scene.backup(guest.name())?;
         let skipped = point["description"]["skipped"].to_string();
         ensure!(skipped.contains("tpm0") && skipped.contains("no swtpm is seen"), "{skipped}");
+        ensure!(!skipped.contains("has it no more"), "{skipped}");
     }
     Ok(())
 }

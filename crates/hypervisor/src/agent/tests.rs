@@ -125,3 +125,15 @@ fn sockets_are_known_by_qemus_name_for_them() {
     assert!(!is_socket("unix:m/a,b.ga,server=on", path));
     assert!(!is_socket("file", path));
 }
+
+#[tokio::test]
+async fn a_guests_texts_are_cut_and_cannot_steer_a_terminal() {
+    assert_eq!(tame("a\u{1b}[2J\u{9b}b\n"), "a?[2J?b?");
+    let agent = with_script(|mut script| async move {
+        script.expect_sync().await;
+        let version = "\u{7}9".repeat(1 << 20);
+        script.expect("guest-info", json!({ "return": { "version": version } })).await;
+    });
+    let agent = agent.await;
+    assert!(agent.version().len() <= 1000 && agent.version().starts_with("?9?9"));
+}

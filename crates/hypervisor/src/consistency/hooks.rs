@@ -154,6 +154,16 @@ mod tests {
     }
 
     #[test]
+    fn a_record_longer_than_a_hooks_is_refused() {
+        let many = "freeze pg exit 0 ms 40\n".repeat(LINES_MAX + 1);
+        assert!(parse(format!("strongroom-freeze 2\ntoken t\n{many}done\n").as_bytes(), "t").is_err());
+        let long = format!("strongroom-freeze 2\ntoken t\nskipped {} x\ndone\n", "n".repeat(LINE_BYTES_MAX));
+        assert!(parse(long.as_bytes(), "t").is_err());
+        let steers = "strongroom-freeze 2\ntoken t\nskipped a\u{1b}[2J x\ndone\n";
+        assert!(parse(steers.as_bytes(), "t").is_err());
+    }
+
+    #[test]
     fn no_script_or_a_failed_one_proves_nothing() {
         assert!(objection(&parse(b"strongroom-freeze 1\ntoken t\ndone\n", "t").unwrap()).is_some());
         let failed = GOOD.replace("freeze pg exit 0", "freeze pg exit 3");

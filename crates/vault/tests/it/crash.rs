@@ -14,7 +14,10 @@ use object_store::{
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use uuid::Uuid;
-use vault::{CHUNK_BYTES, KeyFile, Store, Vault, VaultId};
+use vault::{
+    CHUNK_BYTES, DiskRecord, ErrorKind, KeyFile, MachineKey, PointDraft, PointId, Session, SessionId, Store,
+    Vault, VaultId,
+};
 
 /// Fails every write once its budget is used up. The first one it fails may land all the same, as happens
 /// when an answer is lost. What the vault probes the store with is not counted.
@@ -184,6 +187,30 @@ async fn no_acknowledged_point_is_lost_whichever_write_is_the_last() {
         }
     }
     assert!(finished_once);
+}
+
+/// A guest may say much of itself, and it must not cost the vault a point that lists as damaged.
+#[tokio::test]
+async fn a_point_too_large_to_be_read_again_is_refused_before_it_is_written() {
+    let store = Store::new(Arc::new(InMemory::new()), "memory");
+    let (holder, id) = (KeyFile::generate(), VaultId(Uuid::new_v4()));
+    let vault = Arc::new(Vault::create(store, id, now(), &holder).await.expect("create"));
+    let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await.expect("begin");
+    let map = session.disk(0, None).await.expect("a map").finish(&session).await.expect("a map");
+    let draft = PointDraft {
+        id: PointId(Uuid::now_v7()),
+        machine: MachineKey::new("machine-1").expect("a name"),
+        machine_name: "one".into(),
+        instant: now(),
+        parent: None,
+        consistency: serde_json::json!({ "agent_version": "9".repeat(17 << 20) }),
+        description: serde_json::Value::Null,
+    };
+    let record = DiskRecord { name: "disk0".into(), map, tracking: "test".into(), read_bytes: 0 };
+    let refused = session.commit(draft, vec![record]).await.expect_err("it could not be read again");
+    assert_eq!(refused.kind(), ErrorKind::Invalid);
+    let survey = vault.survey(None).await.expect("survey");
+    assert!(survey.points.is_empty() && survey.damage.is_empty());
 }
 
 #[tokio::test]
