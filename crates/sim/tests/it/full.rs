@@ -11,9 +11,9 @@ use std::process::{Command, Output};
 /// A work of this seed: backups, an incremental, deletions and a collection.
 const ROUNDS: u64 = 3;
 const SEED: u64 = 3;
-/// Room beside what the vault takes at first: from none to enough, by the smallest thing that is written.
-const ROOM_KIB_MAX: usize = 400;
-const STEP_KIB: usize = 12;
+/// Room beside what the vault takes at first: from none to enough, by the pages that such a file system counts in.
+const ROOM_KIB_MAX: usize = 200;
+const STEP_KIB: usize = 4;
 
 /// Makes the file system, copies the vault into it, works, and copies what is there out of it.
 const SCRIPT: &str = r#"
