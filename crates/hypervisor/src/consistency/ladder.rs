@@ -164,6 +164,11 @@ impl Quiesced {
         }
     }
 
+    /// What is known so far.
+    pub(crate) fn evidence(&self) -> &Consistency {
+        &self.evidence
+    }
+
     /// How long the guest has stood.
     pub(crate) fn held_for(&self) -> Duration {
         self.frozen_at.map(|at| at.elapsed()).unwrap_or_default()

@@ -128,7 +128,7 @@ impl QemuFreeze {
         let quiesced = self.quiesce(running, not_thawed).await;
         let fixed = match self.refusal(quiesced.reachable()) {
             Some(()) => {
-                self.let_others_go();
+                self.let_others_go(quiesced.evidence());
                 None
             }
             None => Some(self.fix_together(running, quiesced.held_for()).await),
@@ -197,10 +197,9 @@ impl QemuFreeze {
     }
 
     /// Before the thaw, which may take its time: the guests of the others stand.
-    fn let_others_go(&self) {
+    fn let_others_go(&self, reached: &Consistency) {
         if let Some(rendezvous) = &self.request.rendezvous {
-            let text = "a machine of the group cannot be as consistent as wished";
-            rendezvous.give_up(&Error::new(ErrorKind::Guest, text));
+            rendezvous.give_up(&too_low(self.request.wish, reached));
         }
     }
 

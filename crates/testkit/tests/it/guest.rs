@@ -39,8 +39,8 @@ fn freezes_with_a_token(machine: &GuestMachine) {
     assert_eq!(agent.call("guest-fsfreeze-thaw", Value::Null).unwrap(), json!(2));
     let (code, record) = machine.sh("cat /run/strongroom/freeze-result").unwrap();
     let words: Vec<&str> = record.split_whitespace().collect();
-    let expected =
-        "strongroom-freeze 1 token t-42 freeze postgresql exit 0 ms * thaw postgresql exit 0 ms * done";
+    let expected = "strongroom-freeze 2 token t-42 freeze postgresql exit 0 ms * attempts 1 \
+                    thaw postgresql exit 0 ms * attempts 1 done";
     let expected: Vec<&str> = expected.split(' ').collect();
     assert_eq!((code, words.len()), (0, expected.len()), "{record}");
     assert!(words.iter().zip(&expected).all(|(word, wanted)| word == wanted || *wanted == "*"), "{record}");
