@@ -11,9 +11,10 @@
 //! Invariants:
 //! - the catalog can be lost: what is needed to restore lies in the vaults, and `points` is rebuilt from them;
 //! - who read an older revision of a row cannot write over a newer one;
-//! - at most one active backup of a machine, one run for a slot, and one holder of a job: the database says so, not
-//!   the program;
-//! - a claim of an older generation changes nothing.
+//! - jobs that exclude each other are queued one at a time, under a row that is held for their subject; one run for a
+//!   slot is a unique index;
+//! - a job is written by comparing revisions, so of two that change it at once one reads it again; what a claim of an
+//!   older generation may do is `model`'s to refuse.
 //!
 //! Errors are [`Error`]; its [`ErrorKind`] says what a caller can do. **After a crash** every statement or
 //! transaction happened wholly or not at all; a job that was running is claimed by another once its lease ends.

@@ -29,7 +29,8 @@ pub struct FreezeRequest {
     pub watchdog: Option<Watchdog>,
     /// Which disks are frozen. The others are told as skipped.
     pub disks: DiskSelection,
-    /// Disks whose record of changes is not to be believed, and why. It is removed.
+    /// Disks whose record of changes is not to be believed, and why. It is removed, unless the machine
+    /// is stopped: nothing is written into its images.
     pub distrusted: BTreeMap<String, String>,
     /// Ranges to read of each disk, offset and length, where there is a record of changes to be audited.
     pub samples: BTreeMap<String, Vec<(u64, usize)>>,
