@@ -6,6 +6,7 @@ use std::fmt;
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum JobKind {
     /// Makes a point of a machine.
     Backup,
@@ -22,6 +23,7 @@ pub enum JobKind {
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Step {
     /// The machine's changes are in the snapshot tier: the only part that the guest can feel.
     TakeSnapshot,

@@ -1,0 +1,23 @@
+//! What the service does: the acts of people, the schedule's, and those of movers, each over the domain's rules and the
+//! catalog.
+//!
+//! **Called by** `server`, which has asked whether the caller may. **Calls** `model` (every rule), `catalog` (every
+//! row), `api` (the shapes it answers in) and of `vault` what makes and opens vaults; it never touches a block of a
+//! disk, and knows nothing of HTTP.
+//!
+//! Reading order: [`Control`] (`service.rs`) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, protection → `points.rs` →
+//! `schedule.rs`, what is due → `dispatch.rs`, orders for movers → `retention.rs`, what expires.
+//!
+//! Invariants:
+//! - every act of a person that changes something is in the audit log, also one that failed after it began;
+//! - a job changes by `model`'s function alone; whatever a mover says is applied under its claim, or refused;
+//! - what deletes is planned by `model`, checked again under the row's revision, then done.
+//!
+//! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
+//! under way is a job, and goes on.
+
+mod error;
+mod service;
+
+pub use error::{Error, Result};
+pub use service::{Actor, Chance, Clock, Control, Settings};
