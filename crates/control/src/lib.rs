@@ -17,6 +17,7 @@
 //! under way is a job, and goes on.
 
 mod error;
+mod request;
 mod service;
 
 pub use error::{Error, Result};

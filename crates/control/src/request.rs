@@ -1,0 +1,115 @@
+//! What a job is asked to do, as it is stored with the job; and the one way to queue one.
+
+use crate::{Control, Error, Result};
+use api::{Code, RestoreFormat};
+use catalog::{NewJob, Queued};
+use jiff::Timestamp;
+use model::job::JobKind;
+use model::{JobId, Origin, PointId, VaultId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What a job is asked to do. Settled when it is queued: what a machine or a policy is by then does not matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Make a point of the item's machine.
+    BackUp {
+        /// Why.
+        origin: Origin,
+        /// Read everything.
+        full: bool,
+    },
+    /// Write disks of a point as images.
+    Restore {
+        /// The point.
+        point: PointId,
+        /// An absolute path on the mover's host.
+        folder: String,
+        /// Names of disks; empty for all.
+        disks: Vec<String>,
+        /// What the images are to be.
+        format: RestoreFormat,
+        /// The mover that writes them; none: the one of the machine's host.
+        mover: Option<String>,
+    },
+    /// Read a point back.
+    Verify {
+        /// The point.
+        point: PointId,
+    },
+    /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
+    /// stays.
+    DeletePoints {
+        /// Which; empty: all of the item.
+        points: Vec<PointId>,
+        /// Whether they expired, rather than that somebody deletes them.
+        expired: bool,
+    },
+    /// Bring deleted points back.
+    UndeletePoints {
+        /// Which; empty: all of the item.
+        points: Vec<PointId>,
+    },
+    /// Purge what was deleted long enough ago in a vault, and give space back.
+    Collect {},
+}
+
+impl Request {
+    /// The kind of job that does it.
+    pub(crate) fn kind(&self) -> JobKind {
+        match self {
+            Self::BackUp { .. } => JobKind::Backup,
+            Self::Restore { .. } => JobKind::Restore,
+            Self::Verify { .. } => JobKind::Verify,
+            Self::DeletePoints { .. } => JobKind::DeleteData,
+            Self::UndeletePoints { .. } => JobKind::Undelete,
+            Self::Collect {} => JobKind::Collect,
+        }
+    }
+}
+
+/// When a job is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct When {
+    /// Not before.
+    pub(crate) ready: Timestamp,
+    /// The slot of a schedule it is for: there is one job for each.
+    pub(crate) slot: Option<String>,
+}
+
+impl Control {
+    /// Queues a job on an item, or on a vault: `subject` is its id. Who asked is the caller's to write down.
+    ///
+    /// # Errors
+    /// `Conflict` when something is under way that excludes it, or the slot has had its job.
+    pub(crate) async fn queue(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<JobId> {
+        let id = JobId(self.draw());
+        let new = NewJob {
+            id,
+            kind: request.kind(),
+            vault: Some(vault),
+            subject: subject.to_string(),
+            request: serde_json::to_value(request).expect("plain data"),
+            ready: when.ready,
+            slot: when.slot,
+        };
+        match self.catalog.queue_job(&new, self.now()).await? {
+            Queued::New => {
+                self.tell_jobs_changed();
+                Ok(id)
+            }
+            Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
+            Queued::Excluded(other) => {
+                let detail = format!("job {} is under way for it, and excludes this", other.id);
+                Err(Error::new(Code::Conflict, detail).hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
+            }
+        }
+    }
+}
