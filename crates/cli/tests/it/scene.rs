@@ -52,8 +52,15 @@ impl Scene {
         &self.vault
     }
 
-    /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
+    /// `strongroom rescue` with these arguments: what works without a server.
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = self.program(["rescue"]);
+        command.args(arguments);
+        command
+    }
+
+    /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
+    pub(crate) fn program(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
         command.args(arguments);
         for variable in [
@@ -65,6 +72,10 @@ impl Scene {
             "STRONGROOM_KEY_FILE",
             "STRONGROOM_PASSPHRASE",
             "STRONGROOM_NEW_PASSPHRASE",
+            "STRONGROOM_SERVER",
+            "STRONGROOM_TOKEN",
+            "STRONGROOM_CONTEXT",
+            "STRONGROOM_CERTIFICATE",
         ] {
             command.env_remove(variable);
         }
@@ -76,14 +87,20 @@ impl Scene {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs `strongroom rescue` to its end.
     pub(crate) fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Ran> {
         Running::start(&mut self.command(arguments))?.finish()
     }
 
-    /// What the program finds, as JSON.
+    /// What `strongroom rescue` finds, as JSON.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Value> {
         self.run([&["--output", "json"], arguments].concat())?.json()
+    }
+
+    /// What the program finds on this host, as JSON.
+    pub(crate) fn ask_here(&self, arguments: &[&str]) -> Result<Value> {
+        let mut command = self.program([&["--output", "json"], arguments].concat());
+        Running::start(&mut command)?.finish()?.json()
     }
 
     /// The command that backs a machine up.
