@@ -47,14 +47,16 @@ pub(crate) async fn guard(
     if need == Need::Nobody {
         return Ok(next.run(request).await);
     }
-    let caller = caller(&app, &request).await?;
+    let caller = caller(&app, bearer(&request)).await?;
     let vault = || path.get("vault").and_then(|vault| vault.parse().ok());
     let allowed = match need {
         Need::Nobody | Need::SignedIn => true,
         Need::Everywhere(action) => caller.may(action, None),
         Need::Somewhere(action) => caller.grants.iter().any(|grant| grant.role.includes(action)),
         Need::InVault(action) => {
-            let Some(vault) = vault() else { return Err(Refused::new(Code::NotFound, "there is no such vault")) };
+            let Some(vault) = vault() else {
+                return Err(Refused::new(Code::NotFound, "there is no such vault"));
+            };
             // Whoever may not see a vault is not told that it is there.
             if !caller.may(Action::View, Some(vault)) {
                 return Err(Refused::new(Code::NotFound, format!("there is no vault {vault}")));
@@ -71,13 +73,16 @@ pub(crate) async fn guard(
     Ok(next.run(request).await)
 }
 
-async fn caller(app: &App, request: &Request) -> Result<Caller, Refused> {
-    let refused = |detail: &str| {
-        Refused::new(Code::Unauthenticated, detail).hint("sign in with `strongroom login`")
-    };
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| refused("nobody is signed in"))?;
-    let token = hash(token);
+/// The token that a request shows.
+fn bearer(request: &Request) -> Option<String> {
+    let header = request.headers().get(AUTHORIZATION)?.to_str().ok()?;
+    header.strip_prefix("Bearer ").map(hash)
+}
+
+async fn caller(app: &App, token: Option<String>) -> Result<Caller, Refused> {
+    let refused =
+        |detail: &str| Refused::new(Code::Unauthenticated, detail).hint("sign in with `strongroom login`");
+    let token = token.ok_or_else(|| refused("nobody is signed in"))?;
     let now = app.control.now();
     let user = app.control.catalog().bearer(&token, now).await.map_err(control::Error::from)?;
     let user = user.ok_or_else(|| refused("the token is not known, or no longer good"))?;
@@ -91,4 +96,3 @@ async fn caller(app: &App, request: &Request) -> Result<Caller, Refused> {
 pub(crate) fn hash(token: &str) -> String {
     digest(&SHA256, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
-
