@@ -37,11 +37,7 @@ pub use jobs::{Accepted, DiskProgress, Job, JobError, JobProgress, JobState, Job
 pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, NewHost, Tags};
 pub use page::Page;
 pub use points::{KeptFor, Pin, Point, PointDisk, Restore, RestoreFormat};
-pub use policies::{
-    DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint,
-};
+pub use policies::{DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint};
 pub use problem::{Code, Problem, Violation};
 pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultSettings};
-pub use watch::{
-    Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version,
-};
+pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version};

@@ -108,7 +108,8 @@ impl Control {
             Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
             Queued::Excluded(other) => {
                 let detail = format!("job {} is under way for it, and excludes this", other.id);
-                Err(Error::new(Code::Conflict, detail).hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
+                Err(Error::new(Code::Conflict, detail)
+                    .hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
             }
         }
     }
