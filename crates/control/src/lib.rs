@@ -16,9 +16,15 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod audit;
 mod error;
+mod people;
 mod request;
+mod secret;
 mod service;
+mod tries;
 
 pub use error::{Error, Result};
+pub use people::{Asker, Bearer};
+pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
