@@ -16,9 +16,26 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod dry_run;
 mod error;
+mod faults;
+mod inventory;
+mod items;
+mod keys;
+mod machines;
+mod moving;
+mod page;
+mod points;
+mod policies;
 mod request;
 mod service;
+mod stopping;
+mod store;
+mod vaults;
 
 pub use error::{Error, Result};
+pub use items::WhichItems;
+pub use machines::WhichMachines;
+pub use page::Paging;
+pub use points::PointPlace;
 pub use service::{Actor, Chance, Clock, Control, Settings};

@@ -90,26 +90,35 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let id = JobId(self.draw());
-        let new = NewJob {
-            id,
+        let new = self.new_job(vault, subject, request, when);
+        queued(self.catalog.queue_job(&new, self.now()).await?)?;
+        self.tell_jobs_changed();
+        Ok(new.id)
+    }
+
+    /// A job that is to be queued together with a change of what it works on.
+    pub(crate) fn new_job(&self, vault: VaultId, subject: Uuid, request: &Request, when: When) -> NewJob {
+        NewJob {
+            id: JobId(self.draw()),
             kind: request.kind(),
             vault: Some(vault),
             subject: subject.to_string(),
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
-        };
-        match self.catalog.queue_job(&new, self.now()).await? {
-            Queued::New => {
-                self.tell_jobs_changed();
-                Ok(id)
-            }
-            Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
-            Queued::Excluded(other) => {
-                let detail = format!("job {} is under way for it, and excludes this", other.id);
-                Err(Error::new(Code::Conflict, detail).hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
-            }
+        }
+    }
+}
+
+/// Fails if a job was not queued.
+pub(crate) fn queued(outcome: Queued) -> Result<()> {
+    match outcome {
+        Queued::New => Ok(()),
+        Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
+        Queued::Excluded(other) => {
+            let detail = format!("job {} is under way for it, and excludes this", other.id);
+            let hint = format!("wait for it, or cancel it: `strongroom job watch {}`", other.id);
+            Err(Error::new(Code::Conflict, detail).hint(hint))
         }
     }
 }

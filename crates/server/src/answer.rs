@@ -2,8 +2,8 @@
 
 use api::{Code, Problem};
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::response::{IntoResponse, Response};
 
 /// A problem as an answer.

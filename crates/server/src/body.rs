@@ -18,13 +18,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     type Rejection = Refused;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, Refused> {
-        let kind = request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+        let kind =
+            request.headers().get(CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
         let essence = kind.split(';').next().unwrap_or_default().trim();
         if !essence.eq_ignore_ascii_case("application/json") {
             return Err(Refused::new(Code::UnsupportedMediaType, "the body must be application/json"));
         }
         let bytes = Bytes::from_request(request, state).await;
-        let bytes = bytes.map_err(|_| Refused::new(Code::TooLarge, "the body could not be read, or is too large"))?;
+        let bytes =
+            bytes.map_err(|_| Refused::new(Code::TooLarge, "the body could not be read, or is too large"))?;
         parsed(&bytes).map(Self)
     }
 }

@@ -54,7 +54,9 @@ pub(crate) async fn guard(
         Need::Everywhere(action) => caller.may(action, None),
         Need::Somewhere(action) => caller.grants.iter().any(|grant| grant.role.includes(action)),
         Need::InVault(action) => {
-            let Some(vault) = vault() else { return Err(Refused::new(Code::NotFound, "there is no such vault")) };
+            let Some(vault) = vault() else {
+                return Err(Refused::new(Code::NotFound, "there is no such vault"));
+            };
             // Whoever may not see a vault is not told that it is there.
             if !caller.may(Action::View, Some(vault)) {
                 return Err(Refused::new(Code::NotFound, format!("there is no vault {vault}")));
@@ -72,11 +74,12 @@ pub(crate) async fn guard(
 }
 
 async fn caller(app: &App, request: &Request) -> Result<Caller, Refused> {
-    let refused = |detail: &str| {
-        Refused::new(Code::Unauthenticated, detail).hint("sign in with `strongroom login`")
-    };
+    let refused =
+        |detail: &str| Refused::new(Code::Unauthenticated, detail).hint("sign in with `strongroom login`");
     let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let token = header.and_then(|value| value.strip_prefix("Bearer ")).ok_or_else(|| refused("nobody is signed in"))?;
+    let token = header
+        .and_then(|value| value.strip_prefix("Bearer "))
+        .ok_or_else(|| refused("nobody is signed in"))?;
     let token = hash(token);
     let now = app.control.now();
     let user = app.control.catalog().bearer(&token, now).await.map_err(control::Error::from)?;
@@ -91,4 +94,3 @@ async fn caller(app: &App, request: &Request) -> Result<Caller, Refused> {
 pub(crate) fn hash(token: &str) -> String {
     digest(&SHA256, token.as_bytes()).as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
 }
-

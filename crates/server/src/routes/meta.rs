@@ -8,10 +8,7 @@ use axum::Json;
 use axum::extract::State;
 
 pub(super) fn routes() -> Vec<Route> {
-    vec![
-        Route::get("/v1/health", Need::Nobody, health),
-        Route::get("/v1/version", Need::Nobody, version),
-    ]
+    vec![Route::get("/v1/health", Need::Nobody, health), Route::get("/v1/version", Need::Nobody, version)]
 }
 
 /// Whether the server can work: its catalog answers.
