@@ -47,7 +47,9 @@ pub(crate) async fn guard(
     if need == Need::Nobody {
         return Ok(next.run(request).await);
     }
-    let caller = caller(&app, &request).await?;
+    let header =
+        request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    let caller = caller(&app, header.as_deref()).await?;
     let vault = || path.get("vault").and_then(|vault| vault.parse().ok());
     let allowed = match need {
         Need::Nobody | Need::SignedIn => true,
@@ -73,10 +75,9 @@ pub(crate) async fn guard(
     Ok(next.run(request).await)
 }
 
-async fn caller(app: &App, request: &Request) -> Result<Caller, Refused> {
+async fn caller(app: &App, header: Option<&str>) -> Result<Caller, Refused> {
     let refused =
         |detail: &str| Refused::new(Code::Unauthenticated, detail).hint("sign in with `strongroom login`");
-    let header = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
     let token = header
         .and_then(|value| value.strip_prefix("Bearer "))
         .ok_or_else(|| refused("nobody is signed in"))?;

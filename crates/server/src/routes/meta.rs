@@ -6,6 +6,11 @@ use crate::route::{Need, Route};
 use api::{Health, Version};
 use axum::Json;
 use axum::extract::State;
+use utoipa::OpenApi;
+
+#[derive(OpenApi)]
+#[openapi(paths(health, version))]
+pub(super) struct Document;
 
 pub(super) fn routes() -> Vec<Route> {
     vec![Route::get("/v1/health", Need::Nobody, health), Route::get("/v1/version", Need::Nobody, version)]
