@@ -1,6 +1,6 @@
 //! Items: machines under the protection of a vault, or that were.
 
-use crate::jobs::queue_in;
+use crate::jobs::queue;
 use crate::page::{Cursor, Page, with_one_more};
 use crate::points::keep;
 use crate::row::{
@@ -171,7 +171,7 @@ impl Catalog {
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
         // The job first: whoever queues one for the item waits for this to be done.
         if let Some(job) = change.job {
-            match queue_in(&mut transaction, job, now).await? {
+            match queue(&mut transaction, job, now).await.map_err(|e| Error::sql(context(), e))? {
                 Queued::New => {}
                 refused => return Ok(refused),
             }

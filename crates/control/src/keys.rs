@@ -24,18 +24,6 @@ pub(crate) struct NewKey {
 }
 
 impl Control {
-    /// The text of the key file that opens a vault: what an order carries.
-    ///
-    /// # Errors
-    /// `Unavailable` when this server has no key of it.
-    pub(crate) fn key_text(&self, vault: VaultId) -> Result<String> {
-        let path = key_path(&self.keys(), vault);
-        fs::read_to_string(&path).map_err(|error| {
-            let detail = format!("read the key of the vault {vault} from {}: {error}", path.display());
-            Error::new(Code::Unavailable, detail).hint("put the vault's key file there")
-        })
-    }
-
     /// Makes a key for a vault that is to be made.
     pub(crate) fn new_key(&self, vault: VaultId) -> Result<NewKey> {
         let (keys, key) = (self.keys(), KeyFile::generate());

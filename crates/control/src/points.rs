@@ -190,8 +190,10 @@ impl Control {
             let detail = json!({ "vault": place.vault, "item": item.id, "name": item.name });
             self.audit(actor, change.verb, &place.point.to_string(), &detail).await?;
             let when = When { ready: self.now(), slot: None };
-            let request = change.request.as_ref();
-            let job = request.map(|request| self.new_job(place.vault, item.id, request, when));
+            let job = match &change.request {
+                Some(request) => Some(self.job_for(place.vault, item.id, request, when).await?),
+                None => None,
+            };
             let write = ItemChange { item, points: &[change.kept], job: job.as_ref() };
             let written = self.catalog.change_item(&write, self.now()).await.map_err(Error::from);
             tries -= 1;

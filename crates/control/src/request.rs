@@ -90,15 +90,22 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let new = self.new_job(vault, subject, request, when);
+        let new = self.job_for(vault, subject, request, when).await?;
         queued(self.catalog.queue_job(&new, self.now()).await?)?;
         self.tell_jobs_changed();
         Ok(new.id)
     }
 
-    /// A job that is to be queued together with a change of what it works on.
-    pub(crate) fn new_job(&self, vault: VaultId, subject: Uuid, request: &Request, when: When) -> NewJob {
-        NewJob {
+    /// A job on an item, or on a vault.
+    #[expect(clippy::unused_async, reason = "it will ask which mover is to do it")]
+    pub(crate) async fn job_for(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<NewJob> {
+        Ok(NewJob {
             id: JobId(self.draw()),
             kind: request.kind(),
             vault: Some(vault),
@@ -106,7 +113,7 @@ impl Control {
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
-        }
+        })
     }
 }
 

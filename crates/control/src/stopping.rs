@@ -94,7 +94,10 @@ impl Control {
         self.cancel_waiting(id, ending.in_vain).await?;
         carry_over(&mut kept, (ending.act, protection), world.now);
         let when = When { ready: world.now, slot: None };
-        let job = ending.request.as_ref().map(|request| self.new_job(vault, id, request, when));
+        let job = match &ending.request {
+            Some(request) => Some(self.job_for(vault, id, request, when).await?),
+            None => None,
+        };
         let changed = catalog::Item { protection, ..item };
         let change = ItemChange { item: &changed, points: &kept, job: job.as_ref() };
         queued(self.catalog.change_item(&change, world.now).await?)?;
