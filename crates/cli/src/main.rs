@@ -15,6 +15,7 @@ mod limits;
 mod machines;
 mod open;
 mod output;
+mod server;
 mod service;
 mod watch;
 

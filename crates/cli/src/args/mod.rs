@@ -5,6 +5,7 @@ mod rescue;
 pub(crate) use rescue::*;
 
 use crate::output::Output;
+use crate::server::{MoverCommand, ServerCommand};
 use crate::service::ServiceCommand;
 use clap::{Parser, Subcommand};
 use std::path::PathBuf;
@@ -45,6 +46,12 @@ pub(crate) enum Command {
     /// take part.
     #[command(subcommand)]
     Guest(GuestCommand),
+    /// The server: schedules, runs and remembers all that is above.
+    #[command(subcommand)]
+    Server(Box<ServerCommand>),
+    /// Movers: hosts that work for a server.
+    #[command(subcommand)]
+    Mover(MoverCommand),
     /// Print what completes the command line of a shell.
     Completions {
         /// For which shell.

@@ -60,6 +60,43 @@ mod tests {
         Args::command().debug_assert();
     }
 
+    /// Everything that `--help` says anywhere, as it is checked in: what people see changes on purpose only. Written
+    /// anew with STRONGROOM_WRITE_SNAPSHOTS=1.
+    #[test]
+    fn the_help_is_as_it_was() {
+        let mut command = unaware(Args::command().disable_help_subcommand(true));
+        command.build();
+        let mut said = String::new();
+        helps(&command, &mut said);
+        let said = said.replace(&*std::env::temp_dir().to_string_lossy(), "/tmp");
+        let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/help.txt");
+        if std::env::var_os("STRONGROOM_WRITE_SNAPSHOTS").is_some() {
+            std::fs::write(&path, &said).expect("write the snapshot");
+        }
+        let kept = std::fs::read_to_string(&path).expect("read the snapshot");
+        let differs = said.lines().zip(kept.lines()).find(|(is, was)| is != was);
+        assert!(
+            said == kept,
+            "STRONGROOM_WRITE_SNAPSHOTS=1 takes the help as it is over; first: {differs:?}"
+        );
+    }
+
+    /// Whatever the environment says.
+    fn unaware(command: Command) -> Command {
+        let command = command.mut_args(|argument| argument.hide_env_values(true));
+        command.mut_subcommands(unaware)
+    }
+
+    fn helps(command: &Command, said: &mut String) {
+        let help = command.clone().term_width(100).render_long_help().to_string();
+        let lines: Vec<_> = help.lines().map(str::trim_end).collect();
+        *said +=
+            &format!("$ {} --help\n{}\n\n", command.get_bin_name().unwrap_or_default(), lines.join("\n"));
+        for below in command.get_subcommands() {
+            helps(below, said);
+        }
+    }
+
     #[test]
     fn every_shell_is_told_of_every_noun() {
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {

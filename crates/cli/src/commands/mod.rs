@@ -24,7 +24,7 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-const KEEP_RECOVERY_KEY: &str = "\
+pub(crate) const KEEP_RECOVERY_KEY: &str = "\
 Write the recovery key down or print it, and keep it where neither fire nor thieves find it with the vault.
 It opens the vault by itself, it is stored nowhere, and it is not shown again.";
 
@@ -37,6 +37,10 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         }
         Command::Rescue(command) => Box::pin(rescue(output, *command)).await,
         Command::Guest(command) => guest::run(output, command).await,
+        Command::Server(command) => Box::pin(crate::server::run(output, *command)).await,
+        Command::Mover(command) => {
+            Box::pin(crate::server::run_mover(output, args.context.as_deref(), command)).await
+        }
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::man(&folder),
         Command::ThawWatchdog(args) => watchdog::run(&args).await,

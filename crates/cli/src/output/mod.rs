@@ -108,7 +108,7 @@ mod tests {
     }
 
     fn printed(line: &str) -> String {
-        let parsed = Line::try_parse_from(format!("x {line}").split(' ')).expect("a command line");
+        let parsed = Line::try_parse_from(format!("x {line}").split_whitespace()).expect("a command line");
         let value = json!([{ "name": "shop", "disks": 2, "gone": null }, { "name": "mail", "disks": 1, "gone": null }]);
         text(&parsed.output, &value, || "for people".to_owned()).expect("it can be printed")
     }

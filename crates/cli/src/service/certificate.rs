@@ -93,6 +93,12 @@ fn ask(url: &str, found: &str) -> Result<()> {
     }
 }
 
+/// The fingerprint of the first certificate in a PEM text: the server's own, if others are above it.
+pub(crate) fn fingerprint_of_pem(text: &str) -> Result<String> {
+    let first = pem::parse(text).context("read the certificate")?;
+    Ok(fingerprint(first.contents()))
+}
+
 /// SHA-256 of a certificate, as browsers show it.
 fn fingerprint(der: &[u8]) -> String {
     let bytes: Vec<_> = digest(&SHA256, der).as_ref().iter().map(|byte| format!("{byte:02X}")).collect();

@@ -34,6 +34,9 @@ pub(super) fn in_words(run: &DryRun) -> String {
         let heading = ["MACHINE", "POINT OF", "TIER", "CHANGE", "EXPIRES NOW", "WOULD EXPIRE", "ID"];
         text += &output::table(&heading, &[], rows);
     }
+    if run.cut {
+        text += "... and more, which are counted above\n";
+    }
     if !run.allowed {
         text += "\nThe vault is immutable: it does not let this happen.\n";
     }
@@ -72,7 +75,7 @@ mod tests {
 
     #[test]
     fn every_number_is_told() {
-        let run = DryRun { lost: 11, shorter: 22, longer: 33, same: 44, allowed: false, items: vec![] };
+        let run = DryRun { lost: 11, shorter: 22, longer: 33, same: 44, allowed: false, ..DryRun::default() };
         let text = in_words(&run);
         assert!(["11", "22", "33", "44", "immutable"].iter().all(|part| text.contains(part)), "{text}");
     }

@@ -51,10 +51,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: ItemCommand) 
     match command {
         ItemCommand::List { vault, state } => {
             let vault = names::vault(client, vault.vault.as_deref()).await?;
-            let mut all: Vec<Item> = client.all(&format!("/v1/vaults/{}/items?limit=1000", vault.id)).await?;
-            match state {
-                Some(state) => all.retain(|item| word(&item.state) == state.replace('_', " ")),
-                None => all.retain(|item| item.state != ItemState::Unprotected),
+            let path = format!("/v1/vaults/{}/items", vault.id);
+            let mut all: Vec<Item> = client.all(&names::with(&path, &[("state", state.clone())])).await?;
+            if state.is_none() {
+                all.retain(|item| item.state != ItemState::Unprotected);
             }
             let policies: Vec<Policy> = client.all(&format!("/v1/vaults/{}/policies", vault.id)).await?;
             output::print(output, &all, || table(&all, &policies))

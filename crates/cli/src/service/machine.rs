@@ -1,11 +1,11 @@
 //! `strongroom machine`: what hosts have told of.
 
-use super::names;
+use super::names::{self, with};
 use super::words::{or_dash, when, word};
 use crate::failure::Told;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
-use api::client::{Client, Method, escaped};
+use api::client::{Client, Method};
 use api::{Host, Machine, MachineStanding, Tags};
 use clap::{Subcommand, ValueEnum};
 use std::collections::BTreeMap;
@@ -20,8 +20,8 @@ pub(crate) enum MachineCommand {
         /// Only those with this tag, as `key` or `key=value`.
         #[arg(long, value_name = "TAG")]
         tag: Option<String>,
-        /// Only those whose name has this in it.
-        #[arg(long, value_name = "TEXT")]
+        /// Only those whose name fits this: `*` is anything, `?` one character.
+        #[arg(long, value_name = "PATTERN")]
         name: Option<String>,
     },
     /// Show a machine.
@@ -63,12 +63,12 @@ pub(crate) enum Standing {
 }
 
 impl Standing {
-    fn is(self, standing: MachineStanding) -> bool {
+    fn standing(self) -> MachineStanding {
         match self {
-            Self::Protected => standing == MachineStanding::Protected,
-            Self::Protectable => standing == MachineStanding::Protectable,
-            Self::Stopped => standing == MachineStanding::Stopped,
-            Self::Unprotectable => standing == MachineStanding::Unprotectable,
+            Self::Protected => MachineStanding::Protected,
+            Self::Protectable => MachineStanding::Protectable,
+            Self::Stopped => MachineStanding::Stopped,
+            Self::Unprotectable => MachineStanding::Unprotectable,
         }
     }
 }
@@ -84,10 +84,9 @@ pub(crate) async fn run(
             crate::commands::reconcile::run(output, outstanding).await
         }
         MachineCommand::List { standing, tag, name } => {
-            let mut all: Vec<Machine> = client()?.all("/v1/machines?limit=1000").await?;
-            all.retain(|machine| standing.is_none_or(|wanted| wanted.is(machine.standing)));
-            all.retain(|machine| tag.as_deref().is_none_or(|tag| carries(machine, tag)));
-            all.retain(|machine| name.as_deref().is_none_or(|name| machine.name.contains(name)));
+            let standing = standing.map(|standing| word(&standing.standing()));
+            let wishes = [("standing", standing), ("tag", tag), ("name", name)];
+            let all: Vec<Machine> = client()?.all(&with("/v1/machines", &wishes)).await?;
             output::print(output, &all, || table(&all))
         }
         MachineCommand::Show { machine } => {
@@ -100,18 +99,11 @@ pub(crate) async fn run(
             let client = client()?;
             let machine = names::machines(&client, &[machine]).await?.remove(0);
             let tags = Tags { tags: changed(machine.tags, &tags)? };
-            let path = format!("/v1/machines/{}/tags", escaped(&machine.id.to_string()));
+            let path = format!("/v1/machines/{}/tags", machine.id);
             let machine: Option<Machine> = client.send(Method::PUT, &path, &tags).await?;
             let machine = machine.context("the server told nothing of the machine")?;
             output::print(output, &machine, || table(std::slice::from_ref(&machine)))
         }
-    }
-}
-
-fn carries(machine: &Machine, tag: &str) -> bool {
-    match tag.split_once('=') {
-        Some((key, value)) => machine.tags.get(key).is_some_and(|found| found == value),
-        None => machine.tags.contains_key(tag),
     }
 }
 
@@ -167,6 +159,8 @@ fn show(machine: &Machine, hosts: &[Host]) -> String {
         ("Tags", tags_in_words(&machine.tags)),
         ("Seen", when(Some(machine.seen))),
     ]);
+    let obstacle = machine.obstacle.iter().map(|why| output::facts(&[("Cannot be backed up", why.clone())]));
+    let facts = facts + &obstacle.collect::<String>();
     let rows = machine.disks.iter().map(|disk| {
         let os = if disk.is_os { "starts from it" } else { "" };
         vec![disk.name.clone(), output::size(disk.bytes), os.to_owned()]

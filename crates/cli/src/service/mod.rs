@@ -20,6 +20,7 @@ mod item;
 mod job;
 mod login;
 mod machine;
+pub(crate) mod mover;
 mod names;
 mod overview;
 mod point;
@@ -31,6 +32,10 @@ mod schedule_words;
 mod user;
 mod vault;
 mod words;
+
+pub(crate) use certificate::{TrustArgs, fingerprint_of_pem, trusted};
+pub(crate) use confirm::Yes;
+pub(crate) use connect::client;
 
 use crate::output::Output;
 use anyhow::Result;

@@ -2,7 +2,7 @@
 
 use crate::failure::Told;
 use anyhow::Result;
-use api::client::Client;
+use api::client::{Client, escaped};
 use api::{Item, ItemState, Machine, Point, Policy, Vault};
 use clap::Args as ClapArgs;
 use std::fmt::Display;
@@ -117,6 +117,13 @@ pub(crate) async fn point(client: &Client, item: &Item, wanted: &str) -> Result<
     choose("point", all, wanted, |one| (String::new(), one.id))
 }
 
+/// The address of a list, with what is wished of its entries; all that fit on a page at once.
+pub(super) fn with(path: &str, wishes: &[(&str, Option<String>)]) -> String {
+    let wishes = wishes.iter().filter_map(|(name, value)| Some((name, value.as_ref()?)));
+    let wishes: String = wishes.map(|(name, value)| format!("&{name}={}", escaped(value))).collect();
+    format!("{path}?limit=1000{wishes}")
+}
+
 /// Where an item is.
 pub(crate) fn item_path(item: &Item) -> String {
     format!("/v1/vaults/{}/items/{}", item.vault, item.id)
@@ -125,6 +132,12 @@ pub(crate) fn item_path(item: &Item) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn wishes_stand_in_an_address() {
+        let wishes = [("name", Some("a b&c".to_owned())), ("tag", None)];
+        assert_eq!(with("/v1/machines", &wishes), "/v1/machines?limit=1000&name=a%20b%26c");
+    }
 
     const ALL: [(&str, &str); 5] = [
         ("shop", "0000-aaaa1"),

@@ -140,7 +140,7 @@ async fn act(output: &Output, client: &Client, what: (Method, String), wait: Wai
 
 async fn pin(output: &Output, client: &Client, found: &Found, pinned: bool) -> Result<()> {
     let point: Option<Point> =
-        client.send(Method::POST, &format!("{}/pin", found.path), &Pin { pinned }).await?;
+        client.send(Method::PUT, &format!("{}/pin", found.path), &Pin { pinned }).await?;
     let point = point.context("the server told nothing of the point")?;
     output::print(output, &point, || show(&point))
 }

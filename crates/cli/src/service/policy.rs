@@ -159,10 +159,9 @@ async fn update(
 }
 
 async fn preview(output: &Output, client: &Client, vault: &Vault, document: &DocumentArgs) -> Result<()> {
-    let name = "preview".to_owned();
-    let new = NewPolicy { name, document: document.document()?, revision: None, accept_loss: false };
+    let document = document.document()?;
     let path = format!("/v1/vaults/{}/policies/preview", vault.id);
-    let shown: Option<PolicyPreview> = client.send(Method::POST, &path, &new).await?;
+    let shown: Option<PolicyPreview> = client.send(Method::POST, &path, &document).await?;
     let shown = shown.context("the server told nothing of the preview")?;
     output::print(output, &shown, || {
         let rows = shown.points.iter().take(PREVIEW_ROWS).map(|point| {

@@ -2,7 +2,7 @@
 
 use crate::failure::Told;
 use anyhow::{Context as _, Result};
-use clap::{Args as ClapArgs, ValueEnum};
+use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use jiff::tz::TimeZone;
 use model::Policy;
 use model::policy::{
@@ -21,7 +21,7 @@ const KEEP_WEEKS: u16 = 12;
 const WEEKLY_SNAPSHOT_DAYS: u16 = 5;
 
 #[derive(Debug, ClapArgs)]
-#[group(id = "schedule", required = true, multiple = false, args = ["file", "daily", "weekly", "hourly"])]
+#[command(group(ArgGroup::new("schedule").required(true).args(["file", "daily", "weekly", "hourly"])))]
 pub(crate) struct DocumentArgs {
     /// A JSON or YAML file that says it all; `-` for standard input. docs/policy.md tells what it holds.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["zone", "keep_days", "keep_weeks", "keep_months",

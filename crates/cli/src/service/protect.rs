@@ -1,14 +1,13 @@
 //! `strongroom protect`, `stop`, `resume`, `undelete`: a machine's way into protection, out of it, and back.
 
 use super::confirm::{Undo, Yes, confirm};
-use super::follow::{self, Wait};
 use super::names::{self, InVault};
 use super::words::count;
 use super::{bulk, dry_run, item};
 use crate::output::{self, Output};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use api::client::{Client, Method};
-use api::{Accepted, BulkOutcome, ChangeItem, DryRun, Item, Protect, Resume, Stop, StopHow};
+use api::{BulkOutcome, ChangeItem, Item, ItemChanged, Protect, Resume, Stop, StopHow};
 use clap::Args as ClapArgs;
 use model::protection::KeepWish;
 
@@ -57,6 +56,9 @@ pub(crate) struct ResumeArgs {
     policy: String,
     #[command(flatten)]
     vault: InVault,
+    /// Do so although points are lost by it.
+    #[arg(long)]
+    accept_loss: bool,
     #[command(flatten)]
     yes: Yes,
 }
@@ -68,8 +70,6 @@ pub(crate) struct UndeleteArgs {
     machine: String,
     #[command(flatten)]
     vault: InVault,
-    #[command(flatten)]
-    wait: Wait,
 }
 
 /// Puts machines under a policy.
@@ -120,21 +120,15 @@ pub(crate) async fn stop(output: &Output, client: &Client, args: StopArgs) -> Re
 pub(crate) async fn resume(output: &Output, client: &Client, args: ResumeArgs) -> Result<()> {
     let found = names::item(client, &args.vault, &args.machine).await?;
     let vault = names::vault(client, Some(&found.vault.to_string())).await?;
-    let policy = names::policy(client, &vault, &args.policy).await?.id;
+    let policy = names::policy(client, &vault, &args.policy).await?;
+    if args.accept_loss {
+        let text =
+            format!("Points of {} that the policy {} does not keep are lost.", found.name, policy.name);
+        confirm(args.yes, Undo::Impossible, &text)?;
+    }
+    let body = Resume { policy: policy.id, accept_loss: args.accept_loss };
     let path = format!("{}/resume", names::item_path(&found));
-    let mut body = Resume { policy, accept_loss: args.yes.yes };
-    let resumed = client.send::<_, Item>(Method::POST, &path, &body).await;
-    let resumed = match resumed {
-        // Points would be lost by it: that is what the server refuses without `accept_loss`.
-        Err(api::client::ClientError::Refused(problem))
-            if problem.code == api::Code::Conflict && !body.accept_loss =>
-        {
-            confirm(args.yes, Undo::Impossible, &problem.detail)?;
-            body.accept_loss = true;
-            client.send(Method::POST, &path, &body).await?
-        }
-        other => other?,
-    };
+    let resumed: Option<Item> = client.send(Method::POST, &path, &body).await?;
     let resumed = resumed.context("the server told nothing of the machine")?;
     output::print(output, &resumed, || item::show(&resumed))
 }
@@ -143,8 +137,10 @@ pub(crate) async fn resume(output: &Output, client: &Client, args: ResumeArgs) -
 pub(crate) async fn undelete(output: &Output, client: &Client, args: UndeleteArgs) -> Result<()> {
     let found = names::item(client, &args.vault, &args.machine).await?;
     let path = format!("{}/undelete", names::item_path(&found));
-    let accepted: Option<Accepted> = client.act(Method::POST, &path).await?;
-    follow::accepted(output, client, accepted, args.wait).await
+    let back: Option<Item> = client.act(Method::POST, &path).await?;
+    let back = back.context("the server told nothing of the machine")?;
+    eprintln!("Its points are back as soon as the job has run: `strongroom point list {}`.", back.name);
+    output::print(output, &back, || item::show(&back))
 }
 
 /// Puts a machine under another policy of its vault, having shown what that does to its points.
@@ -158,11 +154,11 @@ pub(super) async fn change_policy(
     let policy = Some(names::policy(client, &vault, policy).await?.id);
     let path = names::item_path(found);
     let dry = ChangeItem { policy, accept_loss: false, dry_run: true };
-    let run: Option<DryRun> = client.send(Method::PATCH, &path, &dry).await?;
-    let run = run.context("the server told nothing of the dry run")?;
+    let run: Option<ItemChanged> = client.send(Method::PATCH, &path, &dry).await?;
+    let Some(ItemChanged::DryRun(run)) = run else { bail!("the server told nothing of the dry run") };
     dry_run::accept(&run, yes)?;
     let change = ChangeItem { policy, accept_loss: run.lost > 0, dry_run: false };
-    let changed: Option<Item> = client.send(Method::PATCH, &path, &change).await?;
-    let changed = changed.context("the server told nothing of the machine")?;
+    let changed: Option<ItemChanged> = client.send(Method::PATCH, &path, &change).await?;
+    let Some(ItemChanged::Item(changed)) = changed else { bail!("the server told nothing of the machine") };
     output::print(output, &changed, || item::show(&changed))
 }

@@ -7,7 +7,7 @@ use crate::failure::Told;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
-use api::{AutoProtect, NewVault, Vault, VaultChange, VaultSettings};
+use api::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
 use clap::{Args as ClapArgs, Subcommand};
 use std::path::PathBuf;
 
@@ -172,8 +172,9 @@ pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand)
                 vault.name, vault.location
             );
             confirm(yes, Undo::Impossible, &text)?;
-            client.act::<serde_json::Value>(Method::DELETE, &format!("/v1/vaults/{}", vault.id)).await?;
-            output::print(output, &vault, || format!("{} is forgotten\n", vault.name))
+            let gone = client.act(Method::DELETE, &format!("/v1/vaults/{}", vault.id)).await?;
+            let gone: VaultRemoved = gone.context("the server told nothing of what is left")?;
+            output::print(output, &gone, || format!("{} is forgotten. {}\n", vault.name, gone.note))
         }
     }
 }
@@ -190,8 +191,20 @@ async fn create(
     let adopt = key.is_some();
     let new = NewVault { name, location, settings, adopt, key };
     let made = client.send(Method::POST, "/v1/vaults", &new).await?;
-    let vault: Vault = made.context("the server told nothing of the vault")?;
-    output::print(output, &vault, || show(&vault))
+    let made: VaultMade = made.context("the server told nothing of the vault")?;
+    output::print(output, &made, || {
+        let mut text = show(&made.vault);
+        text.extend(made.recovery_key.iter().map(|key| output::facts(&[("Recovery key", key.clone())])));
+        text.extend(made.key.iter().map(|key| format!("\n{key}")));
+        text
+    })?;
+    if made.key.is_some() {
+        eprintln!("Keep the key file, which is printed last, somewhere else than the vault and the server.");
+    }
+    if made.recovery_key.is_some() {
+        eprintln!("{}", crate::commands::KEEP_RECOVERY_KEY);
+    }
+    Ok(())
 }
 
 async fn update(

@@ -76,6 +76,10 @@ impl Scene {
             "STRONGROOM_TOKEN",
             "STRONGROOM_CONTEXT",
             "STRONGROOM_CERTIFICATE",
+            "STRONGROOM_DATA",
+            "STRONGROOM_DATABASE",
+            "STRONGROOM_SCRATCH",
+            "RUST_LOG",
         ] {
             command.env_remove(variable);
         }
@@ -97,10 +101,22 @@ impl Scene {
         self.run([&["--output", "json"], arguments].concat())?.json()
     }
 
-    /// What the program finds on this host, as JSON.
-    pub(crate) fn ask_here(&self, arguments: &[&str]) -> Result<Value> {
-        let mut command = self.program([&["--output", "json"], arguments].concat());
-        Running::start(&mut command)?.finish()?.json()
+    /// Runs the program to its end.
+    pub(crate) fn run_program(&self, arguments: &[&str]) -> Result<Ran> {
+        Running::start(&mut self.program(arguments))?.finish()
+    }
+
+    /// Runs the program to its end, a line given to it on its standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], line: &str) -> Result<Ran> {
+        let path = self.path("input");
+        std::fs::write(&path, format!("{line}\n"))?;
+        let input = std::fs::File::open(&path)?;
+        Running::start_with(&mut self.program(arguments), input.into())?.finish()
+    }
+
+    /// What the program finds on this host or at its server, as JSON.
+    pub(crate) fn ask_program(&self, arguments: &[&str]) -> Result<Value> {
+        self.run_program(&[&["--output", "json"], arguments].concat())?.json()
     }
 
     /// The command that backs a machine up.
