@@ -22,9 +22,11 @@ mod people;
 mod request;
 mod secret;
 mod service;
+mod sign_in;
 mod tries;
 
 pub use error::{Error, Result};
-pub use people::{Asker, Bearer};
+pub use people::Asker;
 pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
+pub use sign_in::Bearer;
