@@ -6,6 +6,9 @@ create table vaults (
     name        text not null,
     location    text not null,
     settings    text not null,
+    -- What was deleted before the soft-delete days were made fewer had this many promised, until then.
+    promised_days bigint,
+    promised_until bigint,
     created_at  bigint not null,
     -- Counted up by every change: who read an older one may not write over a newer.
     revision    bigint not null
@@ -26,6 +29,8 @@ create table hosts (
     id          text primary key,
     name        text not null,
     address     text not null,
+    -- The name of the mover that speaks with it.
+    mover       text not null,
     seen_at     bigint
 );
 create unique index hosts_by_name on hosts (name);
@@ -39,6 +44,8 @@ create table machines (
     name        text not null,
     tags        text not null,
     description text not null,
+    -- Why it cannot be protected as it is; empty if it can. Stands in the description too.
+    obstacle    text not null,
     seen_at     bigint not null
 );
 create unique index machines_by_key on machines (host_id, known_as);
@@ -62,6 +69,9 @@ create table items (
 );
 create unique index items_by_machine on items (vault_id, machine_id);
 create index items_by_name on items (name, id);
+create index items_of_vault on items (vault_id, name, id);
+create index items_of_policy on items (policy_id, name, id);
+create index items_of_machine on items (machine_id);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)

@@ -21,6 +21,14 @@ impl Error {
         Self::new(Code::NotFound, format!("there is no {what}"))
     }
 
+    /// What the catalog says of something that should be there.
+    pub(crate) fn missing(error: catalog::Error, what: impl fmt::Display) -> Self {
+        match error.kind() {
+            catalog::ErrorKind::NotFound => Self::not_found(what),
+            _ => error.into(),
+        }
+    }
+
     /// One field of the request breaks a rule.
     pub fn invalid(pointer: impl Into<String>, rule: impl Into<String>) -> Self {
         let (pointer, rule) = (pointer.into(), rule.into());

@@ -17,16 +17,33 @@
 //! under way is a job, and goes on.
 
 mod audit;
+mod dry_run;
 mod error;
+mod faults;
+mod inventory;
+mod items;
+mod keys;
+mod machines;
+mod moving;
+mod page;
 mod people;
+mod points;
+mod policies;
 mod request;
 mod secret;
 mod service;
 mod sign_in;
+mod stopping;
+mod store;
 mod tries;
+mod vaults;
 
 pub use error::{Error, Result};
+pub use items::WhichItems;
+pub use machines::WhichMachines;
+pub use page::Paging;
 pub use people::Asker;
+pub use points::PointPlace;
 pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
 pub use sign_in::Bearer;

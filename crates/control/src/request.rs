@@ -90,27 +90,42 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let id = JobId(self.draw());
-        let new = NewJob {
-            id,
+        let new = self.job_for(vault, subject, request, when).await?;
+        queued(self.catalog.queue_job(&new, self.now()).await?)?;
+        self.tell_jobs_changed();
+        Ok(new.id)
+    }
+
+    /// A job on an item, or on a vault.
+    #[expect(clippy::unused_async, reason = "it will ask which mover is to do it")]
+    pub(crate) async fn job_for(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<NewJob> {
+        Ok(NewJob {
+            id: JobId(self.draw()),
             kind: request.kind(),
             vault: Some(vault),
             subject: subject.to_string(),
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
-        };
-        match self.catalog.queue_job(&new, self.now()).await? {
-            Queued::New => {
-                self.tell_jobs_changed();
-                Ok(id)
-            }
-            Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
-            Queued::Excluded(other) => {
-                let detail = format!("job {} is under way for it, and excludes this", other.id);
-                Err(Error::new(Code::Conflict, detail)
-                    .hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
-            }
+        })
+    }
+}
+
+/// Fails if a job was not queued.
+pub(crate) fn queued(outcome: Queued) -> Result<()> {
+    match outcome {
+        Queued::New => Ok(()),
+        Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
+        Queued::Excluded(other) => {
+            let detail = format!("job {} is under way for it, and excludes this", other.id);
+            let hint = format!("wait for it, or cancel it: `strongroom job watch {}`", other.id);
+            Err(Error::new(Code::Conflict, detail).hint(hint))
         }
     }
 }

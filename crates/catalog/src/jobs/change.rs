@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::job::{Claim, Event, Job, JobState, Refusal};
 use model::{ClaimantId, JobId};
 use serde_json::Value;
+use sqlx::{Any, Transaction};
 
 /// Claims are looked for this many at once, so that servers which look together find one each.
 const CANDIDATES: u32 = 16;
@@ -27,39 +28,13 @@ pub enum Queued {
 impl Catalog {
     /// Queues a job.
     pub async fn queue_job(&self, new: &NewJob, now: Timestamp) -> Result<Queued> {
-        let context = || format!("queue a job for {}", new.subject);
-        let sql = |e| Error::sql(context(), e);
+        let sql = |e| Error::sql(format!("queue a job for {}", new.subject), e);
         let mut transaction = self.begin().await.map_err(sql)?;
-        // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
-        // excludes it in between.
-        let hold = "insert into subjects (subject, touched_at) values ($1, $2)
-            on conflict (subject) do update set touched_at = excluded.touched_at";
-        let query = sqlx::query(hold).bind(&new.subject).bind(micros(now));
-        query.execute(&mut *transaction).await.map_err(sql)?;
-        let select =
-            "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
-        let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
-        let others = query.try_map(|row| job(&row)).fetch_all(&mut *transaction).await.map_err(sql)?;
-        if new.slot.is_some()
-            && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind)
-        {
-            return Ok(Queued::SlotIsTaken);
+        let queued = queue(&mut transaction, new, now).await.map_err(sql)?;
+        if queued == Queued::New {
+            transaction.commit().await.map_err(sql)?;
         }
-        if let Some(other) = others.into_iter().find(|other| new.kind.excludes(other.job.kind)) {
-            return Ok(Queued::Excluded(Box::new(other)));
-        }
-        let insert =
-            "insert into jobs (id, kind, vault_id, subject, state, job, claimable_at, request, progress,
-                created_at, slot, revision)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 1)";
-        let made = Job::new(new.kind);
-        let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
-        let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject);
-        let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
-        let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
-        query.execute(&mut *transaction).await.map_err(sql)?;
-        transaction.commit().await.map_err(sql)?;
-        Ok(Queued::New)
+        Ok(queued)
     }
 
     /// Claims the job that could have been claimed for longest. None when there is none.
@@ -147,6 +122,39 @@ impl Catalog {
         row.revision += 1;
         Ok(())
     }
+}
+
+/// Queues a job in a transaction, which is to be given up if it is not new.
+pub(crate) async fn queue(
+    transaction: &mut Transaction<'static, Any>,
+    new: &NewJob,
+    now: Timestamp,
+) -> sqlx::Result<Queued> {
+    // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
+    // excludes it in between.
+    let hold = "insert into subjects (subject, touched_at) values ($1, $2)
+        on conflict (subject) do update set touched_at = excluded.touched_at";
+    let query = sqlx::query(hold).bind(&new.subject).bind(micros(now));
+    query.execute(&mut **transaction).await?;
+    let select = "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
+    let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
+    let others = query.try_map(|row| job(&row)).fetch_all(&mut **transaction).await?;
+    if new.slot.is_some() && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind) {
+        return Ok(Queued::SlotIsTaken);
+    }
+    if let Some(other) = others.into_iter().find(|other| new.kind.excludes(other.job.kind)) {
+        return Ok(Queued::Excluded(Box::new(other)));
+    }
+    let insert = "insert into jobs (id, kind, vault_id, subject, state, job, claimable_at, request, progress,
+            created_at, slot, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 1)";
+    let made = Job::new(new.kind);
+    let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
+    let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject);
+    let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
+    let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
+    query.execute(&mut **transaction).await?;
+    Ok(Queued::New)
 }
 
 /// What there is to show of a change.

@@ -6,6 +6,7 @@
 
 mod change;
 
+pub(crate) use change::queue;
 pub use change::{Queued, Told};
 
 use crate::page::{Cursor, Page, with_one_more};

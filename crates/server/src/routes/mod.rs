@@ -19,9 +19,14 @@
 
 mod alerts;
 mod audit;
+mod items;
+mod machines;
 mod meta;
+mod points;
+mod policies;
 mod session;
 mod users;
+mod vaults;
 
 use crate::route::Route;
 use utoipa::OpenApi as _;
@@ -45,7 +50,12 @@ macro_rules! nouns {
 nouns! {
     alerts,
     audit,
+    items,
+    machines,
     meta,
+    points,
+    policies,
     session,
     users,
+    vaults,
 }
