@@ -79,7 +79,7 @@ impl Client {
     /// As [`ClientError`].
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let mut all = Vec::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let mark = if path.contains('?') { '&' } else { '?' };
             let page: Page<T> = match &after {

@@ -49,6 +49,13 @@ impl Error {
         Self(Box::new(self.0.hint(hint)))
     }
 
+    /// With when to try again at the earliest.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
+
     /// What kind of error it is.
     pub fn code(&self) -> Code {
         self.0.code

@@ -16,6 +16,7 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod audit;
 mod dry_run;
 mod error;
 mod faults;
@@ -25,17 +26,22 @@ mod keys;
 mod machines;
 mod moving;
 mod page;
+mod people;
 mod points;
 mod policies;
 mod request;
+mod secret;
 mod service;
 mod stopping;
 mod store;
+mod tries;
 mod vaults;
 
 pub use error::{Error, Result};
 pub use items::WhichItems;
 pub use machines::WhichMachines;
 pub use page::Paging;
+pub use people::{Asker, Bearer};
 pub use points::PointPlace;
+pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};

@@ -6,6 +6,8 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::Response;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
@@ -32,7 +34,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Body<T> {
     }
 }
 
-/// Whether a body holds a null character: a JSON string can hold one only as this escape.
+/// Refuses addresses that hold a null: PostgreSQL can keep none in a text, and nothing of ours is named so.
+pub(crate) async fn no_null(request: Request, next: Next) -> Result<Response, Refused> {
+    let is_in = |text: &str| text.contains("%00");
+    match is_in(request.uri().path()) || request.uri().query().is_some_and(is_in) {
+        true => Err(violation("address".to_owned(), "it must not hold a null character".to_owned())),
+        false => Ok(next.run(request).await),
+    }
+}
+
+/// The same for bodies: a JSON string can hold one only as this escape.
 fn has_null(bytes: &[u8]) -> bool {
     fn holds(value: &serde_json::Value) -> bool {
         use serde_json::Value;
