@@ -16,9 +16,11 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod adopt;
 mod error;
 mod request;
 mod service;
 
+pub use adopt::Adopted;
 pub use error::{Error, Result};
 pub use service::{Actor, Chance, Clock, Control, Settings};
