@@ -157,7 +157,8 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
 fn check_service(draft: &PointDraft) -> Result<()> {
     let bytes = draft.service.to_string().len();
     if bytes > SERVICE_BYTES_MAX {
-        let text = format!("commit the point {}: what the service says of it is {bytes} bytes long", draft.id);
+        let text =
+            format!("commit the point {}: what the service says of it is {bytes} bytes long", draft.id);
         return Err(Error::new(ErrorKind::Invalid, text));
     }
     Ok(())

@@ -118,7 +118,10 @@ async fn how_a_store_has_a_point_is_told() {
     vault.delete_point(point.id, now()).await.expect("delete");
     assert_eq!(vault.standing_of(point.id).await.expect("ask").1, Standing::Deleted);
     assert_eq!(vault.deletions().await.expect("ask"), [(point.id, now())].into());
-    assert_eq!(vault.find_point(&machine(), point.id).await.expect_err("deleted").kind(), ErrorKind::NotFound);
+    assert_eq!(
+        vault.find_point(&machine(), point.id).await.expect_err("deleted").kind(),
+        ErrorKind::NotFound
+    );
     vault.undelete_point(point.id, now()).await.expect("undelete");
     assert!(vault.deletions().await.expect("ask").is_empty());
     assert_eq!(vault.standing_of(point.id).await.expect("ask").1, Standing::Listed);

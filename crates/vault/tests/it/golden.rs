@@ -94,7 +94,8 @@ async fn write() {
     let service = |number: u32| json!({ "version": 1, "job": number });
     let deleted = back_up_for(&vault, &disk, None, service(1)).await.expect("backup");
     disk.write(5 * CHUNK_BYTES as u64, noise(9, 300)).await.expect("in range");
-    let first = back_up_for(&vault, &disk, Some((&deleted, &blocks(5..6))), service(2)).await.expect("backup");
+    let first =
+        back_up_for(&vault, &disk, Some((&deleted, &blocks(5..6))), service(2)).await.expect("backup");
     disk.zero(3 * CHUNK_BYTES as u64, CHUNK_BYTES as u64).await.expect("in range");
     back_up_for(&vault, &disk, Some((&first, &blocks(3..4))), Value::Null).await.expect("backup");
     vault.delete_point(deleted.id, now()).await.expect("delete");
