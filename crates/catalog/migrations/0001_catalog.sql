@@ -51,6 +51,12 @@ create table machines (
 create unique index machines_by_key on machines (host_id, known_as);
 create index machines_by_name on machines (name, id);
 
+-- Machines that vaults which were taken in have points of: under which id a host's tale of them is taken in.
+create table adopted (
+    known_as    text primary key,
+    machine_id  text not null
+);
+
 -- A machine under a policy of a vault. It outlives the machine, and its own protection.
 create table items (
     id          text primary key,

@@ -16,6 +16,7 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod adopt;
 mod audit;
 mod dry_run;
 mod error;
@@ -32,16 +33,19 @@ mod policies;
 mod request;
 mod secret;
 mod service;
+mod sign_in;
 mod stopping;
 mod store;
 mod tries;
 mod vaults;
 
+pub use adopt::Adopted;
 pub use error::{Error, Result};
 pub use items::WhichItems;
 pub use machines::WhichMachines;
 pub use page::Paging;
-pub use people::{Asker, Bearer};
+pub use people::Asker;
 pub use points::PointPlace;
 pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
+pub use sign_in::Bearer;

@@ -78,6 +78,9 @@ fn request(args: &BackupArgs, throttles: Vec<Arc<Throttle>>) -> BackupRequest {
     BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
+        kept_as: None,
+        service: serde_json::Value::Null,
+        gate: None,
         wish: match args.consistency {
             Consistency::Application => Level::Application,
             Consistency::FileSystem => Level::FileSystem,

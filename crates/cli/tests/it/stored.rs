@@ -38,6 +38,7 @@ async fn put_point(scene: &Scene, number: u8) -> Result<()> {
         parent: None,
         consistency: serde_json::json!({ "level": "crash" }),
         description: Value::Null,
+        service: Value::Null,
     };
     session
         .commit(draft, vec![DiskRecord { name: "disk0".into(), map, tracking: "test".into(), read_bytes: 0 }])

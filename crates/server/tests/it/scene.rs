@@ -17,6 +17,9 @@ use tempfile::TempDir;
 use tower::ServiceExt;
 use uuid::Uuid;
 
+/// Nothing runs here.
+const LIMITS: Limits = Limits { per_host: 1, per_store: 1, overall: 1 };
+
 /// A service whose clock stands until it is moved.
 pub(crate) struct Scene {
     pub(crate) control: Control,
@@ -53,7 +56,7 @@ impl Scene {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000_000));
         let told = Arc::clone(&clock);
         let now = move || Timestamp::from_microsecond(told.load(Ordering::SeqCst)).expect("an instant");
-        let settings = Settings { data: folder.path().to_owned(), limits: Limits::default() };
+        let settings = Settings { data: folder.path().to_owned(), limits: LIMITS };
         let control = Control::new(catalog, settings, Arc::new(now), Arc::new(Uuid::now_v7));
         let router = router(App::new(control.clone()));
         Self { control, folder, router, clock }
