@@ -81,7 +81,11 @@ fn merge(domains: Vec<LibvirtAddress>, running: Vec<MachineAddress>) -> Vec<Know
 /// Opens the machine that is meant.
 pub(crate) async fn open(args: &MachineArgs) -> Result<Box<dyn Machine>> {
     if let Some(qmp) = &args.qmp {
-        return by_monitor(std::slice::from_ref(qmp), args.agent.as_deref()).await;
+        let machine = by_monitor(std::slice::from_ref(qmp), args.agent.as_deref()).await?;
+        if let Some(name) = &args.machine {
+            refuse_another(name, qmp, &*machine).await?;
+        }
+        return Ok(machine);
     }
     let name = args.machine.as_deref().unwrap_or_default();
     let Found { machines, silent } = find(args.libvirt.as_deref()).await?;
@@ -159,6 +163,25 @@ async fn by_monitor(sockets: &[PathBuf], agent: Option<&Path>) -> Result<Box<dyn
         }
     }
     Err(refused.expect("a machine that is found has a socket"))
+}
+
+/// Whoever names a machine and a socket means the machine: another may have taken the socket's place.
+async fn refuse_another(name: &str, socket: &Path, machine: &dyn Machine) -> Result<()> {
+    let found = machine.describe().await;
+    let found = found.with_context(|| format!("ask who answers at {}", socket.display()))?;
+    let is_id = found.uuid.as_deref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(name));
+    if is_id || found.name.as_deref() == Some(name) {
+        return Ok(());
+    }
+    let answers = match (&found.name, &found.uuid) {
+        (Some(other), Some(uuid)) => format!("{other} ({uuid})"),
+        (Some(other), None) | (None, Some(other)) => other.clone(),
+        (None, None) => "a machine without name or uuid".to_owned(),
+    };
+    Err(Told::not_found(
+        format!("{name} was asked for, but at {} answers {answers}", socket.display()),
+        "name the machine that is meant, or leave the name out to take what answers at the socket",
+    ))
 }
 
 #[cfg(test)]
