@@ -84,6 +84,11 @@ const MACHINES: &[Case] = &[
     ),
     ("backup --qmp {}/text", UNREACHABLE, &["{}/text", "check that the machine runs"]),
     ("backup {machine} --scratch {}/no/scratch", NOT_FOUND, &["no folder {}/no/scratch", "--scratch DIR"]),
+    (
+        "backup another-one --qmp {}/mistakes/qmp.sock",
+        NOT_FOUND,
+        &["another-one was asked for, but at {}/mistakes/qmp.sock answers {machine} (", "leave the name out"],
+    ),
     ("backup", USAGE, &["MACHINE", "--help"]),
     ("backup {machine} --agent {}/none.sock", USAGE, &["--qmp"]),
 ];
