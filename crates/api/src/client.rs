@@ -68,7 +68,9 @@ impl Client {
     /// # Errors
     /// As [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, None::<&()>).await.map(|found| found.expect("an answer to GET has a body"))
+        self.ask(Method::GET, path, None::<&()>)
+            .await
+            .map(|found| found.expect("an answer to GET has a body"))
     }
 
     /// All entries of a list, page by page.
@@ -115,7 +117,8 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let answer = request.send().await.map_err(|source| ClientError::Unreachable { doing: doing(), source })?;
+        let answer =
+            request.send().await.map_err(|source| ClientError::Unreachable { doing: doing(), source })?;
         match answer.status().is_success() {
             true => Ok(answer),
             false => Err(refused(answer, doing()).await),

@@ -160,4 +160,3 @@ pub struct BackUp {
     #[serde(default)]
     pub full: bool,
 }
-

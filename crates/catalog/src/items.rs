@@ -42,7 +42,7 @@ pub struct ItemFilter {
     pub policy: Option<PolicyId>,
 }
 
-fn item(row: &AnyRow) -> sqlx::Result<Item> {
+pub(crate) fn item(row: &AnyRow) -> sqlx::Result<Item> {
     Ok(Item {
         id: parsed(row, "id")?,
         vault: parsed(row, "vault_id")?,

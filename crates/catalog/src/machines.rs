@@ -16,8 +16,10 @@ pub struct Host {
     pub id: HostId,
     /// What people call it.
     pub name: String,
-    /// How its machines are reached: `local`, a libvirt URI, a mover.
+    /// How its machines are found: `local`, or a libvirt URI.
     pub address: String,
+    /// The name of the mover that speaks with it.
+    pub mover: String,
     /// When it last told of its machines.
     pub seen: Option<Timestamp>,
 }
@@ -41,11 +43,12 @@ pub struct Machine {
     pub seen: Timestamp,
 }
 
-fn host(row: &AnyRow) -> sqlx::Result<Host> {
+pub(crate) fn host(row: &AnyRow) -> sqlx::Result<Host> {
     Ok(Host {
         id: parsed(row, "id")?,
         name: text(row, "name")?,
         address: text(row, "address")?,
+        mover: text(row, "mover")?,
         seen: instant_option(row, "seen_at")?,
     })
 }
@@ -68,8 +71,9 @@ impl Catalog {
     /// # Errors
     /// `Exists` when its name is taken.
     pub async fn add_host(&self, new: &Host) -> Result<()> {
-        let query = sqlx::query("insert into hosts (id, name, address, seen_at) values ($1, $2, $3, $4)");
-        let query = query.bind(new.id.to_string()).bind(&new.name).bind(&new.address);
+        let query =
+            sqlx::query("insert into hosts (id, name, address, mover, seen_at) values ($1, $2, $3, $4, $5)");
+        let query = query.bind(new.id.to_string()).bind(&new.name).bind(&new.address).bind(&new.mover);
         let added = query.bind(new.seen.map(micros)).execute(&self.pool).await;
         added.map(drop).map_err(|e| Error::sql(format!("add the host {}", new.name), e))
     }

@@ -16,9 +16,21 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod alerts;
+mod collect;
+mod dispatch;
+mod engine;
 mod error;
+mod follow;
+mod forecast;
+mod jobs;
+mod order;
+mod overview;
 mod request;
+mod retention;
+mod schedule;
 mod service;
 
 pub use error::{Error, Result};
+pub use jobs::action_of;
 pub use service::{Actor, Chance, Clock, Control, Settings};
