@@ -1,6 +1,6 @@
 //! Items: machines under the protection of a vault, or that were.
 
-use crate::jobs::queue;
+use crate::jobs::queue_in;
 use crate::page::{Cursor, Page, with_one_more};
 use crate::points::keep;
 use crate::row::{
@@ -49,7 +49,7 @@ pub struct ItemFilter {
     pub name: Option<String>,
 }
 
-fn item(row: &AnyRow) -> sqlx::Result<Item> {
+pub(crate) fn item(row: &AnyRow) -> sqlx::Result<Item> {
     Ok(Item {
         id: parsed(row, "id")?,
         vault: parsed(row, "vault_id")?,
@@ -171,7 +171,7 @@ impl Catalog {
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
         // The job first: whoever queues one for the item waits for this to be done.
         if let Some(job) = change.job {
-            match queue(&mut transaction, job, now).await.map_err(|e| Error::sql(context(), e))? {
+            match queue_in(&mut transaction, job, now).await? {
                 Queued::New => {}
                 refused => return Ok(refused),
             }

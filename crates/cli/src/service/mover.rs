@@ -4,7 +4,7 @@ use super::confirm::{Undo, Yes, confirm};
 use super::words::when;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
-use api::TokenMade;
+use api::{Mover, TokenMade};
 use api::client::{Client, Method, escaped};
 
 pub(crate) async fn token(output: &Output, client: &Client) -> Result<()> {
