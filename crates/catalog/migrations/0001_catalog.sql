@@ -51,6 +51,12 @@ create table machines (
 create unique index machines_by_key on machines (host_id, known_as);
 create index machines_by_name on machines (name, id);
 
+-- Machines that vaults which were taken in have points of: under which id a host's tale of them is taken in.
+create table adopted (
+    known_as    text primary key,
+    machine_id  text not null
+);
+
 -- A machine under a policy of a vault. It outlives the machine, and its own protection.
 create table items (
     id          text primary key,
@@ -90,9 +96,21 @@ create table points (
     stored_bytes bigint not null,
     detail      text not null
 );
-create index points_of_item on points (item_id, instant, id);
+-- With the bytes, so that an item's points are counted from the index alone.
+create index points_of_item on points (item_id, instant, id, stored_bytes);
 create index points_to_expire on points (expires_at) where purge_at is null and expires_at is not null;
 create index points_to_purge on points (purge_at) where purge_at is not null;
+
+-- What an item's points come to, counted anew whenever one of them changes: a sum over all points of all items, of
+-- which there are millions, would keep whoever looks at the whole waiting.
+create table point_totals (
+    item_id     text primary key references items (id) on delete cascade,
+    points      bigint not null,
+    stored_bytes bigint not null,
+    -- Null without points.
+    oldest_at   bigint,
+    newest_at   bigint
+);
 
 create table jobs (
     id          text primary key,

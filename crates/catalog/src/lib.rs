@@ -19,6 +19,7 @@
 //! Errors are [`Error`]; its [`ErrorKind`] says what a caller can do. **After a crash** every statement or
 //! transaction happened wholly or not at all; a job that was running is claimed by another once its lease ends.
 
+mod adopted;
 mod alerts;
 mod audit;
 mod error;

@@ -16,6 +16,7 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod adopt;
 mod audit;
 mod dry_run;
 mod error;
@@ -38,6 +39,7 @@ mod store;
 mod tries;
 mod vaults;
 
+pub use adopt::Adopted;
 pub use error::{Error, Result};
 pub use items::WhichItems;
 pub use machines::WhichMachines;

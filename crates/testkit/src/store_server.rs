@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Races for a new name are won by one, conditional puts and bulk deletion are as on S3.
+/// Conditional puts and bulk deletion are as on S3.
 const MOTO: &str = "moto[server]==5.2.5";
 /// The newest that runs on Node 20.
 const AZURITE: &str = "azurite@3.35.0";
@@ -25,12 +25,21 @@ const PORTS_TRIED: u32 = 3;
 
 /// Ends with the pipe that it reads from: a test that is killed leaves no server behind. Ten names a page,
 /// so that every listing of a test has several pages.
+///
+/// moto looks whether a name is free and puts the object in two steps, with a thread for each connection: of many
+/// who want one name several could be told that they have it, which S3 never does. So requests are answered one at
+/// a time. The lock is around the answer, not around the server: a connection that is kept open keeps nobody out.
 const RUN_MOTO: &str = "\
 import os, sys, threading
 os.environ['MOTO_S3_DEFAULT_MAX_KEYS'] = '10'
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-from moto.server import main
-main(['-H', '127.0.0.1', '-p', sys.argv[1]])
+from moto import server
+turn, answer = threading.Lock(), server.DomainDispatcherApplication.__call__
+def answer_alone(*request):
+    with turn:
+        return answer(*request)
+server.DomainDispatcherApplication.__call__ = answer_alone
+server.main(['-H', '127.0.0.1', '-p', sys.argv[1]])
 ";
 /// As for moto; no telemetry, no check of the API version (the library may be newer than the server).
 const RUN_AZURITE: &str = "\

@@ -90,6 +90,15 @@ pub(crate) fn index(chunks: &str) -> Result<()> {
     cargo_with(("STRONGROOM_INDEX_CHUNKS", chunks), test)
 }
 
+/// `cargo xtask oracle`.
+pub(crate) fn oracle(runs: u32) -> Result<()> {
+    system_packages()?;
+    // One guest at a time: under emulation it wants the cores for itself.
+    let test =
+        ["test", "--package", "mover", "--test", "it", "oracle", "--", "--nocapture", "--test-threads=1"];
+    cargo_with(("STRONGROOM_ORACLE_RUNS", &runs.to_string()), test)
+}
+
 /// `cargo xtask fuzz`.
 pub(crate) fn fuzz(minutes: u64) -> Result<()> {
     let test = ["test", "--package", "vault", "--lib", "fuzz", "--", "--nocapture", "--test-threads=2"];
