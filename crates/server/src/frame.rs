@@ -46,7 +46,7 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
             tracing::error!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "failed");
         }
         Some(problem) => {
-            tracing::info!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "refused")
+            tracing::info!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "refused");
         }
         None => tracing::debug!(%id, %method, path = ?path, status, millis, "answered"),
     }
