@@ -1,27 +1,20 @@
-//! People and services: how they sign in, and who gives them what.
+//! People and services: who gives them what.
 //!
 //! **Nobody gains by a role what the role does not give**: whoever gives roles in a vault gives and takes them there
 //! alone, and may change another's password, tokens and standing only if they could take all of that user's roles.
 
-use crate::secret::{TokenKind, hash_password, is_password, password, token, token_hash};
+use crate::secret::{TokenKind, hash_password};
+use crate::sign_in::PASSWORD_BYTES_MAX;
 use crate::{Actor, Control, Error, Result};
-use api::{
-    Code, Credentials, NewToken, NewUser, Page, RoleGrant, Roles, Session, TokenInfo, TokenMade, User,
-    UserChange,
-};
+use api::{Code, NewToken, NewUser, Page, RoleGrant, Roles, TokenInfo, TokenMade, User, UserChange};
 use catalog::{ErrorKind, Grant as GrantRow, Token, User as UserRow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use model::VaultId;
 use model::access::{Action, Grant, Scope, may};
 use serde_json::json;
-use std::net::IpAddr;
 use uuid::Uuid;
 use zeroize::Zeroizing;
 
-/// A working day, and not the next one.
-const SESSION: SignedDuration = SignedDuration::from_hours(12);
-/// A mover goes on for years; it is shut out by taking its token away.
-const MOVER_TOKEN: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
 /// With longer ones nobody would ever look at what is still needed.
 const TOKEN_DAYS_MAX: u16 = 730;
 /// A user that makes tokens in a loop stops here.
@@ -30,10 +23,8 @@ const ROLES_MAX: usize = 1000;
 const NAME_CHARS_MAX: usize = 64;
 /// What the API allows to guess is limited; twelve is beyond what leaked lists hold.
 const PASSWORD_CHARS_MIN: usize = 12;
-/// Longer is no password but a mistaken file.
-const PASSWORD_BYTES_MAX: usize = 1024;
 /// Movers are users of their own, by names that nobody else can have: `:` stands in no other.
-const MOVER: &str = "mover:";
+pub(crate) const MOVER: &str = "mover:";
 
 /// Who asks, and with what rights.
 #[derive(Clone, Debug)]
@@ -74,153 +65,6 @@ impl Asker {
 
 fn forbidden(detail: String) -> Error {
     Error::new(Code::Forbidden, detail).hint("ask a vault owner for a role: `strongroom user grant`")
-}
-
-/// Who may come in by a token.
-#[derive(Clone, Debug)]
-pub struct Bearer {
-    /// With what rights.
-    pub asker: Asker,
-    /// The mover's name, if it is one: it may do what movers do, and nothing else.
-    pub mover: Option<String>,
-}
-
-/// Coming in.
-impl Control {
-    /// Begins a session. A wrong name and a wrong password are not told apart, by words or by time.
-    ///
-    /// # Errors
-    /// `Unauthenticated`; `TooManyRequests` after failures.
-    pub async fn sign_in(&self, credentials: &Credentials, from: IpAddr) -> Result<Session> {
-        let Credentials { name, password } = credentials;
-        let wait = self.tries.wait(name, from, self.now());
-        if !wait.is_zero() {
-            let seconds = u64::try_from(wait.as_secs()).unwrap_or(0) + 1;
-            let detail = format!("too many failures: try again in {seconds} s");
-            return Err(Error::new(Code::TooManyRequests, detail).retry_after(seconds));
-        }
-        // Counted before it is known: many tries at once do not get past the count together.
-        self.tries.failed(name, from, self.now());
-        let user = match self.catalog.user_named(name).await {
-            Ok(user) => Some(user),
-            Err(error) if error.kind() == ErrorKind::NotFound => None,
-            Err(error) => return Err(error.into()),
-        };
-        let kept = user.as_ref().and_then(|user| user.password.as_deref());
-        let is_long = password.len() > PASSWORD_BYTES_MAX;
-        let is_right = is_password(if is_long { "" } else { password }, kept).await?;
-        let user = user.filter(|user| is_right && !is_long && !user.disabled);
-        let Some(user) = user else {
-            tracing::warn!(name, %from, "a sign-in failed");
-            return Err(Error::new(Code::Unauthenticated, "the name or the password is wrong"));
-        };
-        self.tries.went_well(name, from);
-        self.audit(&Actor(user.name.clone()), "sign_in", &user.name, &json!({ "from": from })).await?;
-        let (token, expires) = self.make_token(user.id, "", TokenKind::Session, SESSION).await?;
-        Ok(Session { token, expires })
-    }
-
-    /// Ends a session, or whatever else the token was good for.
-    pub async fn sign_out(&self, by: &Asker, token_hash: &str) -> Result<()> {
-        self.audit(&by.actor, "sign_out", &by.actor.0, &json!({})).await?;
-        Ok(self.catalog.remove_token(token_hash).await?)
-    }
-
-    /// Who comes with the token of this hash, if it is good.
-    pub async fn bearer(&self, token_hash: &str) -> Result<Option<Bearer>> {
-        let Some((user, token)) = self.catalog.bearer(token_hash, self.now()).await? else { return Ok(None) };
-        let mover = user.name.strip_prefix(MOVER).map(str::to_owned);
-        // INVARIANT: a mover's token is of a mover, and a mover has no other.
-        if mover.is_some() != (token.kind == TokenKind::Mover.word()) {
-            return Ok(None);
-        }
-        let grants = match mover {
-            Some(_) => Vec::new(),
-            None => self.catalog.grants(user.id).await?.iter().map(grant).collect(),
-        };
-        let is_session = token.kind == TokenKind::Session.word();
-        let asker = Asker { actor: Actor(user.name), user: user.id, is_session, grants };
-        Ok(Some(Bearer { asker, mover }))
-    }
-
-    /// A token for the mover of this name; one that it had is no longer good.
-    ///
-    /// # Errors
-    /// `Invalid` for a name that cannot be one.
-    pub async fn mover_token(&self, name: &str) -> Result<String> {
-        check_name(name)?;
-        let name = format!("{MOVER}{name}");
-        let new = self.new_user(name.clone(), None);
-        let user = match self.catalog.add_user(&new).await {
-            Ok(()) => new,
-            Err(error) if error.kind() == ErrorKind::Exists => self.catalog.user_named(&name).await?,
-            Err(error) => return Err(error.into()),
-        };
-        for old in self.catalog.tokens(user.id).await? {
-            self.catalog.remove_token(&old.hash).await?;
-        }
-        Ok(self.make_token(user.id, &name, TokenKind::Mover, MOVER_TOKEN).await?.0)
-    }
-
-    /// Shuts the mover of this name out.
-    pub async fn remove_mover_tokens(&self, name: &str) -> Result<()> {
-        let Ok(user) = self.catalog.user_named(&format!("{MOVER}{name}")).await else { return Ok(()) };
-        for old in self.catalog.tokens(user.id).await? {
-            self.catalog.remove_token(&old.hash).await?;
-        }
-        Ok(())
-    }
-
-    async fn make_token(
-        &self,
-        user: Uuid,
-        name: &str,
-        kind: TokenKind,
-        lasts: SignedDuration,
-    ) -> Result<(String, Timestamp)> {
-        let (token, now) = (token(kind), self.now());
-        let kept = Token {
-            hash: token_hash(&token),
-            user,
-            name: name.to_owned(),
-            kind: kind.word().to_owned(),
-            created: now,
-            expires: now + lasts,
-            used: None,
-        };
-        self.catalog.add_token(&kept).await?;
-        Ok((token, kept.expires))
-    }
-}
-
-/// The server's own: whoever has its data needs no role.
-impl Control {
-    /// Makes the first user, who owns everything. Gives its password, which is shown once.
-    ///
-    /// # Errors
-    /// `Exists` when there is a user already; `Invalid` for a name that cannot be one.
-    pub async fn create_first_administrator(&self, name: &str) -> Result<Zeroizing<String>> {
-        check_name(name)?;
-        let password = password();
-        let user = self.new_user(name.to_owned(), Some(hash_password(&password).await?));
-        self.catalog.add_first_user(&user, MOVER).await?;
-        self.audit(&Actor("server".to_owned()), "user.create", name, &json!({ "owns": "everything" }))
-            .await?;
-        Ok(password)
-    }
-
-    /// Gives somebody a new password, which is shown once, and ends all sessions.
-    ///
-    /// # Errors
-    /// `NotFound`.
-    pub async fn reset_password(&self, name: &str) -> Result<Zeroizing<String>> {
-        let user = self.catalog.user_named(name).await?;
-        let password = password();
-        let hash = hash_password(&password).await?;
-        self.audit(&Actor("server".to_owned()), "user.password", name, &json!({})).await?;
-        self.catalog.set_password(user.id, &hash).await?;
-        Ok(password)
-    }
 }
 
 /// Users and what they may do.
@@ -384,12 +228,12 @@ impl Control {
         }
     }
 
-    fn new_user(&self, name: String, password: Option<String>) -> UserRow {
+    pub(crate) fn new_user(&self, name: String, password: Option<String>) -> UserRow {
         UserRow { id: self.draw(), name, password, subject: None, disabled: false, created: self.now() }
     }
 }
 
-fn grant(row: &GrantRow) -> Grant {
+pub(crate) fn grant(row: &GrantRow) -> Grant {
     let scope = row.vault.map_or(Scope::Everything {}, |vault| Scope::Vault { vault });
     Grant { role: row.role, scope }
 }
@@ -432,7 +276,7 @@ fn is_name(name: &str) -> bool {
     (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_good) && name.trim() == name
 }
 
-fn check_name(name: &str) -> Result<()> {
+pub(crate) fn check_name(name: &str) -> Result<()> {
     is_name(name).then_some(()).ok_or_else(|| Error::invalid("/name", name_rule()))
 }
 
