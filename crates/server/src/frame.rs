@@ -124,7 +124,11 @@ mod tests {
             let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
             let problem: Problem = serde_json::from_slice(&body).unwrap();
-            assert_eq!((problem.code, problem.status, problem.request_id), (code, status, Some(id)), "{path}");
+            assert_eq!(
+                (problem.code, problem.status, problem.request_id),
+                (code, status, Some(id)),
+                "{path}"
+            );
             assert!(!String::from_utf8_lossy(&body).contains("inside"), "{path}");
         }
     }

@@ -3,3 +3,4 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets it has failed")]
 
 mod acts;
+mod engine;

@@ -254,7 +254,8 @@ on_both! {
         };
         assert_eq!(moved.policy, Some(short));
         assert_eq!(scene.control.item(vault, item.id).await?, moved);
-        assert_eq!(scene.control.catalog().items_with_expired_points(scene.now(), 9).await?, [item.id]);
+        scene.control.tick_plans(scene.now()).await?;
+        assert_eq!(scene.jobs(&item).await?[0].job.kind, JobKind::DeleteData);
         let bulk = BulkChange { items: vec![item.id, Uuid::nil()], policy, accept_loss: false };
         let outcomes = scene.control.change_items(&scene.me, vault, &bulk).await?;
         assert_eq!(outcomes[0].item.as_ref().map(|item| item.policy), Some(Some(policy)));

@@ -19,7 +19,7 @@ fn into(folder: &str, disks: &[&str]) -> Restore {
 async fn change(scene: &Scene, place: PointPlace, change: impl Fn(&mut model::Point)) -> anyhow::Result<()> {
     let catalog = scene.control.catalog();
     let item = catalog.item(place.item).await?;
-    let mut kept = catalog.kept(item.id).await?;
+    let mut kept = catalog.points_to_plan(item.id).await?;
     kept.retain(|kept| kept.point.id == place.point);
     kept.iter_mut().for_each(|kept| change(&mut kept.point));
     let write = ItemChange { item: &item, points: &kept, job: None };

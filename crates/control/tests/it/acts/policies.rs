@@ -52,8 +52,9 @@ on_both! {
         let meant = NewPolicy { accept_loss: true, revision: Some(1), ..shorter };
         let changed = scene.control.change_policy(&scene.me, vault, policy, meant.clone()).await?;
         assert_eq!((changed.revision, changed.document), (2, meant.document.clone()));
-        let due = scene.control.catalog().items_with_expired_points(scene.now(), 10).await?;
-        assert_eq!(due, [item.id], "its plan is to be made again");
+        scene.control.tick_plans(scene.now()).await?;
+        let order = scene.jobs(&item).await?.remove(0);
+        assert_eq!(order.request["points"][0].as_str(), Some(places[0].point.to_string().as_str()), "{order:?}");
         assert_eq!(code(scene.control.change_policy(&scene.me, vault, policy, meant).await), Code::Changed);
         Ok(())
     }
