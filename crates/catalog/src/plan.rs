@@ -7,6 +7,7 @@ use crate::{Catalog, Error, Item, Result};
 use jiff::Timestamp;
 use model::{Point, PointId, VaultId};
 use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction};
 use uuid::Uuid;
 
 /// A point, as a plan sees it.
@@ -41,11 +42,7 @@ impl Catalog {
         let done = query.execute(&mut *transaction).await.map_err(sql)?;
         let revision = one_revision_on(done.rows_affected(), item.revision, context)?;
         for kept in changed {
-            let update = "update points set kept = $1, expires_at = $2, purge_at = $3
-                where id = $4 and item_id = $5";
-            let query = sqlx::query(update).bind(document(&kept.point)).bind(kept.expires.map(micros));
-            let query = query.bind(kept.point.purge_at.map(micros)).bind(kept.point.id.to_string());
-            query.bind(item.id.to_string()).execute(&mut *transaction).await.map_err(sql)?;
+            keep(&mut transaction, item.id, kept).await.map_err(sql)?;
         }
         transaction.commit().await.map_err(sql)?;
         Ok(revision)
@@ -86,4 +83,16 @@ impl Catalog {
         let items = query.try_map(|row: AnyRow| parsed(&row, "item_id")).fetch_all(&self.pool).await;
         items.map_err(|e| Error::sql("look for expired points", e))
     }
+}
+
+/// Writes what a point of this item is kept for.
+pub(crate) async fn keep(
+    transaction: &mut Transaction<'static, Any>,
+    item: Uuid,
+    kept: &PointToPlan,
+) -> sqlx::Result<()> {
+    let update = "update points set kept = $1, expires_at = $2, purge_at = $3 where id = $4 and item_id = $5";
+    let query = sqlx::query(update).bind(document(&kept.point)).bind(kept.expires.map(micros));
+    let query = query.bind(kept.point.purge_at.map(micros)).bind(kept.point.id.to_string());
+    query.bind(item.to_string()).execute(&mut **transaction).await.map(drop)
 }

@@ -7,7 +7,7 @@ use crate::{Control, Error, Result};
 use api::Code;
 use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
 use catalog::{Item, JobRow, VaultRow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
 use model::retention::goes_to_vault;
@@ -176,8 +176,7 @@ impl Control {
 
     async fn collect_work(&self, row: &JobRow, ordered: Ordered) -> Result<Prepared> {
         let vault = self.vault_of(row).await?;
-        let days = settings(&vault)?.soft_delete_days;
-        let soft_delete_seconds = SignedDuration::from_hours(24 * i64::from(days)).as_secs();
+        let soft_delete_seconds = self.soft_delete(&vault).await?.as_secs();
         Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds }), ordered))
     }
 
