@@ -9,16 +9,16 @@ use jiff::{SignedDuration, Timestamp};
 use model::VaultId;
 use model::job::JobKind;
 
-/// A day has so many.
-const SECONDS: u64 = 24 * 60 * 60;
+const DAY: SignedDuration = SignedDuration::from_hours(24);
 
-/// When a vault's space is freed on the day of `now`, which counts in UTC: the same moment every day, spread evenly over
-/// it for many vaults.
-fn moment(vault: VaultId, now: Timestamp) -> Option<Timestamp> {
+/// When a vault's space was last to be freed. Days count in UTC: the same moment every day, spread evenly over them for
+/// many vaults.
+fn last_moment(vault: VaultId, now: Timestamp) -> Option<Timestamp> {
     let midnight = now.to_zoned(TimeZone::UTC).with().time(Time::midnight()).build().ok()?;
     // Ids are random in their lower half.
-    let delay = vault.0.as_u64_pair().1 % SECONDS;
-    midnight.timestamp().checked_add(SignedDuration::from_secs(delay.cast_signed())).ok()
+    let delay = vault.0.as_u64_pair().1 % DAY.as_secs().unsigned_abs();
+    let today = midnight.timestamp().checked_add(SignedDuration::from_secs(delay.cast_signed())).ok()?;
+    if today <= now { Some(today) } else { today.checked_sub(DAY).ok() }
 }
 
 impl Control {
@@ -28,7 +28,9 @@ impl Control {
     /// The catalog's.
     pub async fn tick_collect(&self, now: Timestamp) -> Result<()> {
         for vault in self.catalog.vaults().await? {
-            let Some(ready) = moment(vault.id, now).filter(|ready| *ready <= now) else { continue };
+            // What was missed is made up for once.
+            let moment = last_moment(vault.id, now).filter(|moment| vault.created <= *moment);
+            let Some(ready) = moment else { continue };
             let slot = ready.to_string();
             let subject = vault.id.to_string();
             if self.catalog.job_of_slot(&subject, JobKind::Collect, &slot).await?.is_some() {

@@ -260,3 +260,26 @@ async fn two_servers_on_one_database_do_each_job_once() -> anyhow::Result<()> {
     assert_eq!((done.len(), done.iter().collect::<BTreeSet<_>>().len()), (100, 100));
     Ok(())
 }
+
+/// Whoever hangs up in the middle leaves no connection that swallows what others write.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_given_up_halfway_takes_nothing_with_it() -> anyhow::Result<()> {
+    let url = crate::scene::postgres("given_up_halfway")?;
+    let (catalog, other) = (Catalog::open(&url).await?, Catalog::open(&url).await?);
+    for polls in 0..20 {
+        let job = backup_of(&polls.to_string(), 0);
+        let (mut work, mut left) = (std::pin::pin!(catalog.queue_job(&job, at(0))), polls);
+        let given_up = std::future::poll_fn(|context| {
+            if left == 0 {
+                return std::task::Poll::Ready(None);
+            }
+            left -= 1;
+            std::future::Future::poll(work.as_mut(), context).map(Some)
+        });
+        let _ = given_up.await;
+        let vault = vault(&polls.to_string());
+        catalog.add_vault(&vault).await?;
+        assert_eq!(other.vault(vault.id).await?, vault, "given up after {polls} polls");
+    }
+    Ok(())
+}
