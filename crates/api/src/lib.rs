@@ -33,8 +33,10 @@ pub use access::{
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,
 };
-pub use jobs::{Accepted, DiskProgress, Job, JobError, JobProgress, JobState, JobStep, StepState};
-pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, NewHost, Tags};
+pub use jobs::{
+    Accepted, DiskProgress, Job, JobError, JobProgress, JobState, JobStep, SkippedRun, StepState,
+};
+pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, Mover, NewHost, Tags};
 pub use page::Page;
 pub use points::{KeptFor, Pin, Point, PointDisk, Restore, RestoreFormat};
 pub use policies::{DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint};

@@ -117,3 +117,16 @@ pub struct Tags {
     /// 50 at most; keys of 1 to 128 characters, values of at most 256.
     pub tags: BTreeMap<String, String>,
 }
+
+/// A mover, as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mover {
+    /// Its name: `server` for the one within the server.
+    pub name: String,
+    /// Since when it is there.
+    #[schema(value_type = String, format = DateTime)]
+    pub joined: Timestamp,
+    /// When it was last heard of.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub seen: Option<Timestamp>,
+}

@@ -70,9 +70,17 @@ create table items (
     protection  text not null,
     last_point_at bigint,
     purge_at    bigint,
+    -- All slots up to then have had a run or a record; when the next one starts, and by which schedule that is so.
+    settled_at  bigint,
+    next_due_at bigint,
+    due_by      text,
+    -- The policy and the vault's rules by which slots and expiries were last worked out; null: to be done anew.
+    policy_seen text,
     created_at  bigint not null,
     revision    bigint not null
 );
+create index items_due on items (next_due_at) where next_due_at is not null;
+create index items_to_plan on items (id) where policy_seen is null;
 create unique index items_by_machine on items (vault_id, machine_id);
 create index items_by_name on items (name, id);
 create index items_of_vault on items (vault_id, name, id);
@@ -112,10 +120,24 @@ create table point_totals (
     newest_at   bigint
 );
 
+-- Slots of schedules that had no run, and why.
+create table skipped_runs (
+    item_id     text not null references items (id) on delete cascade,
+    slot_at     bigint not null,
+    skipped     text not null,
+    noted_at    bigint not null,
+    primary key (item_id, slot_at)
+);
+
 create table jobs (
     id          text primary key,
     kind        text not null,
     vault_id    text,
+    -- For people: the machine's name, or the vault's.
+    name        text not null,
+    -- The mover that may claim it, and the host whose machine it works on; empty for any, and for none.
+    mover       text not null,
+    host_id     text not null,
     -- What it works on: an item, a machine, a point. Jobs that exclude each other have the same.
     subject     text not null,
     -- The first word of its state, and all of it: who holds it, under which generation, what it failed of.
@@ -126,7 +148,16 @@ create table jobs (
     request     text not null,
     progress    text not null,
     result      text,
+    -- Why it failed, or its last attempt.
+    error       text,
+    -- Sessions in the vault, one a claim: all but the last are to be aborted.
+    sessions    text not null,
+    -- What the last claim was told to do, where that was settled with the claim.
+    ordered     text,
+    -- Whether all that follows from what was reported has been done: points taken in, alerts raised.
+    followed    bigint not null,
     created_at  bigint not null,
+    claimed_at  bigint,
     ended_at    bigint,
     -- One run for one slot of a schedule, however many servers look.
     slot        text,
@@ -136,6 +167,8 @@ create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not
 create index jobs_claimable on jobs (claimable_at, id) where claimable_at is not null;
 create index jobs_by_time on jobs (created_at, id);
 create index jobs_of_subject on jobs (subject, created_at);
+create index jobs_running on jobs (claimable_at) where state in ('in_progress', 'cancelling');
+create index jobs_to_follow on jobs (created_at) where followed = 0;
 create index jobs_ended on jobs (ended_at) where ended_at is not null;
 
 -- A row for each subject: whoever queues a job for it holds the row while looking at what is under way.
@@ -166,6 +199,20 @@ create table tokens (
     used_at     bigint
 );
 create index tokens_of_user on tokens (user_id);
+
+-- Movers that have joined from other hosts, and the one within the server.
+create table movers (
+    name        text primary key,
+    joined_at   bigint not null,
+    seen_at     bigint
+);
+
+-- What a mover joins with, once.
+create table join_tokens (
+    hash        text primary key,
+    made_by     text not null,
+    expires_at  bigint not null
+);
 
 create table grants (
     user_id     text not null references users (id),

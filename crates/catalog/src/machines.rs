@@ -66,7 +66,7 @@ pub struct Seen {
     pub gone: Vec<MachineId>,
 }
 
-fn host(row: &AnyRow) -> sqlx::Result<Host> {
+pub(crate) fn host(row: &AnyRow) -> sqlx::Result<Host> {
     Ok(Host {
         id: parsed(row, "id")?,
         name: text(row, "name")?,

@@ -1,13 +1,16 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
 use crate::{Control, Error, Result};
-use api::{Code, RestoreFormat};
-use catalog::{NewJob, Queued};
+use api::{Code, RestoreFormat, VaultSettings};
+use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
 use model::{JobId, Origin, PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
+
+/// The mover within the server.
+pub(crate) const SERVER: &str = "server";
 
 /// What a job is asked to do. Settled when it is queued: what a machine or a policy is by then does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,8 +99,7 @@ impl Control {
         Ok(new.id)
     }
 
-    /// A job on an item, or on a vault.
-    #[expect(clippy::unused_async, reason = "it will ask which mover is to do it")]
+    /// A job on an item, or on a vault, with the mover that is to do it.
     pub(crate) async fn job_for(
         &self,
         vault: VaultId,
@@ -105,11 +107,23 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<NewJob> {
+        let row = self.catalog.vault(vault).await?;
+        let (name, host) = match request {
+            Request::Collect {} => (row.name.clone(), None),
+            _ => {
+                let item = self.catalog.item(subject).await?;
+                let host = self.catalog.host_of(item.machine).await?;
+                (item.name, host)
+            }
+        };
         Ok(NewJob {
             id: JobId(self.draw()),
             kind: request.kind(),
             vault: Some(vault),
             subject: subject.to_string(),
+            name,
+            mover: mover_for(request, &row, host.as_ref())?,
+            host: host.map(|host| host.id),
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
@@ -128,4 +142,29 @@ pub(crate) fn queued(outcome: Queued) -> Result<()> {
             Err(Error::new(Code::Conflict, detail).hint(hint))
         }
     }
+}
+
+/// Who can do it. A machine is reached by its host's mover, and so is the snapshot tier beside it; a bucket by any; a
+/// directory by the mover within the server.
+fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result<Option<String>> {
+    let of_host = || host.map(|host| host.mover.clone());
+    let is_directory = !vault.location.contains("://");
+    let of_vault = || is_directory.then(|| SERVER.to_owned());
+    Ok(match request {
+        Request::BackUp { .. } => of_host(),
+        Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
+        Request::Collect {} => of_vault(),
+        _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
+        _ => of_vault(),
+    })
+}
+
+/// How a vault treats what it holds.
+pub(crate) fn settings(vault: &VaultRow) -> Result<VaultSettings> {
+    serde_json::from_value(vault.settings.clone()).map_err(|error| {
+        Error::new(
+            Code::Internal,
+            format!("the settings of the vault {} cannot be read: {error}", vault.name),
+        )
+    })
 }
