@@ -25,7 +25,7 @@ pub(crate) struct BackupNowArgs {
     wait: Wait,
 }
 
-pub(crate) async fn run(output: &Output, client: &Client, args: BackupNowArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, client: &Client, args: &BackupNowArgs) -> Result<()> {
     let item = names::item(client, &args.vault, &args.machine).await?;
     let body = BackUp { keep_days: Some(args.keep_days), full: args.full };
     let path = format!("{}/backup", names::item_path(&item));

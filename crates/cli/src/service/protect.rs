@@ -73,7 +73,7 @@ pub(crate) struct UndeleteArgs {
 }
 
 /// Puts machines under a policy.
-pub(crate) async fn protect(output: &Output, client: &Client, args: ProtectArgs) -> Result<()> {
+pub(crate) async fn protect(output: &Output, client: &Client, args: &ProtectArgs) -> Result<()> {
     let vault = names::vault(client, args.vault.vault.as_deref()).await?;
     let policy = names::policy(client, &vault, &args.policy).await?.id;
     let machines = names::machines(client, &args.machines).await?;
@@ -117,7 +117,7 @@ pub(crate) async fn stop(output: &Output, client: &Client, args: StopArgs) -> Re
 }
 
 /// Puts a machine whose protection was stopped under a policy again.
-pub(crate) async fn resume(output: &Output, client: &Client, args: ResumeArgs) -> Result<()> {
+pub(crate) async fn resume(output: &Output, client: &Client, args: &ResumeArgs) -> Result<()> {
     let found = names::item(client, &args.vault, &args.machine).await?;
     let vault = names::vault(client, Some(&found.vault.to_string())).await?;
     let policy = names::policy(client, &vault, &args.policy).await?;
@@ -134,7 +134,7 @@ pub(crate) async fn resume(output: &Output, client: &Client, args: ResumeArgs) -
 }
 
 /// Brings a machine's deleted points back.
-pub(crate) async fn undelete(output: &Output, client: &Client, args: UndeleteArgs) -> Result<()> {
+pub(crate) async fn undelete(output: &Output, client: &Client, args: &UndeleteArgs) -> Result<()> {
     let found = names::item(client, &args.vault, &args.machine).await?;
     let path = format!("{}/undelete", names::item_path(&found));
     let back: Option<Item> = client.act(Method::POST, &path).await?;

@@ -135,12 +135,12 @@ pub(crate) async fn run(output: &Output, client: &Client, command: UserCommand) 
                     format!("{} cannot come in any more, until `strongroom user disable --undo`.", user.name);
                 confirm(yes, Undo::Possible, &text)?;
             }
-            change(output, client, &user, UserChange { disabled: Some(!undo), password: None }).await
+            change(output, client, &user, &UserChange { disabled: Some(!undo), password: None }).await
         }
         UserCommand::Password { user, password_stdin } => {
             let user = find(client, &user).await?;
             let password = Some(new_password(password_stdin)?.to_string());
-            change(output, client, &user, UserChange { disabled: None, password }).await
+            change(output, client, &user, &UserChange { disabled: None, password }).await
         }
         UserCommand::Grant { grant } => set_roles(output, client, &grant, true).await,
         UserCommand::Revoke { grant } => set_roles(output, client, &grant, false).await,
@@ -162,9 +162,9 @@ async fn find(client: &Client, wanted: &str) -> Result<User> {
     choose("user", all, wanted, |user| (user.name.clone(), user.id))
 }
 
-async fn change(output: &Output, client: &Client, user: &User, change: UserChange) -> Result<()> {
+async fn change(output: &Output, client: &Client, user: &User, change: &UserChange) -> Result<()> {
     let path = format!("/v1/users/{}", user.id);
-    let changed: Option<User> = client.send(Method::PATCH, &path, &change).await?;
+    let changed: Option<User> = client.send(Method::PATCH, &path, change).await?;
     let user = changed.context("the server told nothing of the user")?;
     output::print(output, &user, || table(std::slice::from_ref(&user), &[]))
 }
