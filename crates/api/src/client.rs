@@ -110,6 +110,18 @@ impl Client {
         self.ask(method, path, Some(body)).await
     }
 
+    /// Asks for something that needs no body. None if the answer has none.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn act<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Option<T>, ClientError> {
+        self.ask(method, path, None::<&()>).await
+    }
+
     /// The raw answer, for what is read as it comes.
     ///
     /// # Errors

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use hypervisor::libvirt::LibvirtMachine;
 use hypervisor::{ErrorKind, Machine};
 use mover::machines::{NEEDS_MONITOR, by_monitor};
+use std::path::Path;
 
 pub(crate) use mover::machines::{Found, Known};
 
@@ -21,7 +22,11 @@ pub(crate) async fn find(libvirt: Option<&str>) -> Result<Found> {
 /// Opens the machine that is meant.
 pub(crate) async fn open(args: &MachineArgs) -> Result<Box<dyn Machine>> {
     if let Some(qmp) = &args.qmp {
-        return Ok(by_monitor(std::slice::from_ref(qmp), args.agent.as_deref()).await?);
+        let machine = by_monitor(std::slice::from_ref(qmp), args.agent.as_deref()).await?;
+        if let Some(name) = &args.machine {
+            refuse_another(name, qmp, &*machine).await?;
+        }
+        return Ok(machine);
     }
     let name = args.machine.as_deref().unwrap_or_default();
     let Found { machines, silent } = find(args.libvirt.as_deref()).await?;
@@ -87,4 +92,23 @@ fn not_found(name: &str, libvirt: Option<&str>, silent: Option<hypervisor::Error
         hint += &format!("; libvirt does not run here, or does not answer ({error})");
     }
     Told::not_found(format!("no machine {name} runs on this host"), hint)
+}
+
+/// Whoever names a machine and a socket means the machine: another may have taken the socket's place.
+async fn refuse_another(name: &str, socket: &Path, machine: &dyn Machine) -> Result<()> {
+    let found = machine.describe().await;
+    let found = found.with_context(|| format!("ask who answers at {}", socket.display()))?;
+    let is_id = found.uuid.as_deref().is_some_and(|uuid| uuid.eq_ignore_ascii_case(name));
+    if is_id || found.name.as_deref() == Some(name) {
+        return Ok(());
+    }
+    let answers = match (&found.name, &found.uuid) {
+        (Some(other), Some(uuid)) => format!("{other} ({uuid})"),
+        (Some(other), None) | (None, Some(other)) => other.clone(),
+        (None, None) => "a machine without name or uuid".to_owned(),
+    };
+    Err(Told::not_found(
+        format!("{name} was asked for, but at {} answers {answers}", socket.display()),
+        "name the machine that is meant, or leave the name out to take what answers at the socket",
+    ))
 }

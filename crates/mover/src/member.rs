@@ -18,6 +18,9 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, Session, Vault};
 
+#[cfg(test)]
+mod tests;
+
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
 
