@@ -102,6 +102,9 @@ pub struct VaultMade {
     pub key: Option<String>,
     /// A second key that opens it, to be written down. Shown this once, and kept nowhere.
     pub recovery_key: Option<String>,
+    /// What of a vault that was taken in could not be, or is in no vault: in words.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub lost: Vec<String>,
 }
 
 impl fmt::Debug for VaultMade {

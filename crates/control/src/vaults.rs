@@ -51,12 +51,15 @@ impl Control {
                 format!("there are {VAULTS_MAX} vaults, as many as may be"),
             ));
         }
-        if others.iter().any(|other| other.name == new.name) {
-            return Err(name_taken(&new.name));
-        }
-        if let Some(other) = others.iter().find(|other| other.location == address.to_string()) {
-            let detail = format!("the vault {} is in {address} already", other.name);
-            return Err(Error::new(Code::Conflict, detail));
+        match others.iter().find(|other| other.location == address.to_string()) {
+            // It may not have been taken in wholly.
+            Some(_) if new.adopt => {}
+            Some(other) => {
+                let detail = format!("the vault {} is in {address} already", other.name);
+                return Err(Error::new(Code::Conflict, detail));
+            }
+            None if others.iter().any(|other| other.name == new.name) => return Err(name_taken(&new.name)),
+            None => {}
         }
         if new.adopt {
             self.take_vault_in(actor, new, address).await
@@ -92,15 +95,18 @@ impl Control {
         }
         key.keep(id)?;
         let vault = self.add(id, &new, &address).await?;
-        Ok(VaultMade { vault, key: Some(text), recovery_key: Some(recovery.to_text().to_string()) })
+        let recovery_key = Some(recovery.to_text().to_string());
+        Ok(VaultMade { vault, key: Some(text), recovery_key, lost: Vec::new() })
     }
 
     async fn take_vault_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
         let key = self.told_key(new.key.as_deref().expect("checked with the rest"))?;
         let store = store::open(&address).await?;
         let opened = Box::pin(vault::Vault::open(store, &key.key)).await;
-        let id = VaultId(opened.map_err(|error| store::refused(&error))?.id().0);
-        if let Ok(other) = self.catalog.vault(id).await {
+        let opened = opened.map_err(|error| store::refused(&error))?;
+        let id = VaultId(opened.id().0);
+        let known = self.catalog.vault(id).await.ok();
+        if let Some(other) = known.as_ref().filter(|other| other.location != address.to_string()) {
             let detail = format!("the vault is known already, as {} in {}", other.name, other.location);
             return Err(Error::new(Code::Conflict, detail));
         }
@@ -111,29 +117,22 @@ impl Control {
             &json!({ "name": new.name, "location": new.location }),
         )
         .await?;
-        let vault = self.adopted(id, &new, (address, key)).await?;
-        Ok(VaultMade { vault, key: None, recovery_key: None })
-    }
-
-    /// Knows the vault, and all that is in it; or, if that fails, nothing of it.
-    async fn adopted(&self, id: VaultId, new: &NewVault, at: (StoreAddress, NewKey)) -> Result<Vault> {
-        at.1.keep(id)?;
-        let vault = self.add(id, new, &at.0).await?;
-        if let Err(error) = self.adopt_points(id).await {
-            // What was taken in already holds it: then it stays, and the error says what is missing.
-            let _ = self.catalog.remove_vault(id).await;
-            return Err(error);
+        // One that is known already was not taken in wholly, or has points that somebody else has made since.
+        if known.is_none() {
+            key.keep(id)?;
+            self.add(id, &new, &address).await?;
         }
-        Ok(Vault { items: self.vault(id).await?.items, ..vault })
-    }
-
-    /// Makes items, policies and points of what the vault itself says.
-    #[expect(clippy::unused_async, reason = "adopt.rs takes its place")]
-    async fn adopt_points(&self, id: VaultId) -> Result<()> {
-        Err(Error::new(
-            Code::Unavailable,
-            format!("the points of the vault {id} cannot be taken in by this server"),
-        ))
+        match Box::pin(self.adopt(id, &opened, self.now())).await {
+            Ok(adopted) => {
+                let vault = self.vault(id).await?;
+                Ok(VaultMade { vault, key: None, recovery_key: None, lost: adopted.lost })
+            }
+            Err(error) => {
+                // What was taken in already holds it: then it stays, and taking it in again goes on.
+                let _ = self.catalog.remove_vault(id).await;
+                Err(error)
+            }
+        }
     }
 
     async fn add(&self, id: VaultId, new: &NewVault, address: &StoreAddress) -> Result<Vault> {

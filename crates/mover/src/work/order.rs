@@ -135,7 +135,7 @@ impl Run {
                 restore::restore(self, Wanted { item, point, folder: Path::new(folder), disks, format }).await
             }
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
-            Work::DeletePoints { points, .. } => points::delete(self, points).await,
+            Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
             Work::UndeletePoints { points, .. } => points::undelete(self, points).await,
             Work::Collect { soft_delete_seconds } => points::collect(self, *soft_delete_seconds).await,
         }

@@ -144,8 +144,7 @@ async fn hosts_tell_of_their_machines() -> Result<()> {
     let seen = inventory.machines.iter().find(|machine| machine.known_as == uuid);
     let Some(seen) = seen else { anyhow::bail!("{inventory:?}") };
     ensure!(seen.name == guest.machine.options().name && seen.state == MachineState::Running, "{seen:?}");
-    let disks: Vec<_> =
-        seen.disks.iter().map(|disk| (disk.name.as_str(), disk.bytes, disk.is_os)).collect();
+    let disks: Vec<_> = seen.disks.iter().map(|disk| (disk.name.as_str(), disk.bytes, disk.is_os)).collect();
     ensure!(disks == [("d-disk0", 1 << 30, true), ("d-disk1", 512 << 20, false)], "{disks:?}");
     ensure!(seen.obstacle.is_none() && seen.description["uuid"] == json!(uuid), "{seen:?}");
     working.stop().await;

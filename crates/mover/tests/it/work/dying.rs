@@ -2,7 +2,7 @@
 
 use super::desk::{Answer, Desk, Working, says};
 use super::scene::{Guest, Scene, claimed_again, made};
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use api::work::{Report, ReportEvent};
 use model::job::{Failure, Step};
 use vault::{Ended, SessionId};
@@ -35,8 +35,9 @@ async fn a_mover_that_dies_between_commit_and_report_has_done_the_job_once() -> 
     let again = claimed_again(&order, 1, None);
     desk.hand_out(again.clone());
     let working = Working::start(&desk, scene.settings("another mover"));
-    desk.until(|desk| desk.last(order.job).is_some_and(|last| last.generation == again.generation)).await;
-    let told = made(&desk.end_of(&again).await)?;
+    let is_told = |last: &Report| last.generation == again.generation && says(last, Step::TransferToVault);
+    desk.until(|desk| desk.last(order.job).as_ref().is_some_and(is_told)).await;
+    let told = made(&desk.last(order.job).context("it was told")?.event)?;
     ensure!(told == lost, "{told:?} and {lost:?}");
     ensure!(scene.points("vault").await?.len() == 1, "one job, one point");
     working.stop().await;
@@ -84,7 +85,10 @@ async fn a_mover_that_was_taken_over_commits_nothing() -> Result<()> {
     desk.until(|desk| desk.news(order.job).len() == 1).await;
     // Another has claimed the job meanwhile and aborted what this one has begun; the server still lets it go on.
     let vault = scene.open("vault").await?;
-    ensure!(vault.abort_session(SessionId(order.session), super::scene::now()).await? == Ended::Aborted, "open");
+    ensure!(
+        vault.abort_session(SessionId(order.session), super::scene::now()).await? == Ended::Aborted,
+        "open"
+    );
     desk.decide(|_| Answer::GoOn);
     let end = desk.end_of(&order).await;
     let ReportEvent::Failed { error } = &end else { anyhow::bail!("{end:?}") };

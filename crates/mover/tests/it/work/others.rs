@@ -4,8 +4,8 @@ use super::desk::{Desk, Working};
 use super::scene::{Guest, Scene, made};
 use anyhow::{Result, ensure};
 use api::work::{ReportEvent, Work};
-use model::job::{Failure, JobKind, Step};
 use model::PointId;
+use model::job::{Failure, JobKind, Step};
 use uuid::Uuid;
 use vault::Standing;
 
@@ -31,7 +31,10 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
 
     // Twice: what is done already is done.
     for _ in 0..2 {
-        let delete = scene.order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point] });
+        let delete = scene.order(
+            JobKind::DeleteData,
+            Work::DeletePoints { item, points: vec![point], snapshots: vec![point] },
+        );
         desk.hand_out(delete.clone());
         let end = desk.end_of(&delete).await;
         ensure!(matches!(end, ReportEvent::StepDone { step: Step::DeletePoints, .. }), "{end:?}");
@@ -44,7 +47,8 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(matches!(end, ReportEvent::StepDone { step: Step::BringPointsBack, .. }), "{end:?}");
         ensure!(standing().await? == Standing::Listed, "back");
     }
-    let delete = scene.order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point] });
+    let delete = scene
+        .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
     let collect = scene.order(JobKind::Collect, Work::Collect { soft_delete_seconds: 0 });
     for order in [&delete, &collect] {
         desk.hand_out(order.clone());

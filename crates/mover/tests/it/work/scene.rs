@@ -139,7 +139,6 @@ pub(crate) fn made(event: &ReportEvent) -> Result<MadePoint> {
     Ok(serde_json::from_value(result.clone().context("a result")?)?)
 }
 
-
 pub(crate) struct Guest {
     pub(crate) machine: GuestMachine,
 }
