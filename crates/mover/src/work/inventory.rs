@@ -48,7 +48,7 @@ pub(super) async fn tell(mover: &Mover) {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = in_words(&error), "the server does not say whose machines to tell of")
+                tracing::warn!(error = in_words(&error), "the server does not say whose machines to tell of");
             }
         }
         sleep(INTERVAL).await;

@@ -10,7 +10,10 @@ use jiff::SignedDuration;
 use model::PointId;
 use model::job::Step;
 use serde_json::json;
-use vault::{CollectOptions, Standing, Vault};
+use vault::{CollectOptions, ErrorKind, Standing, Vault};
+
+/// What to do when a collection would free most of a vault.
+const ALLOW_LARGE: &str = "If that is what you want, `strongroom rescue vault collect --allow-large` does it";
 
 /// Deletes points, softly: `snapshots` in the snapshot tier, then `points` in the vault.
 pub(super) async fn delete(run: &Run, points: &[PointId], snapshots: &[PointId]) -> Result<()> {
@@ -58,7 +61,8 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     Ok(())
 }
 
-/// Purges what was deleted long enough ago, and gives space back.
+/// Purges what was deleted long enough ago, and gives space back. Where that would be most of the vault it is not given
+/// back unasked: points are purged all the same, and somebody is told.
 pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::FreeSpace.to_string(), 0);
@@ -66,10 +70,18 @@ pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
     let (mut purged, mut freed_bytes) = (0, 0);
     for store in tiers.nearest_first() {
         run.vaults().attach(store).await?;
+        let deleted = store.deletions().await?;
         let options = CollectOptions { soft_delete, ..CollectOptions::new(run.now()) };
-        let done = Box::pin(store.collect(&options)).await?;
-        purged += done.purged;
-        freed_bytes += done.freed_bytes;
+        match Box::pin(store.collect(&options)).await {
+            Ok(done) => freed_bytes += done.freed_bytes,
+            Err(error) if error.kind() == ErrorKind::TooMuch => {
+                let place = store.store().shown();
+                run.lease.warn(format!("Space in {place} is not freed: {error}. {ALLOW_LARGE}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let left = store.deletions().await?;
+        purged += deleted.keys().filter(|point| !left.contains_key(point)).count();
         if let Some(error) = store.index_trouble() {
             run.lease.warn(format!("The index of {} is not as it should be: {error}", store.store().shown()));
         }

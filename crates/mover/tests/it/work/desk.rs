@@ -73,18 +73,18 @@ impl Desk {
 
     /// Hands out one more order.
     pub(crate) fn hand_out(&self, order: Order) {
-        self.0.orders.lock().unwrap().push_back(order);
+        self.0.orders.lock().expect("no holder panics").push_back(order);
         self.change();
     }
 
     /// Begins to answer otherwise.
     pub(crate) fn decide(&self, decide: impl FnMut(&Report) -> Answer + Send + 'static) {
-        *self.0.decide.lock().unwrap() = Box::new(decide);
+        *self.0.decide.lock().expect("no holder panics") = Box::new(decide);
     }
 
     /// What was reported of a job.
     pub(crate) fn events(&self, job: JobId) -> Vec<ReportEvent> {
-        let told = self.0.told.lock().unwrap();
+        let told = self.0.told.lock().expect("no holder panics");
         told.reports.iter().filter(|(of, _)| *of == job).map(|(_, report)| report.event.clone()).collect()
     }
 
@@ -95,12 +95,12 @@ impl Desk {
 
     /// The last report of a job.
     pub(crate) fn last(&self, job: JobId) -> Option<Report> {
-        let told = self.0.told.lock().unwrap();
+        let told = self.0.told.lock().expect("no holder panics");
         told.reports.iter().rev().find(|(of, _)| *of == job).map(|(_, report)| report.clone())
     }
 
     pub(crate) fn inventories(&self) -> Vec<Inventory> {
-        self.0.told.lock().unwrap().inventories.clone()
+        self.0.told.lock().expect("no holder panics").inventories.clone()
     }
 
     /// Waits until something is so.
@@ -142,7 +142,7 @@ impl Server for Desk {
     async fn claim(&self, _: &ClaimRequest) -> Result<Option<Order>, ClientError> {
         let mut changed = self.0.changed.subscribe();
         loop {
-            let order = self.0.orders.lock().unwrap().pop_front();
+            let order = self.0.orders.lock().expect("no holder panics").pop_front();
             if order.is_some() {
                 return Ok(order);
             }
@@ -151,9 +151,9 @@ impl Server for Desk {
     }
 
     async fn report(&self, job: JobId, report: &Report) -> Result<Instruction, ClientError> {
-        let answer = (self.0.decide.lock().unwrap())(report);
+        let answer = (self.0.decide.lock().expect("no holder panics"))(report);
         if answer != Answer::Broken {
-            self.0.told.lock().unwrap().reports.push((job, report.clone()));
+            self.0.told.lock().expect("no holder panics").reports.push((job, report.clone()));
         }
         self.change();
         match answer {
@@ -173,7 +173,7 @@ impl Server for Desk {
     }
 
     async fn tell(&self, inventory: &Inventory) -> Result<(), ClientError> {
-        self.0.told.lock().unwrap().inventories.push(inventory.clone());
+        self.0.told.lock().expect("no holder panics").inventories.push(inventory.clone());
         self.change();
         Ok(())
     }

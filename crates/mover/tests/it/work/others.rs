@@ -60,6 +60,10 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     };
     ensure!(result["purged"] == 1, "{result}");
     ensure!(standing().await? == Standing::Purged, "gone");
+    let warnings =
+        desk.last(collect.job).and_then(|report| report.progress).map(|progress| progress.warnings);
+    let is_told = |text: &String| text.contains("--allow-large");
+    ensure!(warnings.is_some_and(|texts| texts.iter().any(is_told)), "all of the vault would go");
 
     let too_late = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
     let stranger = PointId(Uuid::now_v7());

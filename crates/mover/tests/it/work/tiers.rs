@@ -15,12 +15,12 @@ fn tiered(scene: &Scene, guest: &Guest) -> Order {
 
 /// What the first step of a job told.
 fn first_step(desk: &Desk, order: &Order) -> Result<Option<Value>> {
-    let steps = desk.news(order.job).into_iter();
-    let first = steps.filter_map(|event| match event {
+    let mut steps = desk.news(order.job).into_iter();
+    let first = steps.find_map(|event| match event {
         ReportEvent::StepDone { step: Step::TakeSnapshot, result } => Some(result),
         _ => None,
     });
-    first.last().context("the first step")
+    first.context("the first step")
 }
 
 #[tokio::test(flavor = "multi_thread")]
