@@ -1,7 +1,6 @@
 //! Vaults: made, taken in, changed, forgotten.
 
 use crate::faults::Faults;
-use crate::keys::NewKey;
 use crate::request::settings;
 use crate::{Actor, Control, Error, Paging, Result, store};
 use api::{Code, NewVault, Page, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
@@ -118,7 +117,8 @@ impl Control {
         )
         .await?;
         // One that is known already was not taken in wholly, or has points that somebody else has made since.
-        if known.is_none() {
+        let is_new = known.is_none();
+        if is_new {
             key.keep(id)?;
             self.add(id, &new, &address).await?;
         }
@@ -129,7 +129,9 @@ impl Control {
             }
             Err(error) => {
                 // What was taken in already holds it: then it stays, and taking it in again goes on.
-                let _ = self.catalog.remove_vault(id).await;
+                if is_new {
+                    let _ = self.catalog.remove_vault(id).await;
+                }
                 Err(error)
             }
         }
