@@ -1,7 +1,7 @@
 //! The client: one connection to a server, typed by what goes over it.
 
 use crate::{Code, Page, Problem};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -11,6 +11,9 @@ use std::time::Duration;
 const ANSWER_WITHIN: Duration = Duration::from_secs(crate::work::CLAIM_WAIT_SECONDS_MAX as u64 + 35);
 /// A server that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Names a place for what is sent, such as `Method::POST`.
+pub use reqwest::Method;
 
 /// A server, and who asks it.
 #[derive(Clone)]
@@ -79,7 +82,7 @@ impl Client {
     /// As [`ClientError`].
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let mut all = Vec::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let mark = if path.contains('?') { '&' } else { '?' };
             let page: Page<T> = match &after {
@@ -105,6 +108,18 @@ impl Client {
         body: &B,
     ) -> Result<Option<T>, ClientError> {
         self.ask(method, path, Some(body)).await
+    }
+
+    /// Asks for something that needs no body. None if the answer has none.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn act<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Option<T>, ClientError> {
+        self.ask(method, path, None::<&()>).await
     }
 
     /// The raw answer, for what is read as it comes.

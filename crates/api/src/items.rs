@@ -1,5 +1,6 @@
 //! Items: machines under a vault's protection, or that were.
 
+use crate::DryRun;
 use jiff::Timestamp;
 use model::protection::KeepWish;
 use model::{MachineId, PolicyId, VaultId};
@@ -84,6 +85,16 @@ pub struct ChangeItem {
     /// Change nothing; tell what would change.
     #[serde(default)]
     pub dry_run: bool,
+}
+
+/// The answer to a change of an item: the item as it is now, or of a dry run what would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ItemChanged {
+    /// It was changed.
+    Item(Item),
+    /// Nothing was.
+    DryRun(DryRun),
 }
 
 /// Many items to be put under another policy.

@@ -61,6 +61,8 @@ pub struct Machine {
     pub disks: Vec<MachineDisk>,
     /// Whether it is protected.
     pub standing: MachineStanding,
+    /// Why it cannot be backed up as it is.
+    pub obstacle: Option<String>,
     /// The vault that has points of it, or is to have.
     pub vault: Option<VaultId>,
     /// Its item there.
@@ -104,7 +106,7 @@ pub enum MachineStanding {
     Protectable,
     /// None does, but a vault has points of it.
     Stopped,
-    /// None does, and none could now: why stands with the machine's state.
+    /// None does, and none could now: `obstacle` says why.
     Unprotectable,
 }
 

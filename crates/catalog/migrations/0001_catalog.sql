@@ -6,6 +6,9 @@ create table vaults (
     name        text not null,
     location    text not null,
     settings    text not null,
+    -- What was deleted before the soft-delete days were made fewer had this many promised, until then.
+    promised_days bigint,
+    promised_until bigint,
     created_at  bigint not null,
     -- Counted up by every change: who read an older one may not write over a newer.
     revision    bigint not null
@@ -41,10 +44,18 @@ create table machines (
     name        text not null,
     tags        text not null,
     description text not null,
+    -- Why it cannot be protected as it is; empty if it can. Stands in the description too.
+    obstacle    text not null,
     seen_at     bigint not null
 );
 create unique index machines_by_key on machines (host_id, known_as);
 create index machines_by_name on machines (name, id);
+
+-- Machines that vaults which were taken in have points of: under which id a host's tale of them is taken in.
+create table adopted (
+    known_as    text primary key,
+    machine_id  text not null
+);
 
 -- A machine under a policy of a vault. It outlives the machine, and its own protection.
 create table items (
@@ -72,6 +83,9 @@ create index items_due on items (next_due_at) where next_due_at is not null;
 create index items_to_plan on items (id) where policy_seen is null;
 create unique index items_by_machine on items (vault_id, machine_id);
 create index items_by_name on items (name, id);
+create index items_of_vault on items (vault_id, name, id);
+create index items_of_policy on items (policy_id, name, id);
+create index items_of_machine on items (machine_id);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)
@@ -90,7 +104,8 @@ create table points (
     stored_bytes bigint not null,
     detail      text not null
 );
-create index points_of_item on points (item_id, instant, id);
+-- With the bytes, so that an item's points are counted from the index alone.
+create index points_of_item on points (item_id, instant, id, stored_bytes);
 create index points_to_expire on points (expires_at) where purge_at is null and expires_at is not null;
 create index points_to_purge on points (purge_at) where purge_at is not null;
 
@@ -101,6 +116,17 @@ create table skipped_runs (
     skipped     text not null,
     noted_at    bigint not null,
     primary key (item_id, slot_at)
+);
+
+-- What an item's points come to, counted anew whenever one of them changes: a sum over all points of all items, of
+-- which there are millions, would keep whoever looks at the whole waiting.
+create table point_totals (
+    item_id     text primary key references items (id) on delete cascade,
+    points      bigint not null,
+    stored_bytes bigint not null,
+    -- Null without points.
+    oldest_at   bigint,
+    newest_at   bigint
 );
 
 create table jobs (

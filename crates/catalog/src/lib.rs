@@ -19,6 +19,7 @@
 //! Errors are [`Error`]; its [`ErrorKind`] says what a caller can do. **After a crash** every statement or
 //! transaction happened wholly or not at all; a job that was running is claimed by another once its lease ends.
 
+mod adopted;
 mod alerts;
 mod audit;
 mod error;
@@ -42,15 +43,14 @@ pub use alerts::{Alert, Severity};
 pub use audit::{AuditEntry, AuditProof};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
-pub use items::{Item, ItemFilter};
+pub use items::{Item, ItemChange, ItemFilter};
 pub use jobs::{ClaimWish, JobFilter, JobRow, NewJob, Queued, Told};
-pub use machines::{Host, Machine};
+pub use machines::{Host, Machine, MachineFilter, Seen};
 pub use movers::Mover;
 pub use open::Catalog;
 pub use page::{Cursor, PAGE_MAX, Page};
 pub use people::{Grant, Token, User};
-pub use plan::PointToPlan;
-pub use points::PointRow;
+pub use points::{Kept, PointRow};
 pub use policies::PolicyRow;
 pub use schedule::{ScheduledItem, Settle, Settled};
 pub use vaults::VaultRow;

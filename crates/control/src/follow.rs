@@ -5,8 +5,9 @@
 
 use crate::alerts::Trouble;
 use crate::order::{Ordered, item_of, ordered_of, request_of};
-use crate::request::{Request, settings};
+use crate::request::Request;
 use crate::schedule::Policies;
+use crate::vaults::settings;
 use crate::{Control, Error, Result};
 use api::work::MadePoint;
 use api::{Code, JobError};
@@ -58,7 +59,7 @@ impl Control {
     async fn follow_backup(&self, row: &JobRow, origin: Origin) -> Result<()> {
         let item = item_of(row)?;
         if let Some(made) = made(row) {
-            self.take_in(row, &made, origin).await?;
+            self.take_point_in(row, &made, origin).await?;
         }
         match row.job.state {
             JobState::Completed | JobState::CompletedWithWarnings => {
@@ -74,7 +75,7 @@ impl Control {
     }
 
     /// Takes a point in as the vault has it. Nothing of what it is kept for comes from the mover.
-    async fn take_in(&self, row: &JobRow, made: &MadePoint, origin: Origin) -> Result<()> {
+    async fn take_point_in(&self, row: &JobRow, made: &MadePoint, origin: Origin) -> Result<()> {
         let item = item_of(row)?;
         let vault = match (made.in_vault_tier, ordered_of(row).transfer && !row.job.is_over()) {
             (true, _) => VaultCopy::There,
@@ -151,7 +152,7 @@ impl Control {
         let purge_at = ended + SignedDuration::from_hours(24 * i64::from(days));
         let is_gone =
             |point: &Point| expired && snapshots.contains(&point.id) && point.vault != VaultCopy::There;
-        let gone = self.catalog.points_to_plan(item).await?.into_iter().map(|one| one.point);
+        let gone = self.catalog.kept(item).await?.into_iter().map(|one| one.point);
         let gone: Vec<PointId> = gone.filter(is_gone).map(|point| point.id).collect();
         self.change_points(item, |point| {
             let mut changed = point.clone();

@@ -1,8 +1,9 @@
 //! Orders: what exactly a claim is to do, settled at the moment of the claim.
 
-use crate::request::{Request, settings};
+use crate::request::Request;
 use crate::retention::over;
 use crate::schedule::Policies;
+use crate::vaults::settings;
 use crate::{Control, Error, Result};
 use api::Code;
 use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
@@ -11,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
 use model::retention::goes_to_vault;
-use model::{Origin, Point, PointId, VaultId};
+use model::{Origin, Point, PointId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -83,7 +84,7 @@ impl Control {
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
             Request::UndeletePoints { points } => {
-                let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
+                let all = self.catalog.kept(item.id).await?.into_iter().map(|one| one.point);
                 let named = |point: &Point| points.is_empty() || points.contains(&point.id);
                 // Whoever asked has marked them; those whose days are over stay deleted.
                 let wanted = |point: &Point| named(point) && !point.is_deleted();
@@ -155,7 +156,7 @@ impl Control {
         expired: bool,
         now: Timestamp,
     ) -> Result<(Vec<PointId>, Vec<PointId>)> {
-        let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
+        let all = self.catalog.kept(item.id).await?.into_iter().map(|one| one.point);
         let all: Vec<Point> = all.collect();
         let is_wanted = |id: &PointId| wanted.is_empty() || wanted.contains(id);
         if expired {
@@ -191,14 +192,7 @@ impl Control {
     pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
         let vault = self.vault_of(row).await?;
         let snapshot_store = settings(&vault)?.snapshot_store;
-        let key = self.vault_key(vault.id).await?;
+        let key = self.vault_key(vault.id)?;
         Ok(VaultAccess { id: vault.id, location: vault.location, snapshot_store, key })
-    }
-
-    /// The text of the key file that opens a vault.
-    async fn vault_key(&self, vault: VaultId) -> Result<String> {
-        let path = self.settings.data.join("keys").join(format!("{vault}.key"));
-        let read = tokio::fs::read_to_string(&path).await;
-        read.map_err(|error| Error::new(Code::Unavailable, format!("read {}: {error}", path.display())))
     }
 }

@@ -61,4 +61,25 @@ on_both! {
         assert_eq!(catalog.points_in_all().await?.0, 0);
         Ok(())
     }
+
+    totals_are_right_whatever_is_changed_at_once(catalog) {
+        let (_, _, item) = protected(&catalog, "db").await?;
+        let rows: Vec<_> = (1..=20).map(|second| point(&item, at(second))).collect();
+        let all = rows.iter().map(|row| async { catalog.put_point(row).await });
+        futures_util::future::try_join_all(all).await?;
+        catalog.put_points(&rows).await?;
+        assert_eq!(catalog.points_in_all().await?, (20, 20 << 40, Some((at(1), at(20)))));
+        let (gone, more) = rows.split_at(10);
+        let more: Vec<_> = more.iter().map(|row| point(&item, row.point.taken)).collect();
+        let removed = gone.iter().map(|row| async { catalog.remove_point(row.point.id).await });
+        let added = more.iter().map(|row| async { catalog.put_point(row).await });
+        let both = futures_util::future::try_join(
+            futures_util::future::try_join_all(removed),
+            futures_util::future::try_join_all(added),
+        );
+        both.await?;
+        assert_eq!(catalog.points_in_all().await?, (20, 20 << 40, Some((at(11), at(20)))));
+        assert_eq!(catalog.remove_point(gone[0].point.id).await.unwrap_err().kind(), ErrorKind::NotFound);
+        Ok(())
+    }
 }
