@@ -109,15 +109,6 @@ create index points_of_item on points (item_id, instant, id, stored_bytes);
 create index points_to_expire on points (expires_at) where purge_at is null and expires_at is not null;
 create index points_to_purge on points (purge_at) where purge_at is not null;
 
--- Slots of schedules that had no run, and why.
-create table skipped_runs (
-    item_id     text not null references items (id) on delete cascade,
-    slot_at     bigint not null,
-    skipped     text not null,
-    noted_at    bigint not null,
-    primary key (item_id, slot_at)
-);
-
 -- What an item's points come to, counted anew whenever one of them changes: a sum over all points of all items, of
 -- which there are millions, would keep whoever looks at the whole waiting.
 create table point_totals (
@@ -127,6 +118,15 @@ create table point_totals (
     -- Null without points.
     oldest_at   bigint,
     newest_at   bigint
+);
+
+-- Slots of schedules that had no run, and why.
+create table skipped_runs (
+    item_id     text not null references items (id) on delete cascade,
+    slot_at     bigint not null,
+    skipped     text not null,
+    noted_at    bigint not null,
+    primary key (item_id, slot_at)
 );
 
 create table jobs (

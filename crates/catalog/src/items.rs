@@ -1,13 +1,13 @@
 //! Items: machines under the protection of a vault, or that were.
 
-use crate::jobs::queue;
+use crate::jobs::queue_in;
 use crate::page::{Cursor, Page, with_one_more};
-use crate::points::keep;
+use crate::plan::keep;
 use crate::row::{
     count, document, first_word, instant, instant_option, json, like, micros, number, parsed, text,
 };
 use crate::vaults::one_revision_on;
-use crate::{Catalog, Error, ErrorKind, Kept, NewJob, Queued, Result};
+use crate::{Catalog, Error, ErrorKind, NewJob, PointToPlan, Queued, Result};
 use jiff::Timestamp;
 use model::protection::Protection;
 use model::{MachineId, PolicyId, VaultId};
@@ -171,7 +171,7 @@ impl Catalog {
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
         // The job first: whoever queues one for the item waits for this to be done.
         if let Some(job) = change.job {
-            match queue(&mut transaction, job, now).await.map_err(|e| Error::sql(context(), e))? {
+            match queue_in(&mut transaction, job, now).await? {
                 Queued::New => {}
                 refused => return Ok(refused),
             }
@@ -205,7 +205,7 @@ pub struct ItemChange<'a> {
     /// As it is to be, with the revision that was read.
     pub item: &'a Item,
     /// Those of its points that are to be kept in another way.
-    pub points: &'a [Kept],
+    pub points: &'a [PointToPlan],
     /// What carries it out.
     pub job: Option<&'a NewJob>,
 }

@@ -1,14 +1,53 @@
-//! What is over: points to expire, points and items to purge.
+//! What a plan reads of points and writes back.
 
 use crate::items::item;
-use crate::row::{micros, parsed};
+use crate::row::{count, document, instant_option, json, micros, parsed};
+use crate::vaults::one_revision_on;
 use crate::{Catalog, Error, Item, Result};
 use jiff::Timestamp;
-use model::{PointId, VaultId};
+use model::{Point, PointId, VaultId};
 use sqlx::any::AnyRow;
+use sqlx::{Any, Transaction};
 use uuid::Uuid;
 
+/// A point, as a plan sees it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PointToPlan {
+    /// What it is kept for.
+    pub point: Point,
+    /// When a copy of it may expire, by the last plan.
+    pub expires: Option<Timestamp>,
+}
+
 impl Catalog {
+    /// All points of an item, the oldest first.
+    pub async fn points_to_plan(&self, item: Uuid) -> Result<Vec<PointToPlan>> {
+        let select = "select kept, expires_at from points where item_id = $1 order by instant, id";
+        let query = sqlx::query(select).bind(item.to_string()).try_map(|row: AnyRow| {
+            Ok(PointToPlan { point: json(&row, "kept")?, expires: instant_option(&row, "expires_at")? })
+        });
+        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("read the points to plan", e))
+    }
+
+    /// Writes what a plan makes of some of an item's points: all of it or nothing. Gives the item's new revision.
+    ///
+    /// # Errors
+    /// `Changed` when somebody changed the item or its points since the item was read: plan again.
+    pub async fn write_plan(&self, item: &Item, changed: &[PointToPlan]) -> Result<u64> {
+        let context = || format!("write the plan of {}", item.name);
+        let sql = |e| Error::sql(context(), e);
+        let mut transaction = self.begin().await.map_err(sql)?;
+        let update = "update items set revision = revision + 1 where id = $1 and revision = $2";
+        let query = sqlx::query(update).bind(item.id.to_string()).bind(count(item.revision));
+        let done = query.execute(&mut *transaction).await.map_err(sql)?;
+        let revision = one_revision_on(done.rows_affected(), item.revision, context)?;
+        for kept in changed {
+            keep(&mut transaction, item.id, kept).await.map_err(sql)?;
+        }
+        transaction.commit().await.map_err(sql)?;
+        Ok(revision)
+    }
+
     /// Points of a vault whose days to be brought back were over by then.
     pub async fn points_to_purge(&self, vault: VaultId, by: Timestamp) -> Result<Vec<PointId>> {
         let select = "select id from points
@@ -44,4 +83,16 @@ impl Catalog {
         let items = query.try_map(|row: AnyRow| parsed(&row, "item_id")).fetch_all(&self.pool).await;
         items.map_err(|e| Error::sql("look for expired points", e))
     }
+}
+
+/// Writes what a point of this item is kept for.
+pub(crate) async fn keep(
+    transaction: &mut Transaction<'static, Any>,
+    item: Uuid,
+    kept: &PointToPlan,
+) -> sqlx::Result<()> {
+    let update = "update points set kept = $1, expires_at = $2, purge_at = $3 where id = $4 and item_id = $5";
+    let query = sqlx::query(update).bind(document(&kept.point)).bind(kept.expires.map(micros));
+    let query = query.bind(kept.point.purge_at.map(micros)).bind(kept.point.id.to_string());
+    query.bind(item.to_string()).execute(&mut **transaction).await.map(drop)
 }

@@ -28,15 +28,6 @@ pub struct PointRow {
     pub detail: Value,
 }
 
-/// What a point is kept for, and nothing else of it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Kept {
-    /// What it is kept for and how long.
-    pub point: Point,
-    /// When it expires by the last plan; none while nothing lets it. In the past: the plan is to be made again.
-    pub expires: Option<Timestamp>,
-}
-
 fn point(row: &AnyRow) -> sqlx::Result<PointRow> {
     Ok(PointRow {
         point: json(row, "kept")?,
@@ -101,26 +92,6 @@ impl Catalog {
         found.map_err(|e| Error::sql(format!("find the point {id}"), e))
     }
 
-    /// What all points of an item are kept for, the oldest first; with those that were deleted and can be brought
-    /// back. At most [`POINTS_PER_MACHINE_MAX`](model::policy::POINTS_PER_MACHINE_MAX), or little more.
-    pub async fn kept(&self, item: Uuid) -> Result<Vec<Kept>> {
-        let select = "select kept, expires_at from points where item_id = $1 order by instant, id";
-        let query = sqlx::query(select).bind(item.to_string()).try_map(|row: AnyRow| {
-            Ok(Kept { point: json(&row, "kept")?, expires: instant_option(&row, "expires_at")? })
-        });
-        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("read what the points are kept for", e))
-    }
-
-    /// Has the plan of all items under a policy made again: one point of each counts as expired, until the plan says
-    /// otherwise.
-    pub async fn plan_again(&self, policy: model::PolicyId, now: Timestamp) -> Result<()> {
-        let update = "update points set expires_at = $1 where id in (select min(id) from points
-            where purge_at is null and item_id in (select id from items where policy_id = $2) group by item_id)";
-        let query = sqlx::query(update).bind(micros(now)).bind(policy.to_string());
-        let done = query.execute(&self.pool).await;
-        done.map(drop).map_err(|e| Error::sql("have the plans made again", e))
-    }
-
     /// Items that have a point which may have expired by now: whose plan is to be made again.
     pub async fn items_with_expired_points(&self, now: Timestamp, limit: u32) -> Result<Vec<Uuid>> {
         let select = "select distinct item_id from points
@@ -157,18 +128,6 @@ impl Catalog {
         });
         query.fetch_one(&self.pool).await.map_err(|e| Error::sql("count the points", e))
     }
-}
-
-/// Writes what a point of this item is kept for.
-pub(crate) async fn keep(
-    transaction: &mut Transaction<'static, Any>,
-    item: Uuid,
-    kept: &Kept,
-) -> sqlx::Result<()> {
-    let update = "update points set kept = $1, expires_at = $2, purge_at = $3 where id = $4 and item_id = $5";
-    let query = sqlx::query(update).bind(document(&kept.point)).bind(kept.expires.map(micros));
-    let query = query.bind(kept.point.purge_at.map(micros)).bind(kept.point.id.to_string());
-    query.bind(item.to_string()).execute(&mut **transaction).await.map(drop)
 }
 
 async fn put(transaction: &mut Transaction<'static, Any>, row: &PointRow) -> sqlx::Result<()> {

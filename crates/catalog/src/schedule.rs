@@ -4,7 +4,7 @@
 //! which: an item for which that has changed is worked out anew, whoever changed it and whether or not they said so.
 
 use crate::items::item;
-use crate::jobs::queue;
+use crate::jobs::queue_in;
 use crate::row::{document, instant_option, json, micros, text};
 use crate::{Catalog, Error, Item, NewJob, Queued, Result};
 use jiff::Timestamp;
@@ -147,7 +147,7 @@ impl Catalog {
         let mut transaction = self.begin().await.map_err(sql)?;
         // The job first, as everywhere: who holds one of two rows never waits for who holds the other.
         if let Some(job) = settle.job {
-            match queue(&mut transaction, job, now).await.map_err(sql)? {
+            match queue_in(&mut transaction, job, now).await? {
                 Queued::New | Queued::SlotIsTaken => {}
                 Queued::Excluded(other) => return Ok(Settled::Excluded(other)),
             }

@@ -71,18 +71,18 @@ impl Control {
                     Ok(()) => return Ok(Some(order(row, claim, vault, *work))),
                     // Somebody cancelled it at this very moment.
                     Err(error) if error.kind() == ErrorKind::Changed => {
-                        self.end_claim(row, Event::Release(claim), None).await?;
+                        self.end_order(row, Event::Release(claim), None).await?;
                     }
                     Err(error) => return Err(error.into()),
                 }
             }
             Ok((Prepared::Done, _)) => {
                 let step = row.job.step().expect("a job that was claimed has a step to do");
-                self.end_claim(row, Event::StepDone(claim, step), None).await?;
+                self.end_order(row, Event::StepDone(claim, step), None).await?;
             }
             Ok((Prepared::Unwanted(why), _)) => {
-                self.end_claim(row, Event::Cancel, None).await?;
-                self.end_claim(row, Event::Cancelled(claim), Some((Failure::Invalid, why))).await?;
+                self.end_order(row, Event::Cancel, None).await?;
+                self.end_order(row, Event::Cancelled(claim), Some((Failure::Invalid, why))).await?;
             }
             Err(error) => {
                 let failure = match error.code() {
@@ -90,14 +90,14 @@ impl Control {
                     _ => Failure::Invalid,
                 };
                 let event = Event::Fail(claim, failure, self.draw().as_u64_pair().1);
-                self.end_claim(row, event, Some((failure, error.to_string()))).await?;
+                self.end_order(row, event, Some((failure, error.to_string()))).await?;
             }
         }
         Ok(None)
     }
 
     /// Ends what no mover is to do. That somebody was quicker is as good.
-    async fn end_claim(&self, row: &JobRow, event: Event, why: Option<(Failure, String)>) -> Result<()> {
+    async fn end_order(&self, row: &JobRow, event: Event, why: Option<(Failure, String)>) -> Result<()> {
         let error = why.map(|(failure, text)| document(&JobError { failure, text, hint: None }));
         let _ = self.apply(row.id, event, Told { error, ..Told::default() }).await?;
         Ok(())

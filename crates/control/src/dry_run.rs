@@ -67,7 +67,8 @@ impl Control {
         before: KeptBy<'_>,
         after: &Policy,
     ) -> Result<Difference> {
-        let points: Vec<_> = self.catalog.kept(item.id).await?.into_iter().map(|kept| kept.point).collect();
+        let points: Vec<_> =
+            self.catalog.points_to_plan(item.id).await?.into_iter().map(|kept| kept.point).collect();
         Ok(match before {
             KeptBy::Policy(before) => difference(&points, before, after, self.now()),
             KeptBy::Word => from_word(&points, after, self.now()),

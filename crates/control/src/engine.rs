@@ -7,7 +7,7 @@ use crate::{Control, Result};
 use jiff::{SignedDuration, Timestamp};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::time::{MissedTickBehavior, interval};
+use tokio::time::{Interval, MissedTickBehavior, interval};
 
 /// What is due is looked for so often: starts are spread over minutes, so a second later is not late.
 const EVERY: Duration = Duration::from_secs(1);
@@ -19,14 +19,25 @@ const HISTORY: SignedDuration = SignedDuration::from_hours(24 * 183);
 impl Control {
     /// Runs the engine until `shutdown` says so, or its sender is gone.
     pub async fn run(&self, shutdown: watch::Receiver<bool>) {
-        let due = repeat(EVERY, shutdown.clone(), async || {
-            tell("follow", self.tick_follow().await);
-            tell("schedule", self.tick_schedule(self.now()).await);
-        });
-        let plans = repeat(EVERY, shutdown.clone(), async || {
-            tell("plans", self.tick_plans(self.now()).await);
-        });
-        let seldom = repeat(SELDOM, shutdown, async || self.tick_seldom(self.now()).await);
+        let due = async {
+            let mut beat = Beat::new(EVERY, shutdown.clone());
+            while beat.next().await {
+                tell("follow", self.tick_follow().await);
+                tell("schedule", self.tick_schedule(self.now()).await);
+            }
+        };
+        let plans = async {
+            let mut beat = Beat::new(EVERY, shutdown.clone());
+            while beat.next().await {
+                tell("plans", self.tick_plans(self.now()).await);
+            }
+        };
+        let seldom = async {
+            let mut beat = Beat::new(SELDOM, shutdown.clone());
+            while beat.next().await {
+                self.tick_seldom(self.now()).await;
+            }
+        };
         tokio::join!(due, plans, seldom);
     }
 
@@ -60,19 +71,25 @@ impl Control {
     }
 }
 
-/// Does something again and again, never twice at once.
-async fn repeat(every: Duration, mut shutdown: watch::Receiver<bool>, tick: impl AsyncFn()) {
-    let mut clock = interval(every);
-    clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    loop {
+/// A rhythm that ends with the server. A beat that was missed is not made up for.
+struct Beat {
+    clock: Interval,
+    shutdown: watch::Receiver<bool>,
+}
+
+impl Beat {
+    fn new(every: Duration, shutdown: watch::Receiver<bool>) -> Self {
+        let mut clock = interval(every);
+        clock.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        Self { clock, shutdown }
+    }
+
+    /// Waits for the next beat; false at the end.
+    async fn next(&mut self) -> bool {
         tokio::select! {
-            ended = shutdown.wait_for(|over| *over) => {
-                drop(ended);
-                return;
-            }
-            _ = clock.tick() => {}
+            _ = self.shutdown.wait_for(|over| *over) => false,
+            _ = self.clock.tick() => true,
         }
-        tick().await;
     }
 }
 

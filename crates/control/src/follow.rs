@@ -5,9 +5,8 @@
 
 use crate::alerts::Trouble;
 use crate::order::{Ordered, item_of, ordered_of, request_of};
-use crate::request::Request;
+use crate::request::{Request, settings};
 use crate::schedule::Policies;
-use crate::vaults::settings;
 use crate::{Control, Error, Result};
 use api::work::MadePoint;
 use api::{Code, JobError};
@@ -152,7 +151,7 @@ impl Control {
         let purge_at = ended + SignedDuration::from_hours(24 * i64::from(days));
         let is_gone =
             |point: &Point| expired && snapshots.contains(&point.id) && point.vault != VaultCopy::There;
-        let gone = self.catalog.kept(item).await?.into_iter().map(|one| one.point);
+        let gone = self.catalog.points_to_plan(item).await?.into_iter().map(|one| one.point);
         let gone: Vec<PointId> = gone.filter(is_gone).map(|point| point.id).collect();
         self.change_points(item, |point| {
             let mut changed = point.clone();

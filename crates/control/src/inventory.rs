@@ -4,7 +4,7 @@
 //! decides what becomes of points.
 
 use crate::machines::tag;
-use crate::vaults::settings;
+use crate::request::settings;
 use crate::{Actor, Control, Error, Result};
 use api::work::{Inventory, SeenMachine};
 use api::{AutoProtect, Code, MachineDisk, MachineState};

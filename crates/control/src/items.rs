@@ -5,8 +5,8 @@ use crate::faults::Faults;
 use crate::inventory::must_be_protectable;
 use crate::machines::PATTERN_MAX;
 use crate::policies::stored;
+use crate::request::settings;
 use crate::request::{Request, When};
-use crate::vaults::settings;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{BackUp, BulkOutcome, Code, Item, ItemState, Page, Protect};
 use catalog::{ErrorKind, ItemFilter, Machine, VaultRow};
@@ -138,6 +138,7 @@ impl Control {
             return Ok(item);
         }
         let revision = self.catalog.update_item(&item).await.map_err(elsewhere_or)?;
+        self.plan_again(item.id).await?;
         Ok(catalog::Item { revision, ..item })
     }
 

@@ -4,10 +4,10 @@ use crate::dry_run::{KeptBy, Tally, loss};
 use crate::faults::Faults;
 use crate::items::{NAMED, elsewhere_or};
 use crate::policies::stored;
-use crate::vaults::settings;
+use crate::request::settings;
 use crate::{Actor, Control, Error, Result};
 use api::{BulkChange, BulkOutcome, ChangeItem, Code, DryRun, Item, ItemChanged, Resume};
-use catalog::{ItemChange, VaultRow};
+use catalog::VaultRow;
 use model::protection::{Act, apply};
 use model::{Policy, PolicyId, VaultId};
 use serde_json::json;
@@ -131,14 +131,10 @@ impl Control {
             "vault": vault.id, "name": item.name, "policy": policy, "lost": found.lost, "shorter": found.shorter,
         });
         self.audit(actor, verb, &id.to_string(), &detail).await?;
-        // One point that counts as expired has the plan made again, by the new policy.
-        let kept = self.catalog.kept(id).await?;
-        let mut mark: Vec<_> = kept.into_iter().filter(|kept| !kept.point.is_deleted()).take(1).collect();
-        mark.iter_mut().for_each(|kept| kept.expires = Some(world.now));
         let changed = catalog::Item { protection, ..item };
-        let change = ItemChange { item: &changed, points: &mark, job: None };
-        self.catalog.change_item(&change, world.now).await.map_err(elsewhere_or)?;
-        Ok(catalog::Item { revision: changed.revision + 1, ..changed })
+        let revision = self.catalog.update_item(&changed).await.map_err(elsewhere_or)?;
+        self.plan_again(id).await?;
+        Ok(catalog::Item { revision, ..changed })
     }
 
     /// What a policy would make of an item's points.

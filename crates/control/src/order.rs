@@ -1,14 +1,13 @@
 //! Orders: what exactly a claim is to do, settled at the moment of the claim.
 
-use crate::request::Request;
+use crate::request::{Request, settings};
 use crate::retention::over;
 use crate::schedule::Policies;
-use crate::vaults::settings;
 use crate::{Control, Error, Result};
 use api::Code;
 use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
 use catalog::{Item, JobRow, VaultRow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
 use model::retention::goes_to_vault;
@@ -84,7 +83,7 @@ impl Control {
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
             Request::UndeletePoints { points } => {
-                let all = self.catalog.kept(item.id).await?.into_iter().map(|one| one.point);
+                let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
                 let named = |point: &Point| points.is_empty() || points.contains(&point.id);
                 // Whoever asked has marked them; those whose days are over stay deleted.
                 let wanted = |point: &Point| named(point) && !point.is_deleted();
@@ -156,7 +155,7 @@ impl Control {
         expired: bool,
         now: Timestamp,
     ) -> Result<(Vec<PointId>, Vec<PointId>)> {
-        let all = self.catalog.kept(item.id).await?.into_iter().map(|one| one.point);
+        let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
         let all: Vec<Point> = all.collect();
         let is_wanted = |id: &PointId| wanted.is_empty() || wanted.contains(id);
         if expired {
@@ -177,8 +176,7 @@ impl Control {
 
     async fn collect_work(&self, row: &JobRow, ordered: Ordered) -> Result<Prepared> {
         let vault = self.vault_of(row).await?;
-        let days = settings(&vault)?.soft_delete_days;
-        let soft_delete_seconds = SignedDuration::from_hours(24 * i64::from(days)).as_secs();
+        let soft_delete_seconds = self.soft_delete(&vault).await?.as_secs();
         Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds }), ordered))
     }
 

@@ -4,12 +4,12 @@ use crate::faults::Faults;
 use crate::machines::OWN_MOVER;
 use crate::moving::TRIES;
 use crate::policies::stored;
+use crate::request::settings;
 use crate::request::{Request, When, queued};
 use crate::stopping::must_not_be_deleted;
-use crate::vaults::settings;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, KeptFor, Page, Pin, Point, PointDisk, Restore, VaultSettings};
-use catalog::{Item, ItemChange, Kept, PointRow};
+use catalog::{Item, ItemChange, PointRow, PointToPlan};
 use jiff::{SignedDuration, Timestamp};
 use model::retention::{Fate, Tier, Until, Verdict, plan};
 use model::{JobId, Origin, PointId, Policy, VaultCopy, VaultId};
@@ -56,7 +56,7 @@ impl PointDetail {
 /// A change of one point that was read with all others of its item.
 struct Change {
     verb: &'static str,
-    kept: Kept,
+    kept: PointToPlan,
     request: Option<Request>,
 }
 
@@ -98,7 +98,7 @@ impl Control {
             let verb = if wish.pinned { "point.pin" } else { "point.unpin" };
             // It counts as expired until the plan is made again.
             let expires = facts.policy.as_ref().map(|_| now);
-            Ok(Change { verb, kept: Kept { point, expires }, request: None })
+            Ok(Change { verb, kept: PointToPlan { point, expires }, request: None })
         };
         self.change_point(actor, place, pin).await?;
         self.point(place).await
@@ -111,7 +111,7 @@ impl Control {
             may_be_deleted(facts, now)?;
             let lasts = SignedDuration::from_hours(24 * i64::from(facts.settings.soft_delete_days));
             let purge_at = Some(now.saturating_add(lasts).expect("a duration, not a span"));
-            let kept = Kept { point: model::Point { purge_at, ..facts.point.clone() }, expires: None };
+            let kept = PointToPlan { point: model::Point { purge_at, ..facts.point.clone() }, expires: None };
             let request = Some(Request::DeletePoints { points: vec![place.point], expired: false });
             Ok(Change { verb: "point.delete", kept, request })
         };
@@ -135,7 +135,7 @@ impl Control {
             let mut point = model::Point { purge_at: None, ..facts.point.clone() };
             point.pinned |=
                 facts.policy.as_ref().is_some_and(|policy| goes_at_once(&point, facts, policy, now));
-            let kept = Kept { point, expires: facts.policy.as_ref().map(|_| now) };
+            let kept = PointToPlan { point, expires: facts.policy.as_ref().map(|_| now) };
             let request = Some(Request::UndeletePoints { points: vec![place.point] });
             Ok(Change { verb: "point.undelete", kept, request })
         };
@@ -210,7 +210,8 @@ impl Control {
 
     async fn facts(&self, place: PointPlace) -> Result<Facts> {
         let item = self.item_row(place.vault, place.item).await?;
-        let all: Vec<_> = self.catalog.kept(item.id).await?.into_iter().map(|kept| kept.point).collect();
+        let all: Vec<_> =
+            self.catalog.points_to_plan(item.id).await?.into_iter().map(|kept| kept.point).collect();
         let point = all.iter().find(|point| point.id == place.point);
         let point = point.ok_or_else(|| no_point(place))?.clone();
         let settings = settings(&self.vault_row(place.vault).await?)?;
@@ -237,7 +238,7 @@ impl Control {
     async fn verdicts(&self, item: &Item) -> Result<HashMap<PointId, Vec<Verdict>>> {
         let mut verdicts: HashMap<PointId, Vec<Verdict>> = HashMap::new();
         if let Some(policy) = self.retention_of(item).await? {
-            let kept = self.catalog.kept(item.id).await?;
+            let kept = self.catalog.points_to_plan(item.id).await?;
             let points: Vec<_> = kept.into_iter().map(|kept| kept.point).collect();
             for copy in plan(&points, &policy, self.now()).copies {
                 verdicts.entry(copy.point).or_default().push(copy);

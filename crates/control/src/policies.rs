@@ -2,7 +2,7 @@
 
 use crate::dry_run::{KeptBy, Tally, forbidden, loss};
 use crate::faults::Faults;
-use crate::vaults::settings;
+use crate::request::settings;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, DryRun, NewPolicy, Page, Policy, PolicyPreview, PreviewPoint, Violation};
 use catalog::{ErrorKind, ItemFilter, PAGE_MAX, PolicyRow};
@@ -77,7 +77,8 @@ impl Control {
         self.audit(actor, "policy.change", &id.to_string(), &detail).await?;
         (row.name, row.document) = (new.name, new.document);
         row.revision = self.catalog.update_policy(&row).await.map_err(|error| taken_or(error, &row.name))?;
-        self.catalog.plan_again(id, self.now()).await?;
+        // Their slots and expiries are worked out anew.
+        self.tick_policies().await?;
         Ok(shown(row))
     }
 

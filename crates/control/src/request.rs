@@ -1,9 +1,8 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
 use crate::machines::OWN_MOVER;
-use crate::vaults::settings;
 use crate::{Control, Error, Result};
-use api::{Code, RestoreFormat};
+use api::{Code, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
@@ -155,5 +154,15 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::Collect {} => of_vault(),
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         _ => of_vault(),
+    })
+}
+
+/// How a vault treats what it holds.
+pub(crate) fn settings(vault: &VaultRow) -> Result<VaultSettings> {
+    serde_json::from_value(vault.settings.clone()).map_err(|error| {
+        Error::new(
+            Code::Internal,
+            format!("the settings of the vault {} cannot be read: {error}", vault.name),
+        )
     })
 }

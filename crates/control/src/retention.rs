@@ -4,12 +4,11 @@
 //! policy, a pin, a newer point) has the item planned again. A plan is made once more when a mover claims the order
 //! (`order.rs`): what is to be kept by then stays.
 
-use crate::request::{Request, When};
+use crate::request::{Request, When, settings};
 use crate::schedule::{BATCH, Policies};
-use crate::vaults::settings;
 use crate::{Control, Result};
 use api::Code;
-use catalog::{ErrorKind, Item, ItemChange, Kept, ScheduledItem};
+use catalog::{ErrorKind, Item, PointToPlan, ScheduledItem};
 use jiff::Timestamp;
 use model::retention::{Fate, Plan, Tier, Until, plan};
 use model::{Point, PointId, Policy, VaultCopy};
@@ -113,7 +112,7 @@ impl Control {
     }
 
     async fn try_plan(&self, item: &Item, policies: &mut Policies, now: Timestamp) -> Result<Vec<PointId>> {
-        let read = self.catalog.kept(item.id).await?;
+        let read = self.catalog.points_to_plan(item.id).await?;
         let points: Vec<Point> = read.iter().map(|one| one.point.clone()).collect();
         let is_immutable = settings(&self.catalog.vault(item.vault).await?)?.immutable;
         let plan = match item.protection.retention_policy() {
@@ -124,7 +123,7 @@ impl Control {
         let changed: Vec<_> =
             planned.zip(&read).filter(|(new, old)| new != *old).map(|(new, _)| new).collect();
         if !changed.is_empty() {
-            self.write_kept(item, &changed).await?;
+            self.catalog.write_plan(item, &changed).await?;
         }
         let mut expired: Vec<_> = plan.expired().map(|copy| copy.point).collect();
         expired.dedup();
@@ -141,32 +140,28 @@ impl Control {
     ) -> Result<()> {
         for tried in 1.. {
             let row = self.catalog.item(item).await?;
-            let read = self.catalog.kept(item).await?;
+            let read = self.catalog.points_to_plan(item).await?;
             let changed = read.iter().filter_map(|one| {
                 let point = change(&one.point).filter(|point| *point != one.point)?;
-                Some(Kept { point, expires: one.expires })
+                Some(PointToPlan { point, expires: one.expires })
             });
             let changed: Vec<_> = changed.collect();
             if changed.is_empty() {
                 return Ok(());
             }
-            match self.write_kept(&row, &changed).await {
+            match self.catalog.write_plan(&row, &changed).await {
                 Err(error) if error.kind() == ErrorKind::Changed && tried < TRIES => {}
-                done => return Ok(done?),
+                done => return Ok(done.map(drop)?),
             }
         }
         Ok(())
     }
-
-    async fn write_kept(&self, item: &Item, points: &[Kept]) -> catalog::Result<()> {
-        self.catalog.change_item(&ItemChange { item, points, job: None }, self.now()).await.map(drop)
-    }
 }
 
 /// What a plan makes of a point: when the first of its copies may be over, and in an immutable vault the promise.
-fn outcome(mut point: Point, plan: &Plan, is_immutable: bool) -> Kept {
+fn outcome(mut point: Point, plan: &Plan, is_immutable: bool) -> PointToPlan {
     if point.is_deleted() {
-        return Kept { point, expires: None };
+        return PointToPlan { point, expires: None };
     }
     let verdicts = [Tier::Snapshot, Tier::Vault].map(|tier| plan.of(point.id, tier));
     let ends = verdicts.iter().flatten().filter_map(|verdict| match verdict.fate {
@@ -179,7 +174,7 @@ fn outcome(mut point: Point, plan: &Plan, is_immutable: bool) -> Kept {
     if is_immutable && point.vault == VaultCopy::There {
         point.locked_until = point.locked_until.max(promised);
     }
-    Kept { point, expires }
+    PointToPlan { point, expires }
 }
 
 /// The copies of these points that are over by a plan made now.

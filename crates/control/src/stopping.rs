@@ -7,7 +7,7 @@ use crate::moving::TRIES;
 use crate::request::{Request, When, queued};
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Item, Stop, StopHow};
-use catalog::{ItemChange, JobFilter, Kept, PAGE_MAX, Told};
+use catalog::{ItemChange, JobFilter, PAGE_MAX, PointToPlan, Told};
 use jiff::Timestamp;
 use model::VaultId;
 use model::job::{Event, JobKind};
@@ -56,7 +56,7 @@ impl Control {
                 in_vain: JobKind::Backup,
             },
         };
-        self.end(actor, vault, id, &ending).await
+        self.end_protection(actor, vault, id, &ending).await
     }
 
     /// Brings an item's deleted points back. They stay until somebody says otherwise.
@@ -68,23 +68,29 @@ impl Control {
             request: Some(Request::UndeletePoints { points: Vec::new() }),
             in_vain: JobKind::DeleteData,
         };
-        self.end(actor, vault, id, &ending).await
+        self.end_protection(actor, vault, id, &ending).await
     }
 
-    async fn end(&self, actor: &Actor, vault: VaultId, id: Uuid, ending: &Ending) -> Result<Item> {
+    async fn end_protection(&self, actor: &Actor, vault: VaultId, id: Uuid, ending: &Ending) -> Result<Item> {
         for _ in 1..TRIES {
-            match self.try_end(actor, vault, id, ending).await {
+            match self.try_end_protection(actor, vault, id, ending).await {
                 Err(error) if error.code() == Code::Changed => {}
                 done => return done,
             }
         }
-        self.try_end(actor, vault, id, ending).await
+        self.try_end_protection(actor, vault, id, ending).await
     }
 
-    async fn try_end(&self, actor: &Actor, vault: VaultId, id: Uuid, ending: &Ending) -> Result<Item> {
+    async fn try_end_protection(
+        &self,
+        actor: &Actor,
+        vault: VaultId,
+        id: Uuid,
+        ending: &Ending,
+    ) -> Result<Item> {
         let row = self.vault_row(vault).await?;
         let item = self.item_row(vault, id).await?;
-        let mut kept = self.catalog.kept(id).await?;
+        let mut kept = self.catalog.points_to_plan(id).await?;
         let mut world = self.circumstances(&row, item.machine).await?;
         world.has_pinned = kept.iter().any(|kept| kept.point.pinned && !kept.point.is_deleted());
         let protection = apply(item.protection, ending.act, &world)?;
@@ -101,6 +107,7 @@ impl Control {
         let changed = catalog::Item { protection, ..item };
         let change = ItemChange { item: &changed, points: &kept, job: job.as_ref() };
         queued(self.catalog.change_item(&change, world.now).await?)?;
+        self.plan_again(id).await?;
         self.tell_jobs_changed();
         self.shown_item(&catalog::Item { revision: changed.revision + 1, ..changed }).await
     }
@@ -130,7 +137,7 @@ impl Control {
 
 /// What an act means for an item's points; leaves those that it changes. Points expire by a plan, which is made for
 /// items with a policy: without one nothing expires.
-fn carry_over(kept: &mut Vec<Kept>, (act, protection): (Act, Protection), now: Timestamp) {
+fn carry_over(kept: &mut Vec<PointToPlan>, (act, protection): (Act, Protection), now: Timestamp) {
     match (act, protection) {
         // Those that were deleted before have a date of their own.
         (_, Protection::Deleted { purge_at }) => {

@@ -2,6 +2,7 @@
 
 use crate::faults::Faults;
 use crate::keys::NewKey;
+use crate::request::settings;
 use crate::{Actor, Control, Error, Paging, Result, store};
 use api::{Code, NewVault, Page, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
 use catalog::{ErrorKind, VaultRow};
@@ -58,7 +59,7 @@ impl Control {
             return Err(Error::new(Code::Conflict, detail));
         }
         if new.adopt {
-            self.take_in(actor, new, address).await
+            self.take_vault_in(actor, new, address).await
         } else {
             self.create(actor, new, address).await
         }
@@ -94,7 +95,7 @@ impl Control {
         Ok(VaultMade { vault, key: Some(text), recovery_key: Some(recovery.to_text().to_string()) })
     }
 
-    async fn take_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
+    async fn take_vault_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
         let key = self.told_key(new.key.as_deref().expect("checked with the rest"))?;
         let store = store::open(&address).await?;
         let opened = Box::pin(vault::Vault::open(store, &key.key)).await;
@@ -237,13 +238,6 @@ impl Control {
         let until = self.now().saturating_add(lasts).expect("a duration, not a span");
         Ok(self.catalog.promise(row.id, days, until).await?)
     }
-}
-
-/// What a vault's row says of how it treats what it holds.
-pub(crate) fn settings(row: &VaultRow) -> Result<VaultSettings> {
-    serde_json::from_value(row.settings.clone()).map_err(|error| {
-        Error::new(Code::Internal, format!("read the settings of the vault {}: {error}", row.name))
-    })
 }
 
 fn shown(row: &VaultRow, items: Option<u64>) -> Result<Vault> {

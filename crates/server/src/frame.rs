@@ -46,7 +46,7 @@ pub(crate) async fn frame(State(app): State<App>, request: Request, next: Next) 
             tracing::error!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "failed");
         }
         Some(problem) => {
-            tracing::info!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "refused")
+            tracing::info!(%id, %method, path = ?path, status, millis, detail = ?problem.detail, "refused");
         }
         None => tracing::debug!(%id, %method, path = ?path, status, millis, "answered"),
     }
@@ -76,10 +76,60 @@ fn explained(mut response: Response, id: &str) -> (Response, Option<Problem>) {
             status.canonical_reason().unwrap_or("the request cannot be answered"),
         )
     });
+    problem.status = status.as_u16();
     problem.request_id = Some(id.to_owned());
     let body = serde_json::to_vec(&problem).expect("plain data with names for keys");
     let (mut parts, _) = response.into_parts();
     parts.headers.remove(CONTENT_LENGTH);
     parts.headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
     (Response::from_parts(parts, body.into()), Some(problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::Router;
+    use axum::body::to_bytes;
+    use axum::http::StatusCode;
+    use axum::routing::get;
+    use control::{Control, Settings};
+    use model::schedule::Limits;
+    use std::sync::Arc;
+    use tower::ServiceExt;
+
+    /// Whatever happens below, what goes out is a problem with the request's id, and tells nothing of the inside.
+    #[tokio::test]
+    async fn panics_and_plain_errors_become_problems() {
+        let folder = tempfile::tempdir().unwrap();
+        let catalog = catalog::Catalog::open_file(&folder.path().join("catalog.db")).await.unwrap();
+        let limits = Limits { per_host: 1, per_store: 1, overall: 1 };
+        let settings = Settings { data: folder.path().to_owned(), limits };
+        let clock = Arc::new(|| jiff::Timestamp::UNIX_EPOCH);
+        let app = App::new(Control::new(catalog, settings, clock, Arc::new(uuid::Uuid::now_v7)));
+        let panics = async || -> StatusCode { panic!("the inside") };
+        let router = Router::new()
+            .route("/panics", get(panics))
+            .route("/plain", get(async || (StatusCode::IM_A_TEAPOT, "the inside")))
+            .route("/length", get(async || StatusCode::PAYLOAD_TOO_LARGE))
+            .layer(axum::middleware::from_fn_with_state(app, frame));
+        for (path, status, code) in [
+            ("/panics", 500, Code::Internal),
+            ("/plain", 418, Code::Invalid),
+            ("/length", 413, Code::TooLarge),
+        ] {
+            let request = Request::get(path).body(axum::body::Body::empty()).unwrap();
+            let Ok(response) = router.clone().oneshot(request).await;
+            assert_eq!(response.status().as_u16(), status);
+            assert_eq!(response.headers()[CONTENT_TYPE], PROBLEM);
+            let id = response.headers()["x-request-id"].to_str().unwrap().to_owned();
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let problem: Problem = serde_json::from_slice(&body).unwrap();
+            assert_eq!(
+                (problem.code, problem.status, problem.request_id),
+                (code, status, Some(id)),
+                "{path}"
+            );
+            assert!(!String::from_utf8_lossy(&body).contains("inside"), "{path}");
+        }
+    }
 }

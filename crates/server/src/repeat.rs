@@ -215,4 +215,19 @@ mod tests {
         );
         assert!(opened(&seal, "00").is_none() && opened(&seal, "x").is_none());
     }
+
+    #[tokio::test]
+    async fn an_act_whose_caller_went_away_is_done() {
+        use futures_util::FutureExt;
+        let (go, wait) = tokio::sync::oneshot::channel::<()>();
+        let (done, is_done) = tokio::sync::oneshot::channel();
+        let mut act = Box::pin(to_its_end(async move {
+            wait.await.unwrap();
+            done.send(()).unwrap();
+        }));
+        assert!(act.as_mut().now_or_never().is_none(), "it has begun, and waits");
+        drop(act);
+        go.send(()).unwrap();
+        is_done.await.unwrap();
+    }
 }

@@ -9,7 +9,7 @@ use std::process::Command;
 /// Finds faults in an HTTP API by its OpenAPI document.
 const SCHEMATHESIS: &str = "schemathesis==4.32.5";
 
-/// The `schemathesis` program, installed if it never was.
+/// The Python that has the module `schemathesis`, installed if it never was.
 pub fn schemathesis(progress: Progress<'_>) -> Result<PathBuf> {
     let cache = Cache::open(&default_cache().with_file_name("servers"), progress)?;
     let folder = cache.stage("schemathesis", &key(&[SCHEMATHESIS]), |new| {

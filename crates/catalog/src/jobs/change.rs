@@ -28,7 +28,7 @@ impl Catalog {
     pub async fn queue_job(&self, new: &NewJob, now: Timestamp) -> Result<Queued> {
         let sql = |e| Error::sql(format!("queue a job for {}", new.subject), e);
         let mut transaction = self.begin().await.map_err(sql)?;
-        let queued = queue(&mut transaction, new, now).await.map_err(sql)?;
+        let queued = queue_in(&mut transaction, new, now).await?;
         if queued == Queued::New {
             transaction.commit().await.map_err(sql)?;
         }
@@ -77,19 +77,20 @@ impl Catalog {
 }
 
 /// Queues a job in a transaction, which is to be given up if it is not new.
-pub(crate) async fn queue(
+pub(crate) async fn queue_in(
     transaction: &mut Transaction<'static, Any>,
     new: &NewJob,
     now: Timestamp,
-) -> sqlx::Result<Queued> {
+) -> Result<Queued> {
+    let sql = |e| Error::sql(format!("queue a job for {}", new.subject), e);
     // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
     // excludes it in between.
     let hold = "insert into subjects (subject, touched_at) values ($1, $2)
         on conflict (subject) do update set touched_at = excluded.touched_at";
-    sqlx::query(hold).bind(&new.subject).bind(micros(now)).execute(&mut **transaction).await?;
+    sqlx::query(hold).bind(&new.subject).bind(micros(now)).execute(&mut **transaction).await.map_err(sql)?;
     let select = "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
     let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
-    let others = query.try_map(|row| job(&row)).fetch_all(&mut **transaction).await?;
+    let others = query.try_map(|row| job(&row)).fetch_all(&mut **transaction).await.map_err(sql)?;
     if new.slot.is_some() && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind) {
         return Ok(Queued::SlotIsTaken);
     }
@@ -107,7 +108,7 @@ pub(crate) async fn queue(
     let query = query.bind(new.host.map(|id| id.to_string()).unwrap_or_default());
     let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
     let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
-    query.execute(&mut **transaction).await?;
+    query.execute(&mut **transaction).await.map_err(sql)?;
     Ok(Queued::New)
 }
 

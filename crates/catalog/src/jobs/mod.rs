@@ -9,7 +9,7 @@ mod change;
 mod claim;
 mod follow;
 
-pub(crate) use change::queue;
+pub(crate) use change::queue_in;
 pub use change::{Queued, Told};
 pub use claim::ClaimWish;
 

@@ -8,6 +8,7 @@ mod connections;
 mod documents;
 mod repeat;
 mod scene;
+mod schemathesis;
 mod sign_in;
 mod users;
 mod watch;

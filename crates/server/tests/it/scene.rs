@@ -26,6 +26,8 @@ pub(crate) struct Scene {
     pub(crate) folder: TempDir,
     router: Router,
     clock: Arc<AtomicI64>,
+    /// By so much it goes on with every look.
+    tick: Arc<AtomicI64>,
 }
 
 /// A request.
@@ -54,12 +56,16 @@ impl Scene {
     /// Over a catalog that somebody has made.
     pub(crate) fn over(catalog: Catalog, folder: TempDir) -> Self {
         let clock = Arc::new(AtomicI64::new(1_800_000_000_000_000));
-        let told = Arc::clone(&clock);
-        let now = move || Timestamp::from_microsecond(told.load(Ordering::SeqCst)).expect("an instant");
+        let tick = Arc::new(AtomicI64::new(0));
+        let (told, ticks) = (Arc::clone(&clock), Arc::clone(&tick));
+        let now = move || {
+            let micros = told.fetch_add(ticks.load(Ordering::SeqCst), Ordering::SeqCst);
+            Timestamp::from_microsecond(micros).expect("an instant")
+        };
         let settings = Settings { data: folder.path().to_owned(), limits: LIMITS };
         let control = Control::new(catalog, settings, Arc::new(now), Arc::new(Uuid::now_v7));
         let router = router(App::new(control.clone()));
-        Self { control, folder, router, clock }
+        Self { control, folder, router, clock, tick }
     }
 
     /// A service with an owner of everything, signed in.
@@ -73,6 +79,11 @@ impl Scene {
     /// Lets time pass.
     pub(crate) fn pass(&self, time: SignedDuration) {
         self.clock.fetch_add(i64::try_from(time.as_micros()).expect("not for ever"), Ordering::SeqCst);
+    }
+
+    /// From now on each look at the clock takes 20 ms.
+    pub(crate) fn tick(&self) {
+        self.tick.store(20_000, Ordering::SeqCst);
     }
 
     pub(crate) async fn sign_in(&self, name: &str, password: &str) -> Result<String> {

@@ -191,7 +191,8 @@ async fn check(
     assert!(expected_points.len() > MACHINES * 15, "only {} of the runs went well", expected_points.len());
     let mut in_catalog = BTreeSet::new();
     for id in items.keys() {
-        in_catalog.extend(scene.catalog.kept(*id).await?.iter().map(|one| one.point.id.to_string()));
+        in_catalog
+            .extend(scene.catalog.points_to_plan(*id).await?.iter().map(|one| one.point.id.to_string()));
     }
     assert_eq!(in_catalog, expected_points, "the catalog has what was made, and nothing else");
     Ok(())

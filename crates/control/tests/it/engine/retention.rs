@@ -36,7 +36,7 @@ async fn nights(scene: &Scene, mover: &FakeMover, from: Timestamp, count: i64) -
 }
 
 async fn points(scene: &Scene, item: Uuid) -> anyhow::Result<Vec<Point>> {
-    Ok(scene.catalog.kept(item).await?.into_iter().map(|one| one.point).collect())
+    Ok(scene.catalog.points_to_plan(item).await?.into_iter().map(|one| one.point).collect())
 }
 
 /// Which points of an item are not deleted.
