@@ -61,7 +61,8 @@ create table items (
     revision    bigint not null
 );
 create unique index items_by_machine on items (vault_id, machine_id);
-create index items_by_name on items (name, id);
+create index items_by_name on items (name, id, state, vault_id, policy_id);
+create index items_by_state on items (state);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)
@@ -118,7 +119,8 @@ create table jobs (
 );
 create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not null;
 create index jobs_claimable on jobs (claimable_at, id) where claimable_at is not null;
-create index jobs_by_time on jobs (created_at, id);
+-- With what lists are filtered by, so that the rows that a filter leaves out are not looked up.
+create index jobs_by_time on jobs (created_at, id, state, kind, vault_id, subject);
 create index jobs_of_subject on jobs (subject, created_at);
 create index jobs_ended on jobs (ended_at) where ended_at is not null;
 
