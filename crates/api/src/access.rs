@@ -43,6 +43,9 @@ impl fmt::Debug for Session {
 /// Who is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Me {
+    /// The user's id.
+    #[schema(value_type = Uuid)]
+    pub id: Uuid,
     /// The name.
     pub name: String,
     /// What this user may do, and where.

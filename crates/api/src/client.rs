@@ -1,7 +1,7 @@
 //! The client: one connection to a server, typed by what goes over it.
 
 use crate::{Code, Page, Problem};
-use reqwest::{Method, StatusCode, Url};
+use reqwest::{StatusCode, Url};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -11,6 +11,9 @@ use std::time::Duration;
 const ANSWER_WITHIN: Duration = Duration::from_secs(crate::work::CLAIM_WAIT_SECONDS_MAX as u64 + 35);
 /// A server that is there takes a connection within this.
 const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+
+/// Names a place for what is sent, such as `Method::POST`.
+pub use reqwest::Method;
 
 /// A server, and who asks it.
 #[derive(Clone)]
@@ -68,7 +71,9 @@ impl Client {
     /// # Errors
     /// As [`ClientError`].
     pub async fn get<T: DeserializeOwned>(&self, path: &str) -> Result<T, ClientError> {
-        self.ask(Method::GET, path, None::<&()>).await.map(|found| found.expect("an answer to GET has a body"))
+        self.ask(Method::GET, path, None::<&()>)
+            .await
+            .map(|found| found.expect("an answer to GET has a body"))
     }
 
     /// All entries of a list, page by page.
@@ -77,7 +82,7 @@ impl Client {
     /// As [`ClientError`].
     pub async fn all<T: DeserializeOwned>(&self, path: &str) -> Result<Vec<T>, ClientError> {
         let mut all = Vec::new();
-        let mut after = None;
+        let mut after: Option<String> = None;
         loop {
             let mark = if path.contains('?') { '&' } else { '?' };
             let page: Page<T> = match &after {
@@ -105,6 +110,18 @@ impl Client {
         self.ask(method, path, Some(body)).await
     }
 
+    /// Asks for something that needs no body. None if the answer has none.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn act<T: DeserializeOwned>(
+        &self,
+        method: Method,
+        path: &str,
+    ) -> Result<Option<T>, ClientError> {
+        self.ask(method, path, None::<&()>).await
+    }
+
     /// The raw answer, for what is read as it comes.
     ///
     /// # Errors
@@ -115,7 +132,8 @@ impl Client {
         if let Some(token) = &self.token {
             request = request.bearer_auth(token);
         }
-        let answer = request.send().await.map_err(|source| ClientError::Unreachable { doing: doing(), source })?;
+        let answer =
+            request.send().await.map_err(|source| ClientError::Unreachable { doing: doing(), source })?;
         match answer.status().is_success() {
             true => Ok(answer),
             false => Err(refused(answer, doing()).await),

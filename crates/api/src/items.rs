@@ -1,5 +1,6 @@
 //! Items: machines under a vault's protection, or that were.
 
+use crate::DryRun;
 use jiff::Timestamp;
 use model::protection::KeepWish;
 use model::{MachineId, PolicyId, VaultId};
@@ -86,6 +87,16 @@ pub struct ChangeItem {
     pub dry_run: bool,
 }
 
+/// The answer to a change of an item: the item as it is now, or of a dry run what would change.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(untagged)]
+pub enum ItemChanged {
+    /// It was changed.
+    Item(Item),
+    /// Nothing was.
+    DryRun(DryRun),
+}
+
 /// Many items to be put under another policy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -160,4 +171,3 @@ pub struct BackUp {
     #[serde(default)]
     pub full: bool,
 }
-

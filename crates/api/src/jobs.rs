@@ -148,3 +148,13 @@ pub struct JobError {
     /// What to do.
     pub hint: Option<String>,
 }
+
+/// A slot of a schedule that had no run.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SkippedRun {
+    /// When it was to be.
+    #[schema(value_type = String, format = DateTime)]
+    pub slot: Timestamp,
+    /// `missed`: nobody was there to start it; `still_running`: the run before it was under way.
+    pub why: String,
+}

@@ -31,17 +31,15 @@ pub use access::{
     Credentials, Me, NewToken, NewUser, RoleGrant, Roles, Session, TokenInfo, TokenMade, User, UserChange,
 };
 pub use items::{
-    BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemState, Protect, Resume, Stop, StopHow,
+    BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,
 };
-pub use jobs::{Accepted, DiskProgress, Job, JobError, JobProgress, JobState, JobStep, StepState};
-pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, NewHost, Tags};
+pub use jobs::{
+    Accepted, DiskProgress, Job, JobError, JobProgress, JobState, JobStep, SkippedRun, StepState,
+};
+pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, Mover, NewHost, Tags};
 pub use page::Page;
 pub use points::{KeptFor, Pin, Point, PointDisk, Restore, RestoreFormat};
-pub use policies::{
-    DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint,
-};
+pub use policies::{DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint};
 pub use problem::{Code, Problem, Violation};
-pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultSettings};
-pub use watch::{
-    Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version,
-};
+pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
+pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version};

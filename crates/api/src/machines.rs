@@ -61,6 +61,8 @@ pub struct Machine {
     pub disks: Vec<MachineDisk>,
     /// Whether it is protected.
     pub standing: MachineStanding,
+    /// Why it cannot be backed up as it is.
+    pub obstacle: Option<String>,
     /// The vault that has points of it, or is to have.
     pub vault: Option<VaultId>,
     /// Its item there.
@@ -104,7 +106,7 @@ pub enum MachineStanding {
     Protectable,
     /// None does, but a vault has points of it.
     Stopped,
-    /// None does, and none could now: why stands with the machine's state.
+    /// None does, and none could now: `obstacle` says why.
     Unprotectable,
 }
 
@@ -114,4 +116,17 @@ pub enum MachineStanding {
 pub struct Tags {
     /// 50 at most; keys of 1 to 128 characters, values of at most 256.
     pub tags: BTreeMap<String, String>,
+}
+
+/// A mover, as the server knows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Mover {
+    /// Its name: `server` for the one within the server.
+    pub name: String,
+    /// Since when it is there.
+    #[schema(value_type = String, format = DateTime)]
+    pub joined: Timestamp,
+    /// When it was last heard of.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub seen: Option<Timestamp>,
 }

@@ -81,8 +81,12 @@ pub struct DryRun {
     pub same: u64,
     /// Whether the vault lets it happen: an immutable one loses nothing and shortens nothing.
     pub allowed: bool,
-    /// The machines concerned, with the points that change.
+    /// The machines concerned, with the points that change: 10,000 at most, those that would be lost before all others
+    /// of their machine.
     pub items: Vec<ItemDryRun>,
+    /// Whether more change than are listed. They are counted all the same.
+    #[serde(default)]
+    pub cut: bool,
 }
 
 /// What would change for one machine.
@@ -93,7 +97,7 @@ pub struct ItemDryRun {
     pub item: Uuid,
     /// Its machine's name.
     pub name: String,
-    /// Its points that change, the oldest first.
+    /// Its copies of points that change: lost, then shorter, then longer; of each the oldest first.
     pub points: Vec<PointChange>,
 }
 

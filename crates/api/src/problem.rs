@@ -23,6 +23,9 @@ pub struct Problem {
     /// Everything that is wrong with the request's body.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub violations: Vec<Violation>,
+    /// When to try again at the earliest, in seconds: as the `Retry-After` header says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u64>,
     /// Names this request in the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -150,6 +153,7 @@ impl Problem {
             detail: detail.into(),
             hint: None,
             violations: Vec::new(),
+            retry_after_seconds: None,
             request_id: None,
         }
     }

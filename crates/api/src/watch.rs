@@ -140,4 +140,3 @@ pub struct AuditChain {
     /// The newest hash: keep it elsewhere to see whether the end was cut off.
     pub head: Option<String>,
 }
-

@@ -178,8 +178,11 @@ pub enum Work {
     DeletePoints {
         /// The item.
         item: Uuid,
-        /// Which.
+        /// Which: in the vault, if it has them.
         points: Vec<PointId>,
+        /// Of which the copy in the snapshot tier goes. A point may stand in both lists: first this one.
+        #[serde(default)]
+        snapshots: Vec<PointId>,
     },
     /// Bring deleted points back.
     UndeletePoints {

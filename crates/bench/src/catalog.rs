@@ -54,7 +54,7 @@ async fn measure(database: &str, catalog: &Catalog, options: Options) -> Result<
     let some = |round: usize| &items[round.wrapping_mul(7919) % items.len()];
     let place = |round| -> Result<Cursor> { Ok(format!("{}~{}", some(round).id, some(round).name).parse()?) };
     let all = ItemFilter::default();
-    let failed = ItemFilter { vault: Some(vault), state: Some("in_error".into()), policy: None };
+    let failed = ItemFilter { vault: Some(vault), state: Some("in_error".into()), ..ItemFilter::default() };
     let jobs = JobFilter::default();
     let failed_jobs = JobFilter { vault: Some(vault), state: Some("failed".into()), ..JobFilter::default() };
     let asked = Asked { database };

@@ -47,12 +47,13 @@ impl Catalog {
     pub async fn put_point(&self, row: &PointRow) -> Result<()> {
         let context = || format!("note the point {}", row.point.id);
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
-        put(&mut transaction, row).await.map_err(|e| Error::sql(context(), e))?;
-        count_anew(&mut transaction, row.item).await.map_err(|e| Error::sql(context(), e))?;
+        // The item first, as everywhere: who holds one of two rows never waits for who holds the other.
         let newest = "update items set last_point_at = $1, revision = revision + 1
             where id = $2 and (last_point_at is null or last_point_at < $1)";
         let query = sqlx::query(newest).bind(micros(row.point.taken)).bind(row.item.to_string());
         query.execute(&mut *transaction).await.map_err(|e| Error::sql(context(), e))?;
+        put(&mut transaction, row).await.map_err(|e| Error::sql(context(), e))?;
+        count_anew(&mut transaction, row.item).await.map_err(|e| Error::sql(context(), e))?;
         transaction.commit().await.map_err(|e| Error::sql(context(), e))
     }
 

@@ -21,6 +21,14 @@ impl Error {
         Self::new(Code::NotFound, format!("there is no {what}"))
     }
 
+    /// What the catalog says of something that should be there.
+    pub(crate) fn missing(error: catalog::Error, what: impl fmt::Display) -> Self {
+        match error.kind() {
+            catalog::ErrorKind::NotFound => Self::not_found(what),
+            _ => error.into(),
+        }
+    }
+
     /// One field of the request breaks a rule.
     pub fn invalid(pointer: impl Into<String>, rule: impl Into<String>) -> Self {
         let (pointer, rule) = (pointer.into(), rule.into());
@@ -39,6 +47,13 @@ impl Error {
     #[must_use]
     pub fn hint(self, hint: impl Into<String>) -> Self {
         Self(Box::new(self.0.hint(hint)))
+    }
+
+    /// With when to try again at the earliest.
+    #[must_use]
+    pub fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
     }
 
     /// What kind of error it is.

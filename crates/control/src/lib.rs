@@ -16,9 +16,49 @@
 //! Errors are [`Error`]: a problem as the API tells it. **After a crash** every act happened or did not; what was
 //! under way is a job, and goes on.
 
+mod adopt;
+mod alerts;
+mod audit;
+mod collect;
+mod dispatch;
+mod dry_run;
+mod engine;
 mod error;
+mod faults;
+mod follow;
+mod forecast;
+mod inventory;
+mod items;
+mod jobs;
+mod keys;
+mod machines;
+mod movers;
+mod moving;
+mod order;
+mod overview;
+mod page;
+mod people;
+mod points;
+mod policies;
 mod request;
+mod retention;
+mod schedule;
+mod secret;
 mod service;
+mod sign_in;
+mod stopping;
+mod store;
+mod tries;
+mod vaults;
 
+pub use adopt::Adopted;
 pub use error::{Error, Result};
+pub use items::WhichItems;
+pub use jobs::action_of;
+pub use machines::WhichMachines;
+pub use page::Paging;
+pub use people::Asker;
+pub use points::PointPlace;
+pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
+pub use sign_in::Bearer;

@@ -1,8 +1,9 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
+use crate::machines::OWN_MOVER;
 use crate::{Control, Error, Result};
-use api::{Code, RestoreFormat};
-use catalog::{NewJob, Queued};
+use api::{Code, RestoreFormat, VaultSettings};
+use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
 use model::{JobId, Origin, PointId, VaultId};
@@ -90,26 +91,78 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let id = JobId(self.draw());
-        let new = NewJob {
-            id,
+        let new = self.job_for(vault, subject, request, when).await?;
+        queued(self.catalog.queue_job(&new, self.now()).await?)?;
+        self.tell_jobs_changed();
+        Ok(new.id)
+    }
+
+    /// A job on an item, or on a vault, with the mover that is to do it.
+    pub(crate) async fn job_for(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<NewJob> {
+        let row = self.catalog.vault(vault).await?;
+        let (name, host) = match request {
+            Request::Collect {} => (row.name.clone(), None),
+            _ => {
+                let item = self.catalog.item(subject).await?;
+                let host = self.catalog.host_of(item.machine).await?;
+                (item.name, host)
+            }
+        };
+        Ok(NewJob {
+            id: JobId(self.draw()),
             kind: request.kind(),
             vault: Some(vault),
             subject: subject.to_string(),
+            name,
+            mover: mover_for(request, &row, host.as_ref())?,
+            host: host.map(|host| host.id),
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
-        };
-        match self.catalog.queue_job(&new, self.now()).await? {
-            Queued::New => {
-                self.tell_jobs_changed();
-                Ok(id)
-            }
-            Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
-            Queued::Excluded(other) => {
-                let detail = format!("job {} is under way for it, and excludes this", other.id);
-                Err(Error::new(Code::Conflict, detail).hint(format!("wait for it, or cancel it: `strongroom job watch {}`", other.id)))
-            }
+        })
+    }
+}
+
+/// Fails if a job was not queued.
+pub(crate) fn queued(outcome: Queued) -> Result<()> {
+    match outcome {
+        Queued::New => Ok(()),
+        Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
+        Queued::Excluded(other) => {
+            let detail = format!("job {} is under way for it, and excludes this", other.id);
+            let hint = format!("wait for it, or cancel it: `strongroom job watch {}`", other.id);
+            Err(Error::new(Code::Conflict, detail).hint(hint))
         }
     }
+}
+
+/// Who can do it. A machine is reached by its host's mover, and so is the snapshot tier beside it; a bucket by any; a
+/// directory by the mover within the server.
+fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result<Option<String>> {
+    let of_host = || host.map(|host| host.mover.clone());
+    let is_directory = !vault.location.contains("://");
+    let of_vault = || is_directory.then(|| OWN_MOVER.to_owned());
+    Ok(match request {
+        Request::BackUp { .. } => of_host(),
+        Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
+        Request::Collect {} => of_vault(),
+        _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
+        _ => of_vault(),
+    })
+}
+
+/// How a vault treats what it holds.
+pub(crate) fn settings(vault: &VaultRow) -> Result<VaultSettings> {
+    serde_json::from_value(vault.settings.clone()).map_err(|error| {
+        Error::new(
+            Code::Internal,
+            format!("the settings of the vault {} cannot be read: {error}", vault.name),
+        )
+    })
 }

@@ -1,5 +1,6 @@
 //! What every act works with.
 
+use crate::tries::Tries;
 use catalog::{AuditEntry, Catalog};
 use jiff::Timestamp;
 use model::schedule::Limits;
@@ -37,13 +38,15 @@ pub struct Control {
     /// Counted up when a job changes here: whoever waits for jobs looks again. Another server's changes are found by
     /// looking now and then.
     pub(crate) jobs_changed: watch::Sender<u64>,
+    /// Failed sign-ins.
+    pub(crate) tries: Arc<Tries>,
 }
 
 impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        Self { catalog, settings: Arc::new(settings), clock, chance, jobs_changed }
+        Self { catalog, settings: Arc::new(settings), clock, chance, jobs_changed, tries: Arc::default() }
     }
 
     /// The catalog, for what only reads and needs no rule.

@@ -2,9 +2,12 @@
 
 use api::{Code, Problem};
 use axum::Json;
-use axum::http::header::{CONTENT_TYPE, HeaderValue};
 use axum::http::StatusCode;
+use axum::http::header::{CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::response::{IntoResponse, Response};
+
+/// What problems are sent as.
+pub(crate) const PROBLEM: &str = "application/problem+json";
 
 /// A problem as an answer.
 #[derive(Debug)]
@@ -22,6 +25,13 @@ impl Refused {
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
         Self(Box::new(self.0.hint(hint)))
     }
+
+    /// With when to try again at the earliest.
+    #[must_use]
+    pub(crate) fn retry_after(mut self, seconds: u64) -> Self {
+        self.0.retry_after_seconds = Some(seconds);
+        self
+    }
 }
 
 impl From<control::Error> for Refused {
@@ -37,13 +47,19 @@ impl From<Problem> for Refused {
 }
 
 impl IntoResponse for Refused {
+    /// The problem goes along as an extension: `frame.rs` adds the request's id.
     fn into_response(self) -> Response {
-        if self.0.code == Code::Internal {
-            tracing::error!(detail = self.0.detail, "the server failed");
-        }
         let status = StatusCode::from_u16(self.0.status).expect("codes have statuses that exist");
         let mut response = (status, Json(&*self.0)).into_response();
-        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let headers = response.headers_mut();
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(PROBLEM));
+        if let Some(seconds) = self.0.retry_after_seconds {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.0.code == Code::Unauthenticated {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(*self.0);
         response
     }
 }

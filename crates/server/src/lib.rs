@@ -13,8 +13,18 @@
 mod answer;
 mod app;
 mod body;
+mod frame;
 mod guard;
+mod openapi;
+mod rate;
+mod repeat;
 mod route;
 mod routes;
+mod serve;
+mod start;
+mod tls;
 
 pub use app::{App, router};
+pub use openapi::{document, operations};
+pub use route::{Listed, listed};
+pub use start::{Options, Running, StartError, Tls, start};

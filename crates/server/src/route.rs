@@ -45,3 +45,28 @@ macro_rules! methods {
 }
 
 methods!(get "GET", post "POST", put "PUT", patch "PATCH", delete "DELETE");
+
+/// What a route is, for whoever checks them all.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Listed {
+    /// `GET`...
+    pub method: &'static str,
+    /// With its parameters in braces.
+    pub path: &'static str,
+    /// What it needs, in one word or two: `nobody`, `vault View`, `mover`...
+    pub need: String,
+}
+
+/// All routes.
+pub fn listed() -> Vec<Listed> {
+    let need = |need| match need {
+        Need::Nobody => "nobody".to_owned(),
+        Need::SignedIn => "signed-in".to_owned(),
+        Need::InVault(action) => format!("vault {action:?}"),
+        Need::Somewhere(action) => format!("somewhere {action:?}"),
+        Need::Everywhere(action) => format!("everywhere {action:?}"),
+        Need::Mover => "mover".to_owned(),
+    };
+    let all = crate::routes::all().into_iter();
+    all.map(|route| Listed { method: route.method, path: route.path, need: need(route.need) }).collect()
+}

@@ -1,7 +1,7 @@
 //! Real object stores on the loopback: moto for S3, Azurite for Azure Blob.
 
 use crate::wait::wait_for;
-use crate::{Progress, command, default_cache, stage::Cache, stage::key};
+use crate::{Progress, command, default_cache, python, stage::Cache, stage::key};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -200,10 +200,7 @@ fn install(kind: StoreKind, cache: &Cache, progress: Progress<'_>) -> Result<Pat
     match kind {
         StoreKind::S3 => cache.stage("moto", &key(&[MOTO]), |new| {
             progress("installing moto, an S3 server for tests (a minute)");
-            command::run(Command::new("python3").args(["-m", "venv"]).arg(new), "make a Python environment")?;
-            let mut pip = Command::new(new.join("bin/python"));
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO]);
-            command::run(&mut pip, "install moto").map(drop)
+            python::install(new, MOTO)
         }),
         StoreKind::Azure => cache.stage("azurite", &key(&[AZURITE]), |new| {
             progress("installing Azurite, an Azure Blob server for tests (half a minute)");

@@ -61,6 +61,8 @@ enum Command {
     },
     /// Write the vaults that every later version must read anew. Only while the format is not released.
     Golden,
+    /// Write the API's document, `docs/openapi.json`, anew.
+    Openapi,
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
@@ -88,6 +90,7 @@ fn main() -> ExitCode {
         Command::Oracle { runs } => test::oracle(runs),
         Command::Fuzz { minutes } => test::fuzz(minutes),
         Command::Golden => test::golden(),
+        Command::Openapi => test::openapi(),
         Command::Tidy => tidy::run(),
     };
     match done {

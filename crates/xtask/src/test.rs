@@ -110,6 +110,13 @@ pub(crate) fn golden() -> Result<()> {
     cargo(["test", "--package", "vault", "--test", "it", "golden::write", "--", "--ignored", "--exact"])
 }
 
+/// `cargo xtask openapi`: the test that compares the document writes it instead.
+pub(crate) fn openapi() -> Result<()> {
+    let test = "documents::the_document_that_is_checked_in_is_this_one";
+    let arguments = ["test", "--package", "server", "--test", "it", test, "--", "--exact"];
+    cargo_with(("STRONGROOM_WRITE_OPENAPI", "yes"), arguments)
+}
+
 /// `cargo xtask model`.
 pub(crate) fn model() -> Result<()> {
     let test = [

@@ -40,6 +40,7 @@ impl Story {
             parent: None,
             consistency: Value::Null,
             description,
+            service: Value::Null,
         };
         let record = DiskRecord { name: "vda".into(), map, tracking: String::new(), read_bytes };
         session.commit(draft, vec![record]).await.expect("commit").id
