@@ -102,8 +102,8 @@ pub struct VaultMade {
     pub key: Option<String>,
     /// A second key that opens it, to be written down. Shown this once, and kept nowhere.
     pub recovery_key: Option<String>,
-    /// What of a vault that was taken in could not be, or is in no vault: in words.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// When a vault was taken in: what could not be, or stands in no vault, in words.
+    #[serde(default)]
     pub lost: Vec<String>,
 }
 

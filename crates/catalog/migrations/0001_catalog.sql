@@ -86,6 +86,7 @@ create index items_by_name on items (name, id);
 create index items_of_vault on items (vault_id, name, id);
 create index items_of_policy on items (policy_id, name, id);
 create index items_of_machine on items (machine_id);
+create index items_by_state on items (state, name, id);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)
@@ -165,7 +166,8 @@ create table jobs (
 );
 create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not null;
 create index jobs_claimable on jobs (claimable_at, id) where claimable_at is not null;
-create index jobs_by_time on jobs (created_at, id);
+-- With what lists are filtered by, so that the rows that a filter leaves out are not looked up.
+create index jobs_by_time on jobs (created_at, id, state, kind, vault_id, subject);
 create index jobs_of_subject on jobs (subject, created_at);
 create index jobs_running on jobs (claimable_at) where state in ('in_progress', 'cancelling');
 create index jobs_to_follow on jobs (created_at) where followed = 0;

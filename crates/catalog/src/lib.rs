@@ -51,7 +51,7 @@ pub use open::Catalog;
 pub use page::{Cursor, PAGE_MAX, Page};
 pub use people::{Grant, Token, User};
 pub use plan::PointToPlan;
-pub use points::{Kept, PointRow};
+pub use points::PointRow;
 pub use policies::PolicyRow;
 pub use schedule::{ScheduledItem, Settle, Settled};
 pub use vaults::VaultRow;

@@ -80,11 +80,11 @@ async fn open_known(
 
 fn not_found(name: &str, libvirt: Option<&str>, silent: Option<hypervisor::Error>) -> anyhow::Error {
     if let Some(uri) = libvirt {
-        let hint = format!("`strongroom machine list --libvirt {uri}` shows what there is");
+        let hint = format!("`strongroom rescue machine list --libvirt {uri}` shows what there is");
         return Told::not_found(format!("{uri} has no machine {name}"), hint);
     }
     let mut hint =
-        "`strongroom machine list` shows what there is; --qmp SOCKET or --libvirt URI reaches what \
+        "`strongroom rescue machine list` shows what there is; --qmp SOCKET or --libvirt URI reaches what \
                     is not found"
             .to_owned();
     // That virsh is missing is no news where nobody uses libvirt.

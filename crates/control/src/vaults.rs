@@ -50,15 +50,15 @@ impl Control {
                 format!("there are {VAULTS_MAX} vaults, as many as may be"),
             ));
         }
-        match others.iter().find(|other| other.location == address.to_string()) {
-            // It may not have been taken in wholly.
-            Some(_) if new.adopt => {}
-            Some(other) => {
-                let detail = format!("the vault {} is in {address} already", other.name);
-                return Err(Error::new(Code::Conflict, detail));
-            }
-            None if others.iter().any(|other| other.name == new.name) => return Err(name_taken(&new.name)),
-            None => {}
+        // One that was half taken in is taken in again.
+        let there = others.iter().find(|other| other.location == address.to_string());
+        if let Some(other) = there.filter(|_| !new.adopt) {
+            let detail = format!("the vault {} is in {address} already", other.name);
+            return Err(Error::new(Code::Conflict, detail));
+        }
+        let is_taken = |other: &VaultRow| other.name == new.name && there.is_none_or(|it| it.id != other.id);
+        if others.iter().any(is_taken) {
+            return Err(name_taken(&new.name));
         }
         if new.adopt {
             self.take_vault_in(actor, new, address).await
@@ -94,10 +94,15 @@ impl Control {
         }
         key.keep(id)?;
         let vault = self.add(id, &new, &address).await?;
-        let recovery_key = Some(recovery.to_text().to_string());
-        Ok(VaultMade { vault, key: Some(text), recovery_key, lost: Vec::new() })
+        Ok(VaultMade {
+            vault,
+            key: Some(text),
+            recovery_key: Some(recovery.to_text().to_string()),
+            lost: Vec::new(),
+        })
     }
 
+    /// CRASH: leaves a vault of which not all is known; taking it in again goes on.
     async fn take_vault_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
         let key = self.told_key(new.key.as_deref().expect("checked with the rest"))?;
         let store = store::open(&address).await?;
@@ -105,36 +110,19 @@ impl Control {
         let opened = opened.map_err(|error| store::refused(&error))?;
         let id = VaultId(opened.id().0);
         let known = self.catalog.vault(id).await.ok();
-        if let Some(other) = known.as_ref().filter(|other| other.location != address.to_string()) {
+        if let Some(other) = known.as_ref().filter(|known| known.location != address.to_string()) {
             let detail = format!("the vault is known already, as {} in {}", other.name, other.location);
             return Err(Error::new(Code::Conflict, detail));
         }
-        self.audit(
-            actor,
-            "vault.adopt",
-            &id.to_string(),
-            &json!({ "name": new.name, "location": new.location }),
-        )
-        .await?;
-        // One that is known already was not taken in wholly, or has points that somebody else has made since.
-        let is_new = known.is_none();
-        if is_new {
-            key.keep(id)?;
+        let detail = json!({ "name": new.name, "location": new.location });
+        self.audit(actor, "vault.adopt", &id.to_string(), &detail).await?;
+        key.keep(id)?;
+        if known.is_none() {
             self.add(id, &new, &address).await?;
         }
-        match Box::pin(self.adopt(id, &opened, self.now())).await {
-            Ok(adopted) => {
-                let vault = self.vault(id).await?;
-                Ok(VaultMade { vault, key: None, recovery_key: None, lost: adopted.lost })
-            }
-            Err(error) => {
-                // What was taken in already holds it: then it stays, and taking it in again goes on.
-                if is_new {
-                    let _ = self.catalog.remove_vault(id).await;
-                }
-                Err(error)
-            }
-        }
+        let adopted = Box::pin(self.adopt(id, &opened, self.now())).await;
+        let lost = adopted.map_err(|error| error.hint("take the vault in again: that goes on"))?.lost;
+        Ok(VaultMade { vault: self.vault(id).await?, key: None, recovery_key: None, lost })
     }
 
     async fn add(&self, id: VaultId, new: &NewVault, address: &StoreAddress) -> Result<Vault> {

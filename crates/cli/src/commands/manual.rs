@@ -87,8 +87,14 @@ mod tests {
         command.mut_subcommands(unaware)
     }
 
+    /// What is the same everywhere is told once, at the top.
     fn helps(command: &Command, said: &mut String) {
-        let help = command.clone().term_width(100).render_long_help().to_string();
+        let is_top = command.get_bin_name() == Some("strongroom");
+        let mut shown = command.clone().term_width(100).mut_args(|argument| {
+            let is_told = argument.is_global_set() || argument.get_id() == "help";
+            if is_told && !is_top { argument.hide(true) } else { argument }
+        });
+        let help = shown.render_help().to_string();
         let lines: Vec<_> = help.lines().map(str::trim_end).collect();
         *said +=
             &format!("$ {} --help\n{}\n\n", command.get_bin_name().unwrap_or_default(), lines.join("\n"));

@@ -1,14 +1,15 @@
 //! `strongroom audit`: who did what.
 
+use super::pages::first;
 use crate::failure::Told;
 use crate::output::{self, Output};
 use anyhow::Result;
 use api::client::Client;
-use api::{AuditChain, AuditEntry, Page};
+use api::{AuditChain, AuditEntry};
 use clap::Subcommand;
 
-/// A page of the log.
-const PAGE: usize = 1000;
+/// Oldest first, in pages as large as there are.
+const LOG: &str = "/v1/audit?limit=1000";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AuditCommand {
@@ -39,31 +40,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: AuditCommand)
                 actor.as_ref().is_none_or(|actor| *actor == entry.actor)
                     && action.as_ref().is_none_or(|action| *action == entry.action)
             };
-            let entries = entries(client, limit, &fits).await?;
+            let entries = first(client, LOG, limit, &fits).await?;
             output::print(output, &entries, || table(&entries))
         }
         AuditCommand::Check { head } => check(output, client, head.as_deref()).await,
-    }
-}
-
-/// The first entries that fit, page by page: the log is as long as the server is old.
-async fn entries(
-    client: &Client,
-    limit: usize,
-    fits: &dyn Fn(&AuditEntry) -> bool,
-) -> Result<Vec<AuditEntry>> {
-    let mut found = Vec::new();
-    let mut after = None;
-    loop {
-        let after_it = after.map(|after: String| format!("&after={}", api::client::escaped(&after)));
-        let path = format!("/v1/audit?limit={PAGE}{}", after_it.unwrap_or_default());
-        let page: Page<AuditEntry> = client.get(&path).await?;
-        found.extend(page.items.into_iter().filter(|entry| fits(entry)));
-        if found.len() >= limit || page.next.is_none() {
-            found.truncate(limit);
-            return Ok(found);
-        }
-        after = page.next;
     }
 }
 
@@ -77,7 +57,7 @@ async fn check(output: &Output, client: &Client, head: Option<&str>) -> Result<(
         ));
     }
     if let Some(head) = head {
-        let known = entries(client, 1, &|entry| entry.hash == head).await?;
+        let known = first(client, LOG, 1, &|entry: &AuditEntry| entry.hash == head).await?;
         if known.is_empty() {
             let what = "the log has no entry of that hash: its end was cut off, or another log is looked at";
             return Err(Told::corrupt(what, "compare the server's address and the catalog's backups"));

@@ -8,7 +8,7 @@ use super::{bulk, confirm};
 use crate::output::{self, Output};
 use anyhow::Result;
 use api::client::{Client, Method};
-use api::{BulkChange, BulkOutcome, Item, ItemState, Policy};
+use api::{BulkChange, BulkOutcome, Item, ItemState, Policy, SkippedRun};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -23,6 +23,14 @@ pub(crate) enum ItemCommand {
     },
     /// Show how a machine stands in its vault.
     Show {
+        /// The machine, by its name or id.
+        #[arg(value_name = "MACHINE")]
+        machine: String,
+        #[command(flatten)]
+        vault: InVault,
+    },
+    /// List the times at which a machine was to be backed up and was not, newest first.
+    Skipped {
         /// The machine, by its name or id.
         #[arg(value_name = "MACHINE")]
         machine: String,
@@ -62,6 +70,14 @@ pub(crate) async fn run(output: &Output, client: &Client, command: ItemCommand) 
         ItemCommand::Show { machine, vault } => {
             let item = names::item(client, &vault, &machine).await?;
             output::print(output, &item, || show(&item))
+        }
+        ItemCommand::Skipped { machine, vault } => {
+            let item = names::item(client, &vault, &machine).await?;
+            let all: Vec<SkippedRun> = client.all(&format!("{}/skipped", names::item_path(&item))).await?;
+            output::print(output, &all, || {
+                let rows = all.iter().map(|run| vec![output::instant(run.slot), run.why.replace('_', " ")]);
+                output::table(&["WAS TO BE", "WHY NOT"], &[], rows)
+            })
         }
         ItemCommand::ChangePolicy { machines, policy, vault, accept_loss, yes } => match &machines[..] {
             [machine] => {

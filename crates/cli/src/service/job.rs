@@ -2,7 +2,8 @@
 
 use super::confirm::{Undo, Yes, confirm};
 use super::follow::{self, Wait};
-use super::names::choose;
+use super::names::{self, InVault, choose};
+use super::pages::first;
 use super::words::{when, word};
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
@@ -20,6 +21,8 @@ pub(crate) enum JobCommand {
         /// Only those of this machine.
         #[arg(long, value_name = "MACHINE")]
         machine: Option<String>,
+        #[command(flatten)]
+        vault: InVault,
         /// At most so many.
         #[arg(long, value_name = "NUMBER", default_value_t = 100)]
         limit: usize,
@@ -56,14 +59,13 @@ pub(crate) enum JobCommand {
 
 pub(crate) async fn run(output: &Output, client: &Client, command: JobCommand) -> Result<()> {
     match command {
-        JobCommand::List { state, machine, limit } => {
-            let mut all: Vec<Job> = client.all("/v1/jobs?limit=1000").await?;
-            all.retain(|job| {
-                state.as_deref().is_none_or(|state| word(&job.state) == state.replace('_', " "))
-            });
-            all.retain(|job| machine.as_deref().is_none_or(|machine| job.name == machine));
-            all.sort_by_key(|job| std::cmp::Reverse(job.created));
-            all.truncate(limit);
+        JobCommand::List { state, machine, vault, limit } => {
+            let item = match machine {
+                Some(machine) => Some(names::item(client, &vault, &machine).await?.id.to_string()),
+                None => None,
+            };
+            let path = names::with("/v1/jobs", &[("state", state), ("item", item)]);
+            let all: Vec<Job> = first(client, &path, limit, &|_| true).await?;
             output::print(output, &all, || table(&all))
         }
         JobCommand::Show { job } => {

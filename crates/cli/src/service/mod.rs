@@ -23,6 +23,7 @@ mod machine;
 pub(crate) mod mover;
 mod names;
 mod overview;
+mod pages;
 mod point;
 mod policy;
 mod policy_document;

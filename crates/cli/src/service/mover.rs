@@ -4,8 +4,8 @@ use super::confirm::{Undo, Yes, confirm};
 use super::words::when;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
-use api::{Mover, TokenMade};
 use api::client::{Client, Method, escaped};
+use api::{Mover, TokenMade};
 
 pub(crate) async fn token(output: &Output, client: &Client) -> Result<()> {
     let made: Option<TokenMade> = client.act(Method::POST, "/v1/movers/tokens").await?;

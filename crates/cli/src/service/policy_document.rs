@@ -37,10 +37,10 @@ pub(crate) struct DocumentArgs {
     #[arg(long, value_name = "HOURS")]
     hourly: Option<u8>,
     /// When the window starts.
-    #[arg(long, value_name = "HH:MM", requires = "hourly", default_value = "08:00")]
+    #[arg(long, value_name = "HH:MM", conflicts_with_all = ["daily", "weekly"], default_value = "08:00")]
     window_start: String,
     /// How long the window is.
-    #[arg(long, value_name = "HOURS", requires = "hourly", default_value_t = 24)]
+    #[arg(long, value_name = "HOURS", conflicts_with_all = ["daily", "weekly"], default_value_t = 24)]
     window_hours: u8,
     /// The time zone of all days and times, as Europe/Berlin [default: this host's].
     #[arg(long, value_name = "ZONE")]
@@ -61,7 +61,7 @@ pub(crate) struct DocumentArgs {
     #[arg(long, value_name = "YEARS")]
     keep_years: Option<u16>,
     /// Copy all of a day's points into the vault, not only the last.
-    #[arg(long, requires = "hourly")]
+    #[arg(long, conflicts_with_all = ["daily", "weekly"])]
     transfer_all: bool,
     /// What to ask of the guest.
     #[arg(long, value_enum, default_value_t = Wish::Application)]

@@ -74,7 +74,7 @@ const MACHINES: &[Case] = &[
     (
         "backup no-such-machine",
         NOT_FOUND,
-        &["no machine no-such-machine runs", "machine list", "--qmp SOCKET"],
+        &["no machine no-such-machine runs", "strongroom rescue machine list", "--qmp SOCKET"],
     ),
     ("backup --qmp {}/none.sock", NOT_FOUND, &["connect to {}/none.sock", "try:"]),
     (

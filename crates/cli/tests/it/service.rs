@@ -202,7 +202,8 @@ fn mistakes_at_a_server_are_named_and_told_what_to_do() -> Result<()> {
     let line = ["login", &server.url, "--name", "admin", "--password-stdin", "--context", "other"];
     let untrusted = scene.run_with_input(&line, "x")?;
     untrusted.failed(UNTRUSTED, &[server.said("fingerprint")?, "--fingerprint"])?;
-    let wrong = [&line[..], &["--fingerprint", &"AB".repeat(32)]].concat();
+    let another = "AB".repeat(32);
+    let wrong = [&line[..], &["--fingerprint", &another]].concat();
     scene.run_with_input(&wrong, "x")?.failed(UNTRUSTED, &["not the server that is meant"])?;
     let right = [&line[..], &["--fingerprint", server.said("fingerprint")?]].concat();
     scene.run_with_input(&right, "not the password")?.failed(UNAUTHENTICATED, &["error:"])?;
