@@ -144,7 +144,7 @@ impl Control {
             transfer,
             service,
         };
-        Ok(Prepared::Work(Box::new(Work::BackUp(work)), Ordered { transfer, ..ordered }))
+        Ok(Prepared::Work(Box::new(Work::BackUp(Box::new(work))), Ordered { transfer, ..ordered }))
     }
 
     /// What of these points is to be deleted: their copies in the vault, and in the snapshot tier.

@@ -99,7 +99,7 @@ impl Scene {
         let known_as = guest.machine.options().uuid.to_string();
         let name = guest.machine.options().name.clone();
         let mut order = self.order(JobKind::Backup, Work::Collect { soft_delete_seconds: 0 });
-        order.work = Work::BackUp(BackUpWork {
+        order.work = Work::BackUp(Box::new(BackUpWork {
             item: self.item,
             host: AssignedHost { id: HostId(Uuid::now_v7()), address: "local".into() },
             known_as: known_as.clone(),
@@ -118,7 +118,7 @@ impl Scene {
                 origin: Origin::OnDemand { keep_until: now() },
                 policy: None,
             },
-        });
+        }));
         order
     }
 }
