@@ -249,7 +249,7 @@ fn check_new(new: &NewVault) -> Result<StoreAddress> {
     check_settings(&new.settings, &HashSet::new(), &mut faults);
     match (new.adopt, &new.key) {
         (true, None) => {
-            faults.add("/key", "is needed to take a vault in: the text of a key file that opens it")
+            faults.add("/key", "is needed to take a vault in: the text of a key file that opens it");
         }
         (false, Some(_)) => faults.add("/key", "is for a vault that is taken in; a new one gets its own"),
         _ => {}
