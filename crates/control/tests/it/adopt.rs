@@ -21,14 +21,14 @@ async fn everything_comes_back_on_sqlite() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let open = async |name: &str| Catalog::open_file(&folder.path().join(name)).await;
     let (lost, new) = (open("lost.db").await?, open("new.db").await?);
-    everything_comes_back(&Scene::over(lost)?, &Scene::over(new)?).await
+    Box::pin(everything_comes_back(&Scene::over(lost)?, &Scene::over(new)?)).await
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn everything_comes_back_on_postgres() -> Result<()> {
     let open = async |name: &str| -> Result<Catalog> { Ok(Catalog::open(&postgres(name)?).await?) };
     let (lost, new) = (open("adopt_lost").await?, open("adopt_new").await?);
-    everything_comes_back(&Scene::over(lost)?, &Scene::over(new)?).await
+    Box::pin(everything_comes_back(&Scene::over(lost)?, &Scene::over(new)?)).await
 }
 
 /// A vault that real points are put into, as a mover does.
