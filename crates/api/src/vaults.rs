@@ -102,6 +102,9 @@ pub struct VaultMade {
     pub key: Option<String>,
     /// A second key that opens it, to be written down. Shown this once, and kept nowhere.
     pub recovery_key: Option<String>,
+    /// When a vault was taken in: what could not be, or stands in no vault, in words.
+    #[serde(default)]
+    pub lost: Vec<String>,
 }
 
 impl fmt::Debug for VaultMade {

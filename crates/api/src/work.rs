@@ -153,7 +153,7 @@ impl fmt::Debug for VaultAccess {
 #[serde(tag = "work", rename_all = "snake_case")]
 pub enum Work {
     /// Make a point of a machine.
-    BackUp(BackUpWork),
+    BackUp(Box<BackUpWork>),
     /// Write disks of a point as images.
     Restore {
         /// The item: what the machine's points are kept under.

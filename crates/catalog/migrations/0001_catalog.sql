@@ -82,10 +82,12 @@ create table items (
 create index items_due on items (next_due_at) where next_due_at is not null;
 create index items_to_plan on items (id) where policy_seen is null;
 create unique index items_by_machine on items (vault_id, machine_id);
-create index items_by_name on items (name, id);
+-- With what lists are filtered by, so that the rows that a filter leaves out are not looked up.
+create index items_by_name on items (name, id, state, vault_id, policy_id);
 create index items_of_vault on items (vault_id, name, id);
 create index items_of_policy on items (policy_id, name, id);
 create index items_of_machine on items (machine_id);
+create index items_by_state on items (state, vault_id);
 create index items_to_purge on items (purge_at) where purge_at is not null;
 -- One machine is protected in one vault at a time.
 create unique index items_active on items (machine_id)
@@ -165,7 +167,8 @@ create table jobs (
 );
 create unique index jobs_by_slot on jobs (kind, subject, slot) where slot is not null;
 create index jobs_claimable on jobs (claimable_at, id) where claimable_at is not null;
-create index jobs_by_time on jobs (created_at, id);
+-- As for items_by_name.
+create index jobs_by_time on jobs (created_at, id, state, kind, vault_id, subject);
 create index jobs_of_subject on jobs (subject, created_at);
 create index jobs_running on jobs (claimable_at) where state in ('in_progress', 'cancelling');
 create index jobs_to_follow on jobs (created_at) where followed = 0;

@@ -27,8 +27,8 @@ impl Catalog {
             return self.points_in_all().await.map(|(points, bytes, _)| (points, bytes));
         };
         // PostgreSQL's sum is a numeric; the cast makes it what both can give.
-        let select =
-            "select count(*) as points, cast(coalesce(sum(stored_bytes), 0) as bigint) as bytes from points
+        let select = "select cast(coalesce(sum(points), 0) as bigint) as points,
+            cast(coalesce(sum(stored_bytes), 0) as bigint) as bytes from point_totals
             where item_id in (select id from items where $1 like '%' || vault_id || '%')";
         let query = sqlx::query(select).bind(listed(seen));
         let query = query.try_map(|row: AnyRow| Ok((number(&row, "points")?, number(&row, "bytes")?)));

@@ -113,9 +113,14 @@ impl Control {
                 *entry = (one.point.instant, policy);
             }
         }
-        let (mut policies, mut names) = (BTreeMap::new(), BTreeSet::new());
+        // Of an earlier run, or somebody's who has changed it since: what is known stays.
+        let known = self.catalog.policies(vault).await?;
+        let mut names: BTreeSet<String> = known.iter().map(|row| row.name.clone()).collect();
+        let mut policies = BTreeMap::new();
         for (id, (_, told)) in newest {
-            let policy = match told.document.clone().check() {
+            let row = known.iter().find(|row| row.id == id);
+            let document = row.map_or(&told.document, |row| &row.document).clone();
+            let policy = match document.clone().check() {
                 Ok(policy) => policy,
                 Err(found) => {
                     let what = format!(
@@ -126,14 +131,11 @@ impl Control {
                     continue;
                 }
             };
-            let name = free_name(&told.name, &mut names);
-            let document = told.document.clone();
-            let row = PolicyRow { id, vault, name, document, created: self.now(), revision: 1 };
-            match self.catalog.add_policy(&row).await {
-                Ok(()) => adopted.policies += 1,
-                // Of an earlier run.
-                Err(error) if error.kind() == ErrorKind::Exists => {}
-                Err(error) => return Err(error.into()),
+            if row.is_none() {
+                let name = free_name(&told.name, &mut names);
+                let row = PolicyRow { id, vault, name, document, created: self.now(), revision: 1 };
+                self.catalog.add_policy(&row).await?;
+                adopted.policies += 1;
             }
             policies.insert(id, policy);
         }
@@ -177,7 +179,11 @@ impl Control {
         let item = self.add_adopted(item, adopted).await?;
         self.catalog.note_adopted(&known_as, machine).await?;
         let policy = item.protection.retention_policy().and_then(|id| scene.policies.get(&id));
-        let rows = rows(scene, &item, policy, &points);
+        let mut rows = rows(scene, &item, policy, &points);
+        // What is known of a point, a pin for instance, stays.
+        let known = self.catalog.points_to_plan(item.id).await?;
+        let known: BTreeSet<PointId> = known.into_iter().map(|known| known.point.id).collect();
+        rows.retain(|row| !known.contains(&row.point.id));
         for some in rows.chunks(POINTS_AT_ONCE) {
             self.catalog.put_points(some).await?;
         }

@@ -44,7 +44,7 @@ impl Tally {
         let all: usize = lists.iter().map(|(_, changes)| changes.len()).sum();
         let changes = lists.into_iter().flat_map(|(word, list)| list.into_iter().map(move |one| (word, one)));
         let points: Vec<_> =
-            changes.take(LISTED_MAX - self.listed).map(|(word, one)| shown(word, one)).collect();
+            changes.take(LISTED_MAX - self.listed).map(|(word, one)| shown(word, &one)).collect();
         self.dry_run.cut |= points.len() < all;
         self.listed += points.len();
         if !points.is_empty() {
@@ -104,7 +104,7 @@ fn from_word(points: &[Point], after: &Policy, now: Timestamp) -> Difference {
     found
 }
 
-fn shown(word: &str, change: Change) -> PointChange {
+fn shown(word: &str, change: &Change) -> PointChange {
     let by_time = |(fate, expiry): (Fate, Option<Timestamp>)| match fate {
         Fate::Kept(Until::Open) => None,
         Fate::Kept(Until::At(_)) | Fate::Expired(_) => expiry,

@@ -92,8 +92,16 @@ impl Control {
             {
                 continue;
             }
+            let id = match before {
+                Some(row) => row.id,
+                // A vault that was taken in may have points of it already.
+                None => {
+                    let adopted = self.catalog.adopted_machine(&machine.known_as).await?;
+                    adopted.unwrap_or_else(|| MachineId(self.draw()))
+                }
+            };
             seen.changed.push(Machine {
-                id: before.map_or_else(|| MachineId(self.draw()), |row| row.id),
+                id,
                 host,
                 known_as: machine.known_as,
                 name: machine.name,

@@ -15,6 +15,7 @@ use model::protection::{Act, Circumstances, ON_DEMAND_KEEP_DAYS, ON_DEMAND_PER_D
 use model::{JobId, MachineId, Origin, Policy, PolicyId, VaultId};
 use serde_json::json;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use uuid::Uuid;
 
 /// Machines or items that one request names.
@@ -208,10 +209,11 @@ impl Control {
         for row in rows {
             let mut next_backup = None;
             if let Some(id) = row.protection.backup_policy() {
-                if !policies.contains_key(&id) {
-                    policies.insert(id, stored(&self.policy_row(row.vault, id).await?)?);
-                }
-                next_backup = policies.get(&id).and_then(|policy| next(policy, row.machine, now));
+                let policy = match policies.entry(id) {
+                    Entry::Occupied(known) => known.into_mut(),
+                    Entry::Vacant(place) => place.insert(stored(&self.policy_row(row.vault, id).await?)?),
+                };
+                next_backup = next(policy, row.machine, now);
             }
             items.push(shown(row, next_backup));
         }

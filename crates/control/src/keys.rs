@@ -58,6 +58,12 @@ impl Control {
         }
     }
 
+    /// The text of the key file that opens a vault: a mover's order carries it.
+    pub(crate) fn vault_key(&self, vault: VaultId) -> Result<String> {
+        let path = key_path(&self.keys(), vault);
+        fs::read_to_string(&path).map_err(|error| failed("read a key", &path, &error))
+    }
+
     fn keys(&self) -> PathBuf {
         self.settings.data.join("keys")
     }

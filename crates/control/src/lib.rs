@@ -32,6 +32,7 @@ mod items;
 mod jobs;
 mod keys;
 mod machines;
+mod movers;
 mod moving;
 mod order;
 mod overview;

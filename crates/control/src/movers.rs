@@ -1,6 +1,7 @@
 //! Movers: how they join, who they are, how they are shut out.
 
 use crate::faults::Faults;
+use crate::machines::OWN_MOVER;
 use crate::secret::{TokenKind, token, token_hash};
 use crate::{Actor, Control, Error, Result};
 use api::work::{AssignedHost, Join, Joined};
@@ -35,15 +36,17 @@ impl Control {
     pub async fn join(&self, wish: &Join) -> Result<Joined> {
         let mut faults = Faults::default();
         faults.name("/name", &wish.name);
-        if wish.name == crate::request::SERVER {
+        if wish.name == OWN_MOVER {
             faults.add("/name", "must not be the name of the mover within the server");
         }
         faults.none()?;
         if !self.catalog.use_join_token(&token_hash(&wish.token), self.now()).await? {
-            let refused = Error::new(Code::Unauthenticated, "the token is not known, was used, or is too old");
+            let refused =
+                Error::new(Code::Unauthenticated, "the token is not known, was used, or is too old");
             return Err(refused.hint("make another: `strongroom mover token`"));
         }
-        let taken = |what: &str| Error::new(Code::Exists, format!("there is a {what} named {} already", wish.name));
+        let taken =
+            |what: &str| Error::new(Code::Exists, format!("there is a {what} named {} already", wish.name));
         match self.catalog.mover(&wish.name).await {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Ok(_) => return Err(taken("mover").hint("remove it first: `strongroom mover remove`")),
@@ -65,8 +68,8 @@ impl Control {
     /// # Errors
     /// The catalog's.
     pub async fn own_mover_token(&self) -> Result<String> {
-        let token = self.mover_token(crate::request::SERVER).await?;
-        self.note_mover(crate::request::SERVER).await?;
+        let token = self.mover_token(OWN_MOVER).await?;
+        self.note_mover(OWN_MOVER).await?;
         Ok(token)
     }
 
@@ -84,7 +87,7 @@ impl Control {
     /// # Errors
     /// `NotFound`; `Conflict` for the one within the server.
     pub async fn remove_mover(&self, actor: &Actor, name: &str) -> Result<()> {
-        if name == crate::request::SERVER {
+        if name == OWN_MOVER {
             return Err(Error::new(Code::Conflict, "the mover within the server comes and goes with it"));
         }
         match self.catalog.mover(name).await {

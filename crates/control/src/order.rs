@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
 use model::retention::goes_to_vault;
-use model::{Origin, Point, PointId, VaultId};
+use model::{Origin, Point, PointId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -144,7 +144,7 @@ impl Control {
             transfer,
             service,
         };
-        Ok(Prepared::Work(Box::new(Work::BackUp(work)), Ordered { transfer, ..ordered }))
+        Ok(Prepared::Work(Box::new(Work::BackUp(Box::new(work))), Ordered { transfer, ..ordered }))
     }
 
     /// What of these points is to be deleted: their copies in the vault, and in the snapshot tier.
@@ -190,14 +190,7 @@ impl Control {
     pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
         let vault = self.vault_of(row).await?;
         let snapshot_store = settings(&vault)?.snapshot_store;
-        let key = self.vault_key(vault.id).await?;
+        let key = self.vault_key(vault.id)?;
         Ok(VaultAccess { id: vault.id, location: vault.location, snapshot_store, key })
-    }
-
-    /// The text of the key file that opens a vault.
-    async fn vault_key(&self, vault: VaultId) -> Result<String> {
-        let path = self.settings.data.join("keys").join(format!("{vault}.key"));
-        let read = tokio::fs::read_to_string(&path).await;
-        read.map_err(|error| Error::new(Code::Unavailable, format!("read {}: {error}", path.display())))
     }
 }

@@ -1,5 +1,6 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
+use crate::machines::OWN_MOVER;
 use crate::{Control, Error, Result};
 use api::{Code, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
@@ -8,9 +9,6 @@ use model::job::JobKind;
 use model::{JobId, Origin, PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
-
-/// The mover within the server.
-pub(crate) const SERVER: &str = "server";
 
 /// What a job is asked to do. Settled when it is queued: what a machine or a policy is by then does not matter.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -149,7 +147,7 @@ pub(crate) fn queued(outcome: Queued) -> Result<()> {
 fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result<Option<String>> {
     let of_host = || host.map(|host| host.mover.clone());
     let is_directory = !vault.location.contains("://");
-    let of_vault = || is_directory.then(|| SERVER.to_owned());
+    let of_vault = || is_directory.then(|| OWN_MOVER.to_owned());
     Ok(match request {
         Request::BackUp { .. } => of_host(),
         Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),

@@ -33,6 +33,8 @@ pub(crate) enum TokenKind {
     Token,
     /// Of a mover.
     Mover,
+    /// What a mover joins with, once.
+    Join,
 }
 
 impl TokenKind {
@@ -42,6 +44,7 @@ impl TokenKind {
             Self::Session => "session",
             Self::Token => "token",
             Self::Mover => "mover",
+            Self::Join => "join",
         }
     }
 
@@ -50,6 +53,7 @@ impl TokenKind {
             Self::Session => "sr_s_",
             Self::Token => "sr_t_",
             Self::Mover => "sr_m_",
+            Self::Join => "sr_j_",
         }
     }
 }

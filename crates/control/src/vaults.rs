@@ -1,7 +1,6 @@
 //! Vaults: made, taken in, changed, forgotten.
 
 use crate::faults::Faults;
-use crate::keys::NewKey;
 use crate::request::settings;
 use crate::{Actor, Control, Error, Paging, Result, store};
 use api::{Code, NewVault, Page, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
@@ -51,12 +50,15 @@ impl Control {
                 format!("there are {VAULTS_MAX} vaults, as many as may be"),
             ));
         }
-        if others.iter().any(|other| other.name == new.name) {
-            return Err(name_taken(&new.name));
-        }
-        if let Some(other) = others.iter().find(|other| other.location == address.to_string()) {
+        // One that was half taken in is taken in again.
+        let there = others.iter().find(|other| other.location == address.to_string());
+        if let Some(other) = there.filter(|_| !new.adopt) {
             let detail = format!("the vault {} is in {address} already", other.name);
             return Err(Error::new(Code::Conflict, detail));
+        }
+        let is_taken = |other: &VaultRow| other.name == new.name && there.is_none_or(|it| it.id != other.id);
+        if others.iter().any(is_taken) {
+            return Err(name_taken(&new.name));
         }
         if new.adopt {
             self.take_vault_in(actor, new, address).await
@@ -92,48 +94,35 @@ impl Control {
         }
         key.keep(id)?;
         let vault = self.add(id, &new, &address).await?;
-        Ok(VaultMade { vault, key: Some(text), recovery_key: Some(recovery.to_text().to_string()) })
+        Ok(VaultMade {
+            vault,
+            key: Some(text),
+            recovery_key: Some(recovery.to_text().to_string()),
+            lost: Vec::new(),
+        })
     }
 
+    /// CRASH: leaves a vault of which not all is known; taking it in again goes on.
     async fn take_vault_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
         let key = self.told_key(new.key.as_deref().expect("checked with the rest"))?;
         let store = store::open(&address).await?;
         let opened = Box::pin(vault::Vault::open(store, &key.key)).await;
-        let id = VaultId(opened.map_err(|error| store::refused(&error))?.id().0);
-        if let Ok(other) = self.catalog.vault(id).await {
+        let opened = opened.map_err(|error| store::refused(&error))?;
+        let id = VaultId(opened.id().0);
+        let known = self.catalog.vault(id).await.ok();
+        if let Some(other) = known.as_ref().filter(|known| known.location != address.to_string()) {
             let detail = format!("the vault is known already, as {} in {}", other.name, other.location);
             return Err(Error::new(Code::Conflict, detail));
         }
-        self.audit(
-            actor,
-            "vault.adopt",
-            &id.to_string(),
-            &json!({ "name": new.name, "location": new.location }),
-        )
-        .await?;
-        let vault = self.adopted(id, &new, (address, key)).await?;
-        Ok(VaultMade { vault, key: None, recovery_key: None })
-    }
-
-    /// Knows the vault, and all that is in it; or, if that fails, nothing of it.
-    async fn adopted(&self, id: VaultId, new: &NewVault, at: (StoreAddress, NewKey)) -> Result<Vault> {
-        at.1.keep(id)?;
-        let vault = self.add(id, new, &at.0).await?;
-        if let Err(error) = self.adopt_points(id).await {
-            // What was taken in already holds it: then it stays, and the error says what is missing.
-            let _ = self.catalog.remove_vault(id).await;
-            return Err(error);
+        let detail = json!({ "name": new.name, "location": new.location });
+        self.audit(actor, "vault.adopt", &id.to_string(), &detail).await?;
+        key.keep(id)?;
+        if known.is_none() {
+            self.add(id, &new, &address).await?;
         }
-        Ok(Vault { items: self.vault(id).await?.items, ..vault })
-    }
-
-    /// Makes items, policies and points of what the vault itself says.
-    #[expect(clippy::unused_async, reason = "adopt.rs takes its place")]
-    async fn adopt_points(&self, id: VaultId) -> Result<()> {
-        Err(Error::new(
-            Code::Unavailable,
-            format!("the points of the vault {id} cannot be taken in by this server"),
-        ))
+        let adopted = Box::pin(self.adopt(id, &opened, self.now())).await;
+        let lost = adopted.map_err(|error| error.hint("take the vault in again: that goes on"))?.lost;
+        Ok(VaultMade { vault: self.vault(id).await?, key: None, recovery_key: None, lost })
     }
 
     async fn add(&self, id: VaultId, new: &NewVault, address: &StoreAddress) -> Result<Vault> {
@@ -260,7 +249,7 @@ fn check_new(new: &NewVault) -> Result<StoreAddress> {
     check_settings(&new.settings, &HashSet::new(), &mut faults);
     match (new.adopt, &new.key) {
         (true, None) => {
-            faults.add("/key", "is needed to take a vault in: the text of a key file that opens it")
+            faults.add("/key", "is needed to take a vault in: the text of a key file that opens it");
         }
         (false, Some(_)) => faults.add("/key", "is for a vault that is taken in; a new one gets its own"),
         _ => {}

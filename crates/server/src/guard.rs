@@ -14,7 +14,7 @@ use axum::middleware::Next;
 use axum::response::Response;
 use control::{Actor, Asker, Bearer, token_hash};
 use model::VaultId;
-use model::access::{Action, Grant};
+use model::access::{Action, Grant, Scope};
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
@@ -46,6 +46,15 @@ impl Caller {
     /// Whether the caller may do that in the vault; none: where no vault is concerned.
     pub(crate) fn may(&self, action: Action, vault: Option<VaultId>) -> bool {
         model::access::may(&self.grants, action, vault)
+    }
+
+    /// The vaults that the caller may see; none: all.
+    pub(crate) fn sees(&self) -> Option<Vec<VaultId>> {
+        let vault = |grant: &Grant| match grant.scope {
+            Scope::Vault { vault } => Some(vault),
+            Scope::Everything {} => None,
+        };
+        self.grants.iter().map(vault).collect()
     }
 
     /// For acts that ask more than whether the caller may.

@@ -35,7 +35,7 @@ fn holder() -> ClaimantId {
 const LIMITS: Limits = Limits { per_host: 1000, per_store: 1000, overall: 1000 };
 
 /// Claims a job as the mover within the server.
-async fn claim(
+async fn claim_one(
     catalog: &Catalog,
     claimant: ClaimantId,
     now: Timestamp,
@@ -65,7 +65,7 @@ async fn race(catalogs: &[Catalog], each: usize) -> anyhow::Result<Vec<JobId>> {
         let catalog = catalog.clone();
         tokio::spawn(async move {
             let (me, mut mine) = (holder(), Vec::new());
-            while let Some(claimed) = claim(&catalog, me, at(0)).await? {
+            while let Some(claimed) = claim_one(&catalog, me, at(0)).await? {
                 mine.push(complete(&catalog, claimed, 1).await?.id);
             }
             anyhow::Ok(mine)
@@ -96,9 +96,9 @@ on_both! {
         let (late, early) = (backup_of("late", 20), backup_of("early", 10));
         catalog.queue_job(&late, at(0)).await?;
         catalog.queue_job(&early, at(1)).await?;
-        assert!(claim(&catalog, holder(), at(9)).await?.is_none());
+        assert!(claim_one(&catalog, holder(), at(9)).await?.is_none());
         assert_eq!(catalog.next_claimable().await?, Some(at(10)));
-        let (_, row) = claim(&catalog, holder(), at(25)).await?.expect("two are ready");
+        let (_, row) = claim_one(&catalog, holder(), at(25)).await?.expect("two are ready");
         assert_eq!((row.id, row.job.attempts, row.request.clone()), (early.id, 1, early.request));
         assert_eq!(catalog.job(row.id).await?, row, "what is given is what is stored");
         Ok(())
@@ -106,9 +106,9 @@ on_both! {
 
     a_holder_that_was_too_slow_can_write_nothing(catalog) {
         catalog.queue_job(&backup_of("db", 0), at(0)).await?;
-        let (slow, row) = claim(&catalog, holder(), at(0)).await?.expect("ready");
-        assert!(claim(&catalog, holder(), at(29)).await?.is_none(), "the lease holds");
-        let (quick, taken) = claim(&catalog, holder(), at(31)).await?.expect("the lease has lapsed");
+        let (slow, row) = claim_one(&catalog, holder(), at(0)).await?.expect("ready");
+        assert!(claim_one(&catalog, holder(), at(29)).await?.is_none(), "the lease holds");
+        let (quick, taken) = claim_one(&catalog, holder(), at(31)).await?.expect("the lease has lapsed");
         assert_eq!((taken.id, taken.job.lapses), (row.id, 1));
         for event in [
             Event::Renew(slow, at(99)),
@@ -120,7 +120,7 @@ on_both! {
         }
         let told = Told { progress: Some(json!({ "bytes": 7 })), result: None, error: None };
         catalog.change_job(row.id, Event::Renew(quick, at(90)), told, at(60)).await??;
-        assert!(claim(&catalog, holder(), at(89)).await?.is_none(), "renewed");
+        assert!(claim_one(&catalog, holder(), at(89)).await?.is_none(), "renewed");
         let done = complete(&catalog, (quick, taken), 61).await?;
         assert_eq!((done.job.state, done.ended, done.progress), (JobState::Completed, Some(at(61)), json!({ "bytes": 7 })));
         assert_eq!(change(&catalog, &row, Event::Cancel, 62).await?, Err(Refusal::Over));
@@ -141,7 +141,7 @@ on_both! {
         assert_eq!(catalog.queue_job(&restore(), at(0)).await?, Queued::New, "restores may be many");
         let replace = NewJob { kind: JobKind::Replace, ..backup_of("db", 0) };
         assert!(matches!(catalog.queue_job(&replace, at(0)).await?, Queued::Excluded(_)));
-        let claimed = claim(&catalog, holder(), at(0)).await?.expect("ready");
+        let claimed = claim_one(&catalog, holder(), at(0)).await?.expect("ready");
         assert_eq!(claimed.1.id, first.id);
         complete(&catalog, claimed, 1).await?;
         assert_eq!(catalog.queue_job(&slot("db"), at(2)).await?, Queued::SlotIsTaken, "also when it is over");
@@ -165,12 +165,12 @@ on_both! {
 
     a_failed_attempt_is_tried_again_later(catalog) {
         catalog.queue_job(&backup_of("db", 0), at(0)).await?;
-        let (claim, row) = claim(&catalog, holder(), at(0)).await?.expect("ready");
+        let (claim, row) = claim_one(&catalog, holder(), at(0)).await?.expect("ready");
         let told = Told { error: Some(json!({ "text": "busy" })), ..Told::default() };
         let failed = catalog.change_job(row.id, Event::Fail(claim, Failure::Busy, 1), told, at(1)).await??;
         let JobState::Waiting { until } = failed.job.state else { panic!("{:?}", failed.job.state) };
-        assert!(claim(&catalog, holder(), until - SignedDuration::from_secs(1)).await?.is_none());
-        let (_, again) = claim(&catalog, holder(), until).await?.expect("ready again");
+        assert!(claim_one(&catalog, holder(), until - SignedDuration::from_secs(1)).await?.is_none());
+        let (_, again) = claim_one(&catalog, holder(), until).await?.expect("ready again");
         assert_eq!((again.job.attempts, again.error), (2, Some(json!({ "text": "busy" }))));
         Ok(())
     }
@@ -179,14 +179,14 @@ on_both! {
         let (first, second) = (backup_of("db", 0), backup_of("web", 1));
         catalog.queue_job(&first, at(0)).await?;
         catalog.queue_job(&second, at(0)).await?;
-        let (claim, row) = claim(&catalog, holder(), at(2)).await?.expect("ready");
+        let (claim, row) = claim_one(&catalog, holder(), at(2)).await?.expect("ready");
         let waits = catalog.job(second.id).await?;
         assert_eq!(change(&catalog, &waits, Event::Cancel, 3).await??.job.state, JobState::Cancelled);
         let told = change(&catalog, &row, Event::Cancel, 3).await??;
         assert!(matches!(told.job.state, JobState::Cancelling { .. }));
         let over = change(&catalog, &row, Event::Cancelled(claim), 6).await??;
         assert_eq!((over.job.state, over.ended), (JobState::Cancelled, Some(at(6))));
-        assert!(claim(&catalog, holder(), at(99)).await?.is_none());
+        assert!(claim_one(&catalog, holder(), at(99)).await?.is_none());
         let filter = JobFilter { state: Some("cancelled".into()), kind: Some("backup".into()), ..JobFilter::default() };
         let page = catalog.jobs(&filter, None, 1).await?;
         assert_eq!((page.rows.len(), page.next.is_some()), (1, true));
@@ -213,14 +213,14 @@ on_both! {
         assert_eq!(take().await?.as_deref(), Some("3"), "the first host is full");
         assert_eq!(take().await?.as_deref(), Some("r"), "somebody waits for a restore");
         assert_eq!(take().await?, None);
-        let again = claim(&catalog, holder(), at(41)).await?.expect("the leases have lapsed: there is room");
+        let again = claim_one(&catalog, holder(), at(41)).await?.expect("the leases have lapsed: there is room");
         assert_eq!(again.1.subject, "2", "it has waited for longest");
         Ok(())
     }
 
     a_mover_gets_its_own_jobs_and_every_claim_a_session_of_its_own(catalog) {
         catalog.queue_job(&NewJob { mover: Some("far".to_owned()), ..backup_of("db", 0) }, at(0)).await?;
-        assert!(claim(&catalog, holder(), at(1)).await?.is_none(), "another mover's");
+        assert!(claim_one(&catalog, holder(), at(1)).await?.is_none(), "another mover's");
         let sessions = [Uuid::now_v7(), Uuid::now_v7()];
         for (session, second) in sessions.iter().zip([1, 40]) {
             let wish = ClaimWish { claimant: holder(), mover: "far", session: *session, lease: LEASE, limits: LIMITS };
@@ -235,13 +235,13 @@ on_both! {
     what_was_reported_is_followed_until_it_is_marked(catalog) {
         let job = backup_of("db", 0);
         catalog.queue_job(&job, at(0)).await?;
-        let (first, row) = claim(&catalog, holder(), at(0)).await?.expect("ready");
+        let (first, row) = claim_one(&catalog, holder(), at(0)).await?.expect("ready");
         assert!(catalog.jobs_to_follow(9).await?.is_empty());
         let stepped = change(&catalog, &row, Event::StepDone(first, Step::TakeSnapshot), 1).await??;
-        assert_eq!(catalog.jobs_to_follow(9).await?, [stepped.clone()]);
+        assert_eq!(catalog.jobs_to_follow(9).await?, std::slice::from_ref(&stepped));
         let ended = change(&catalog, &row, Event::Fail(first, Failure::Denied, 0), 2).await??;
         catalog.job_followed(&stepped).await?;
-        assert_eq!(catalog.jobs_to_follow(9).await?, [ended.clone()], "it was changed since");
+        assert_eq!(catalog.jobs_to_follow(9).await?, std::slice::from_ref(&ended), "it was changed since");
         catalog.job_followed(&ended).await?;
         assert!(catalog.jobs_to_follow(9).await?.is_empty());
         Ok(())

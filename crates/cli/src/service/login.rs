@@ -102,7 +102,7 @@ fn server(contexts: &Contexts, context: Option<&str>, args: &LoginArgs) -> Resul
     let name = context.map(str::to_owned).or_else(|| known.map(|(name, _)| name.clone())).unwrap_or(host);
     // A name that stood for another server keeps nothing of it.
     let saved = contexts.contexts.get(&name).filter(same).cloned();
-    Ok((name, saved.unwrap_or_else(|| Saved { url: url, ..Saved::default() })))
+    Ok((name, saved.unwrap_or_else(|| Saved { url, ..Saved::default() })))
 }
 
 fn ask_name() -> Result<String> {

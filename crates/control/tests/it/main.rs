@@ -3,4 +3,5 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets it has failed")]
 
 mod acts;
+mod adopt;
 mod engine;

@@ -121,6 +121,7 @@ fn value_of<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::os::unix::process::CommandExt;
 
     #[test]
@@ -149,11 +150,15 @@ mod tests {
     fn impostor(folder: &Path, user: Option<u32>) -> std::process::Child {
         let mut command = std::process::Command::new("sh");
         let (socket, state) = (folder.join("s"), folder.join("state"));
-        command.arg0("swtpm").args(["-c", "read line", "--ctrl"]);
+        command.arg0("swtpm").args(["-c", "echo; read line", "--ctrl"]);
         command.arg(format!("type=unixio,path={}", socket.display()));
         command.arg("--tpmstate").arg(format!("dir={}", state.display()));
         user.map(|user| command.uid(user));
-        command.stdin(std::process::Stdio::piped()).spawn().unwrap()
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut process = command.stdin(input).stdout(output).spawn().unwrap();
+        // Its command line is there once it runs, a little later than it is started.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        process
     }
 
     #[test]

@@ -143,6 +143,7 @@ fn owner(uuid: &str, folder: &std::path::Path) -> Result<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
     use std::os::unix::process::CommandExt;
 
     #[test]
@@ -161,9 +162,13 @@ mod tests {
     /// A program that calls itself QEMU, with a machine's uuid. Ends when its input does.
     fn impostor(uuid: &str, user: Option<u32>) -> std::process::Child {
         let mut command = std::process::Command::new("sh");
-        command.arg0("qemu-system-x86_64").args(["-c", "read line", "-uuid", uuid]);
+        command.arg0("qemu-system-x86_64").args(["-c", "echo; read line", "-uuid", uuid]);
         user.map(|user| command.uid(user));
-        command.stdin(std::process::Stdio::piped()).spawn().unwrap()
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut process = command.stdin(input).stdout(output).spawn().unwrap();
+        // Its command line is there once it runs, a little later than it is started.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        process
     }
 
     #[test]

@@ -40,6 +40,7 @@ impl Story {
             parent: None,
             consistency: Value::Null,
             description,
+            service: Value::Null,
         };
         let record = DiskRecord { name: "vda".into(), map, tracking: String::new(), read_bytes };
         session.commit(draft, vec![record]).await.expect("commit").id
@@ -52,7 +53,7 @@ impl Story {
     }
 }
 
-fn stopped(lies: Value) -> Value {
+fn stopped(lies: &Value) -> Value {
     json!({ "stopped": true, "distrusted": lies })
 }
 
@@ -63,7 +64,7 @@ async fn the_newest_point_of_the_running_machine_is_the_parent() {
     let old = story.point("m", 10, json!({})).await;
     story.point("another", 30, json!({})).await;
     assert_eq!(story.told(false).await.0, Some(old));
-    story.point("m", 20, stopped(json!(null))).await;
+    story.point("m", 20, stopped(&json!(null))).await;
     assert_eq!(story.told(false).await, (Some(old), BTreeMap::new()), "a stopped machine's is no parent");
     // Committed later, taken earlier.
     story.point("m", 5, json!({})).await;
@@ -74,14 +75,14 @@ async fn the_newest_point_of_the_running_machine_is_the_parent() {
 #[tokio::test]
 async fn a_lie_that_was_found_while_the_machine_stood_is_not_believed_until_it_is_mended() {
     let story = Story::new().await;
-    story.point("m", 5, stopped(json!({ "vda": "an old lie" }))).await;
+    story.point("m", 5, stopped(&json!({ "vda": "an old lie" }))).await;
     let online = story.point("m", 10, json!({ "distrusted": { "vda": "mended by this very point" } })).await;
     assert_eq!(story.told(false).await, (Some(online), BTreeMap::new()), "it was before, and is over");
 
     // The record that lied is in the image still: nothing is written into images of stopped machines.
-    story.point("m", 20, stopped(json!({ "vda": "it lied", "vdb": 7 }))).await;
-    story.point("m", 30, stopped(json!({ "vdc": "it lied too" }))).await;
-    story.point("another", 25, stopped(json!({ "vdx": "of another machine" }))).await;
+    story.point("m", 20, stopped(&json!({ "vda": "it lied", "vdb": 7 }))).await;
+    story.point("m", 30, stopped(&json!({ "vdc": "it lied too" }))).await;
+    story.point("another", 25, stopped(&json!({ "vdx": "of another machine" }))).await;
     let lies = [("vda", "it lied"), ("vdc", "it lied too")].map(|(disk, why)| (disk.into(), why.into()));
     assert_eq!(story.told(false).await, (Some(online), lies.into()));
 

@@ -9,7 +9,7 @@ use api::{MachineDisk, MachineState};
 use futures_util::stream::{self, StreamExt};
 use hypervisor::libvirt::RunState;
 use hypervisor::{ErrorKind, MachineDescription};
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
@@ -48,7 +48,7 @@ pub(super) async fn tell(mover: &Mover) {
                 }
             }
             Err(error) => {
-                tracing::warn!(error = in_words(&error), "the server does not say whose machines to tell of")
+                tracing::warn!(error = in_words(&error), "the server does not say whose machines to tell of");
             }
         }
         sleep(INTERVAL).await;
@@ -143,7 +143,7 @@ async fn ask(mover: &Mover, machine: &Known, known_as: &str, process: Option<u32
             asked: Some(Instant::now()),
             process,
             disks: disks(&description),
-            description: serde_json::to_value(description).expect("plain data"),
+            description: facts(&description),
             obstacle: None,
         },
         Err(obstacle) => {
@@ -151,6 +151,13 @@ async fn ask(mover: &Mover, machine: &Known, known_as: &str, process: Option<u32
             Said { asked: None, process, disks, description, obstacle: Some(obstacle) }
         }
     })
+}
+
+/// What people may want to see in a list. All of it is in each point; here it is told every minute of every machine.
+fn facts(machine: &MachineDescription) -> Value {
+    let MachineDescription { uuid, status, cpus, memory_bytes, qemu, .. } = machine;
+    let qemu = format!("{}.{}.{}", qemu.major, qemu.minor, qemu.micro);
+    json!({ "uuid": uuid, "status": status, "cpus": cpus, "memory_bytes": memory_bytes, "qemu": qemu })
 }
 
 fn disks(machine: &MachineDescription) -> Vec<MachineDisk> {

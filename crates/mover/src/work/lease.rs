@@ -144,7 +144,11 @@ impl Lease {
                     drop(told);
                     self.granted.send_replace(wishes);
                 }
-                Said::Cancel => return End::Cancel,
+                Said::Cancel => {
+                    // Whoever waits to go on will not.
+                    self.told().granted = wishes;
+                    return End::Cancel;
+                }
                 Said::Over => return End::Told,
                 Said::Gone => return End::Lost,
             }

@@ -29,7 +29,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 
 /// How long a machine may take to be given back, and how long it may take to see to it that nothing of an order
@@ -64,15 +64,17 @@ pub(super) async fn carry_out(mover: Arc<Mover>, order: Order, mut stopping: wat
         writes: AtomicBool::new(false),
     };
     tracing::info!(job = %run.order.job, kind = ?run.order.kind, "an order began");
-    let mut keeper = keep(&run.lease);
+    // Reports go out by themselves, so that the claim holds however busy the work is; and end with this future.
+    let mut keeper = JoinSet::new();
+    keeper.spawn(keep(Arc::clone(&run.lease), Heeds::Cancel));
     let ended = tokio::select! {
         done = AssertUnwindSafe(run.work()).catch_unwind() => Ended::Done(done),
-        end = &mut keeper => Ended::Told(end.expect("reporting does not panic")),
+        end = keeper.join_next() => Ended::Told(said(end)),
         _ = stopping.wait_for(|stopping| *stopping) => Ended::Stopped,
     };
     // The work is dropped by now. Until the last word is said, the claim must hold.
     if matches!(ended, Ended::Told(End::Cancel)) {
-        keeper = keep(&run.lease);
+        keeper.spawn(keep(Arc::clone(&run.lease), Heeds::Nothing));
     }
     run.give_back().await;
     let last_word = match ended {
@@ -91,15 +93,29 @@ pub(super) async fn carry_out(mover: Arc<Mover>, order: Order, mut stopping: wat
     tracing::info!(job = %run.order.job, last_word = ?last_word, "an order ended");
     run.lease.end(last_word);
     // Somebody's wish to end it comes too late, or is what ends it.
-    while keeper.await.expect("reporting does not panic") == End::Cancel {
-        keeper = keep(&run.lease);
+    if said(keeper.join_next().await) == End::Cancel {
+        keep(Arc::clone(&run.lease), Heeds::Nothing).await;
     }
 }
 
-/// Reports by itself, so that a claim holds however busy the work is.
-fn keep(lease: &Arc<Lease>) -> JoinHandle<End> {
-    let lease = Arc::clone(lease);
-    tokio::spawn(async move { lease.keep().await })
+/// What ends reporting besides the last word and the loss of the claim.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Heeds {
+    Cancel,
+    Nothing,
+}
+
+async fn keep(lease: Arc<Lease>, heeds: Heeds) -> End {
+    loop {
+        match lease.keep().await {
+            End::Cancel if heeds == Heeds::Nothing => {}
+            end => return end,
+        }
+    }
+}
+
+fn said(end: Option<std::result::Result<End, JoinError>>) -> End {
+    end.expect("one reports").expect("reporting does not panic")
 }
 
 /// What a panic comes to. Nothing is known of why, so nothing is to be tried again.
@@ -119,7 +135,7 @@ impl Run {
                 restore::restore(self, Wanted { item, point, folder: Path::new(folder), disks, format }).await
             }
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
-            Work::DeletePoints { points, .. } => points::delete(self, points).await,
+            Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
             Work::UndeletePoints { points, .. } => points::undelete(self, points).await,
             Work::Collect { soft_delete_seconds } => points::collect(self, *soft_delete_seconds).await,
         }

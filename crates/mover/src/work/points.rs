@@ -5,30 +5,36 @@
 use super::backup::makes_no_sense;
 use super::failure::Result;
 use super::order::Run;
+use super::vaults::Tiers;
 use jiff::SignedDuration;
 use model::PointId;
 use model::job::Step;
 use serde_json::json;
-use vault::{CollectOptions, Standing};
+use vault::{CollectOptions, ErrorKind, Standing, Vault};
 
-/// Deletes points, softly.
-pub(super) async fn delete(run: &Run, points: &[PointId]) -> Result<()> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
+/// What to do when a collection would free most of a vault.
+const ALLOW_LARGE: &str = "If that is what you want, `strongroom rescue vault collect --allow-large` does it";
+
+/// Deletes points, softly: `snapshots` in the snapshot tier, then `points` in the vault.
+pub(super) async fn delete(run: &Run, points: &[PointId], snapshots: &[PointId]) -> Result<()> {
+    let Tiers { vault, snapshots: near } = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::DeletePoints.to_string(), 0);
-    for point in points {
+    let mut copies: Vec<(&Vault, PointId)> = Vec::new();
+    copies.extend(near.iter().flat_map(|store| snapshots.iter().map(|point| (&**store, *point))));
+    copies.extend(points.iter().map(|point| (&*vault, *point)));
+    for (store, point) in copies {
         // Nobody brings back what an order deletes that is no longer ours.
         run.lease.renewed_lately().await;
-        for store in tiers.nearest_first() {
-            if let (here, Standing::Listed) = store.standing_of(vault::PointId(point.0)).await? {
-                store.delete_point(here, run.now()).await?;
-            }
+        if let (here, Standing::Listed) = store.standing_of(vault::PointId(point.0)).await? {
+            store.delete_point(here, run.now()).await?;
         }
     }
-    run.lease.step_done(Step::DeletePoints, Some(json!({ "deleted": points })));
+    run.lease.step_done(Step::DeletePoints, Some(json!({ "deleted": points, "snapshots": snapshots })));
     Ok(())
 }
 
-/// Brings deleted points back.
+/// Brings deleted points back: in the vault if that has them, else in the snapshot tier. A snapshot of a point that
+/// the vault has may have expired by itself before, and nobody would let it expire again.
 pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::BringPointsBack.to_string(), 0);
@@ -36,12 +42,15 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     for point in points {
         run.lease.renewed_lately().await;
         let mut is_back = false;
-        for store in tiers.nearest_first() {
+        for store in std::iter::once(&tiers.vault).chain(&tiers.snapshots) {
             let (here, standing) = store.standing_of(vault::PointId(point.0)).await?;
             if standing == Standing::Deleted {
                 store.undelete_point(here, run.now()).await?;
             }
-            is_back |= matches!(standing, Standing::Deleted | Standing::Listed);
+            is_back = matches!(standing, Standing::Deleted | Standing::Listed);
+            if is_back {
+                break;
+            }
         }
         gone.extend((!is_back).then(|| point.to_string()));
     }
@@ -52,7 +61,8 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     Ok(())
 }
 
-/// Purges what was deleted long enough ago, and gives space back.
+/// Purges what was deleted long enough ago, and gives space back. Where that would be most of the vault it is not given
+/// back unasked: points are purged all the same, and somebody is told.
 pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::FreeSpace.to_string(), 0);
@@ -60,10 +70,18 @@ pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
     let (mut purged, mut freed_bytes) = (0, 0);
     for store in tiers.nearest_first() {
         run.vaults().attach(store).await?;
+        let deleted = store.deletions().await?;
         let options = CollectOptions { soft_delete, ..CollectOptions::new(run.now()) };
-        let done = Box::pin(store.collect(&options)).await?;
-        purged += done.purged;
-        freed_bytes += done.freed_bytes;
+        match Box::pin(store.collect(&options)).await {
+            Ok(done) => freed_bytes += done.freed_bytes,
+            Err(error) if error.kind() == ErrorKind::TooMuch => {
+                let place = store.store().shown();
+                run.lease.warn(format!("Space in {place} is not freed: {error}. {ALLOW_LARGE}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        let left = store.deletions().await?;
+        purged += deleted.keys().filter(|point| !left.contains_key(point)).count();
         if let Some(error) = store.index_trouble() {
             run.lease.warn(format!("The index of {} is not as it should be: {error}", store.store().shown()));
         }

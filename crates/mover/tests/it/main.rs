@@ -5,3 +5,4 @@ mod held_store;
 mod oracle;
 mod scene;
 mod slow_target;
+mod work;

@@ -70,6 +70,9 @@ impl Scene {
         BackupRequest {
             point: PointId(Uuid::now_v7()),
             session: SessionId(Uuid::now_v7()),
+            kept_as: None,
+            service: Value::Null,
+            gate: None,
             wish,
             may_fall: false,
             full: false,

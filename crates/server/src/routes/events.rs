@@ -62,7 +62,10 @@ pub(crate) async fn of_job(
 /// The newest jobs as they go on: events `job` whose data is a job that is new or has changed.
 #[utoipa::path(get, path = "/v1/events", operation_id = "watch", tag = "jobs",
     responses((status = 200, body = String, content_type = "text/event-stream")))]
-pub(crate) async fn of_all(State(app): State<App>, Extension(caller): Extension<Caller>) -> impl IntoResponse {
+pub(crate) async fn of_all(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> impl IntoResponse {
     streamed(Watcher::new(&app, caller, None))
 }
 

@@ -19,14 +19,19 @@
 
 mod alerts;
 mod audit;
+mod events;
 mod items;
+mod jobs;
 mod machines;
 mod meta;
+mod movers;
 mod points;
 mod policies;
 mod session;
 mod users;
 mod vaults;
+mod watch;
+mod work;
 
 use crate::route::Route;
 use utoipa::OpenApi as _;
@@ -50,12 +55,17 @@ macro_rules! nouns {
 nouns! {
     alerts,
     audit,
+    events,
     items,
+    jobs,
     machines,
     meta,
+    movers,
     points,
     policies,
     session,
     users,
     vaults,
+    watch,
+    work,
 }

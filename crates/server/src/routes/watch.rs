@@ -27,7 +27,10 @@ pub(super) fn routes() -> Vec<Route> {
 /// How things stand in the vaults that the caller may see.
 #[utoipa::path(get, path = "/v1/overview", operation_id = "overview", tag = "watch",
     responses((status = 200, body = Overview)))]
-pub(crate) async fn overview(State(app): State<App>, Extension(caller): Extension<Caller>) -> Answer<Overview> {
+pub(crate) async fn overview(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+) -> Answer<Overview> {
     Ok(Json(app.control.overview(caller.sees().as_deref()).await?))
 }
 

@@ -13,7 +13,6 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use model::JobId;
 use utoipa::OpenApi;
-use uuid::Uuid;
 
 #[derive(OpenApi)]
 #[openapi(paths(hosts, inventory, claim, report))]

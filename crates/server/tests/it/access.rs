@@ -21,17 +21,29 @@ GET    /v1/alerts                                              somewhere reader
 POST   /v1/alerts/{alert}/acknowledge                          somewhere operator
 GET    /v1/audit                                               everywhere owner
 GET    /v1/audit/chain                                         everywhere owner
+GET    /v1/events                                              somewhere reader
+GET    /v1/forecast                                            somewhere reader
 GET    /v1/health                                              nobody
 GET    /v1/hosts                                               somewhere reader
 POST   /v1/hosts                                               everywhere operator
 DELETE /v1/hosts/{host}                                        everywhere contributor
+GET    /v1/jobs                                                somewhere reader
+GET    /v1/jobs/{job}                                          somewhere reader
+POST   /v1/jobs/{job}/cancel                                   somewhere operator
+GET    /v1/jobs/{job}/events                                   somewhere reader
+POST   /v1/jobs/{job}/retry                                    somewhere operator
 POST   /v1/login                                               nobody
 POST   /v1/logout                                              signed-in
 GET    /v1/machines                                            somewhere reader
 GET    /v1/machines/{machine}                                  somewhere reader
 PUT    /v1/machines/{machine}/tags                             everywhere operator
 GET    /v1/me                                                  signed-in
+GET    /v1/movers                                              everywhere reader
+POST   /v1/movers/join                                         nobody
+POST   /v1/movers/tokens                                       everywhere operator
+DELETE /v1/movers/{mover}                                      everywhere contributor
 GET    /v1/openapi.json                                        nobody
+GET    /v1/overview                                            somewhere reader
 GET    /v1/users                                               somewhere owner
 POST   /v1/users                                               somewhere owner
 PATCH  /v1/users/{user}                                        signed-in
@@ -58,6 +70,7 @@ POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/undelete vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/verify   vault operator
 POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
+GET    /v1/vaults/{vault}/items/{item}/skipped                 vault reader
 POST   /v1/vaults/{vault}/items/{item}/stop                    vault contributor
 POST   /v1/vaults/{vault}/items/{item}/undelete                vault contributor
 GET    /v1/vaults/{vault}/policies                             vault reader
@@ -68,6 +81,10 @@ PUT    /v1/vaults/{vault}/policies/{policy}                    vault contributor
 DELETE /v1/vaults/{vault}/policies/{policy}                    vault contributor
 POST   /v1/vaults/{vault}/policies/{policy}/dry-run            vault reader
 GET    /v1/version                                             nobody
+POST   /v1/work/claim                                          mover
+GET    /v1/work/hosts                                          mover
+PUT    /v1/work/inventory                                      mover
+POST   /v1/work/{job}/report                                   mover
 ";
 
 const HERE: Uuid = Uuid::from_u128(1);

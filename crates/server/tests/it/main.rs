@@ -6,6 +6,7 @@ mod access;
 mod bad_input;
 mod connections;
 mod documents;
+mod events;
 mod repeat;
 mod scene;
 mod schemathesis;

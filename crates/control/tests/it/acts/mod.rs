@@ -4,5 +4,5 @@ mod items;
 mod machines;
 mod points;
 mod policies;
-mod scene;
+pub(crate) mod scene;
 mod vaults;

@@ -84,8 +84,18 @@ on_both! {
         for wrong in ["", "a letter", &other.key.unwrap()] {
             assert_eq!(pointers(scene.control.make_vault(&scene.me, wish(wrong)).await), ["/key"]);
         }
-        let nothing = NewVault { location: scene.folder.path().display().to_string(), ..wish(&made.key.unwrap()) };
+        let key = made.key.unwrap();
+        let nothing = NewVault { location: scene.folder.path().display().to_string(), ..wish(&key) };
         assert_eq!(pointers(scene.control.make_vault(&scene.me, nothing).await), ["/location"]);
+        // Twice is once: one that was half taken in is taken in again.
+        for _ in 0..2 {
+            let taken = scene.control.make_vault(&scene.me, wish(&key)).await?;
+            assert_eq!((taken.vault.id, taken.key, taken.recovery_key), (made.vault.id, None, None));
+            assert!(!taken.lost.is_empty(), "what is in no vault is told");
+        }
+        let path = scene.folder.path().join(format!("data/keys/{}.key", made.vault.id));
+        assert_eq!(std::fs::read_to_string(path)?, key);
+        assert_eq!(scene.control.vaults(|_| true, &Paging::default()).await?.items.len(), 2);
         Ok(())
     }
 

@@ -56,9 +56,7 @@ on_both! {
         assert_eq!(all.len() as i64, NIGHTS, "none is forgotten before it could be purged");
         let live_now = live(&scene, db.id).await?;
         assert_eq!(live_now.len(), 30);
-        let contents = mover.vault.0.lock().unwrap();
-        let deleted: BTreeSet<Uuid> = contents.deleted.clone();
-        drop(contents);
+        let deleted: BTreeSet<Uuid> = mover.vault.0.lock().unwrap().deleted.clone();
         assert_eq!(all.iter().map(|point| point.id.0).filter(|id| !live_now.contains(id)).collect::<BTreeSet<_>>(), deleted);
         // Two weeks on, the first of them are gone for good.
         nights(&scene, &mover, at("2026-10-11T12:00:00Z"), 14).await?;
