@@ -161,7 +161,7 @@ impl Catalog {
         let context = "add the first user";
         let mut work = self.begin_people(new.created).await.map_err(|e| Error::sql(context, e))?;
         let count = sqlx::query("select count(*) as n from users where substr(name, 1, $1) <> $2");
-        let count = count.bind(i64::try_from(besides.len()).unwrap_or(i64::MAX)).bind(besides);
+        let count = count.bind(i32::try_from(besides.len()).unwrap_or(i32::MAX)).bind(besides);
         let row = count.fetch_one(&mut *work).await.map_err(|e| Error::sql(context, e))?;
         if row.try_get::<i64, _>(0).map_err(|e| Error::sql(context, e))? > 0 {
             return Err(Error::new(ErrorKind::Exists, format!("{context}: there are users already")));
@@ -186,7 +186,7 @@ impl Catalog {
         let select = "select * from users where (name, id) > ($1, $2) and substr(name, 1, $3) <> $4
             order by name, id limit $5";
         let query = sqlx::query(select).bind(name).bind(id);
-        let query = query.bind(i64::try_from(besides.len()).unwrap_or(i64::MAX)).bind(besides);
+        let query = query.bind(i32::try_from(besides.len()).unwrap_or(i32::MAX)).bind(besides);
         let query = query.bind(with_one_more(limit)).try_map(|row| user(&row));
         let users = query.fetch_all(&self.pool).await.map_err(|e| Error::sql("list the users", e))?;
         let page = Page::of(users, limit, |user| Cursor { key: user.name.clone(), id: user.id.to_string() });

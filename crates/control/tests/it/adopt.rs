@@ -157,7 +157,7 @@ async fn commit(
 ) -> Result<vault::Point> {
     let session = Session::begin(&made.vault, SessionId(Uuid::now_v7()), scene.now()).await?;
     let mut map = session.disk(CHUNK_BYTES as u64, None).await?;
-    let batch = session.store(0, taken.to_string().repeat(3000).into_bytes()[..CHUNK_BYTES].to_vec()).await?;
+    let batch = session.store(0, taken.to_string().repeat(4000).into_bytes()[..CHUNK_BYTES].to_vec()).await?;
     map.record(&session, &batch).await?;
     let map = map.finish(&session).await?;
     let draft = PointDraft {
