@@ -111,7 +111,7 @@ impl Within {
         let listen = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
         let options = Options { listen, data: data.to_owned(), tls: Tls::Off };
         let door = server::start(options, control.clone()).await.context("open the mover's door")?;
-        let token = control.mover_token(WITHIN).await?;
+        let token = control.own_mover_token().await?;
         let client = Client::new(&Endpoint { url: door.url(), certificate: None }, Some(token))?;
         let settings = work.settings(&data.join("mover"))?;
         let mut stop = stop.clone();

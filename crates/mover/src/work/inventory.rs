@@ -14,8 +14,10 @@ use std::collections::HashMap;
 use std::time::Duration;
 use tokio::time::{Instant, sleep, timeout};
 
-/// How often the hosts are looked at.
+/// How often a host is looked at.
 const INTERVAL: Duration = Duration::from_secs(60);
+/// How often the server is asked for its hosts: whoever adds one waits for its machines.
+const HOSTS_EVERY: Duration = Duration::from_secs(3);
 /// A machine that was asked what it is is not asked again before: each question takes a monitor that others may want.
 const ASK_AFTER: Duration = Duration::from_secs(10 * 60);
 /// A machine that does not say what it is within this is told of without.
@@ -39,19 +41,24 @@ struct Said {
 
 /// Tells of all hosts, for ever.
 pub(super) async fn tell(mover: &Mover) {
-    let mut said = HashMap::new();
+    let (mut said, mut told) = (HashMap::new(), HashMap::new());
     loop {
         match mover.server.hosts().await {
             Ok(hosts) => {
+                told.retain(|id, _| hosts.iter().any(|host| host.id == *id));
                 for host in hosts {
-                    tell_host(mover, &host, &mut said).await;
+                    let is_due = told.get(&host.id).is_none_or(|at: &Instant| at.elapsed() >= INTERVAL);
+                    if is_due {
+                        told.insert(host.id, Instant::now());
+                        tell_host(mover, &host, &mut said).await;
+                    }
                 }
             }
             Err(error) => {
                 tracing::warn!(error = in_words(&error), "the server does not say whose machines to tell of");
             }
         }
-        sleep(INTERVAL).await;
+        sleep(HOSTS_EVERY).await;
     }
 }
 
