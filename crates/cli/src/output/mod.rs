@@ -14,7 +14,7 @@ use std::io::Write;
 #[derive(Clone, Debug, ClapArgs)]
 pub(crate) struct Output {
     /// How to print what was found or done.
-    #[arg(long = "output", short = 'o', global = true, value_enum, default_value_t = Format::Table)]
+    #[arg(id = "output", long = "output", short = 'o', global = true, value_enum, default_value_t = Format::Table)]
     format: Format,
     /// Print only what this JMESPath expression finds in the answer, as "[?state=='failed'].id".
     #[arg(long, global = true, value_name = "JMESPATH", value_parser = query::parse)]
