@@ -61,8 +61,8 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     Ok(())
 }
 
-/// Purges what was deleted long enough ago, and gives space back. Where that would be most of the vault it is not given
-/// back unasked: points are purged all the same, and somebody is told.
+/// Purges what was deleted long enough ago, and gives space back. Where that would be most of a store, nothing is done
+/// unasked, for purging cannot be taken back: somebody is told.
 pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::FreeSpace.to_string(), 0);
@@ -76,7 +76,7 @@ pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
             Ok(done) => freed_bytes += done.freed_bytes,
             Err(error) if error.kind() == ErrorKind::TooMuch => {
                 let place = store.store().shown();
-                run.lease.warn(format!("Space in {place} is not freed: {error}. {ALLOW_LARGE}"));
+                run.lease.warn(format!("Nothing in {place} is purged: {error}. {ALLOW_LARGE}"));
             }
             Err(error) => return Err(error.into()),
         }
