@@ -12,9 +12,6 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use tokio::sync::watch;
 
-/// The mover within the server.
-const WITHIN: &str = "server";
-
 #[derive(Debug, ClapArgs)]
 pub(crate) struct RunArgs {
     #[command(flatten)]
