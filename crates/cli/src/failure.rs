@@ -1,7 +1,7 @@
 //! An error in words: what failed, why, what to do; and the exit code that goes with it.
 
-use api::Code;
 use api::client::ClientError;
+use api::{Code, Problem};
 use model::job::Failure;
 use std::io::Write;
 use std::process::ExitCode;
@@ -125,6 +125,9 @@ fn classify(error: &anyhow::Error) -> (Class, String) {
     if let Some(error) = find::<ClientError>(error) {
         return of_server(error);
     }
+    if let Some(error) = find::<control::Error>(error) {
+        return of_problem(error.problem());
+    }
     let (class, hint) = if let Some(mover::Error::Taken(..)) = find(error) {
         (Class::Exists, "choose an empty folder, or delete what a killed restore left (*.partial)")
     } else if let Some(error) = find::<vault::Error>(error) {
@@ -147,16 +150,19 @@ fn find<T: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&T> {
 }
 
 fn of_server(error: &ClientError) -> (Class, String) {
-    let problem = match error {
-        ClientError::Refused(problem) => problem,
+    match error {
+        ClientError::Refused(problem) => of_problem(problem),
         ClientError::Unreachable { .. } => {
             let hint = "check that the server runs and that its address is right (`strongroom context list`)";
-            return (Class::Unreachable, hint.to_owned());
+            (Class::Unreachable, hint.to_owned())
         }
         ClientError::Endpoint(_) => {
-            return (Class::Usage, "a server's address looks like https://HOST:8700".to_owned());
+            (Class::Usage, "a server's address looks like https://HOST:8700".to_owned())
         }
-    };
+    }
+}
+
+fn of_problem(problem: &Problem) -> (Class, String) {
     let (class, hint) = match problem.code {
         Code::Invalid | Code::MethodNotAllowed | Code::TooLarge | Code::UnsupportedMediaType => {
             (Class::Usage, "")

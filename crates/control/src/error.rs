@@ -62,6 +62,11 @@ impl Error {
     }
 
     /// As the API tells it.
+    pub fn problem(&self) -> &Problem {
+        &self.0
+    }
+
+    /// As the API tells it.
     pub fn into_problem(self) -> Problem {
         *self.0
     }
