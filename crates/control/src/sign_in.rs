@@ -145,7 +145,11 @@ impl Control {
         check_name(name)?;
         let password = password();
         let user = self.new_user(name.to_owned(), Some(hash_password(&password).await?));
-        self.catalog.add_first_user(&user, MOVER).await?;
+        self.catalog.add_first_user(&user, MOVER).await.map_err(|error| match error.kind() {
+            ErrorKind::Exists => Error::from(error)
+                .hint("the service is set up already: sign in, or `strongroom server reset-password NAME`"),
+            _ => error.into(),
+        })?;
         self.audit(&Actor("server".to_owned()), "user.create", name, &json!({ "owns": "everything" }))
             .await?;
         Ok(password)
