@@ -16,6 +16,7 @@ use model::job::JobState;
 use model::protection::{Act, Circumstances, apply};
 use model::{Origin, Point, PointId, VaultCopy};
 use serde_json::json;
+use std::collections::HashSet;
 use uuid::Uuid;
 
 /// Jobs that are followed in one look: those of a server that died.
@@ -187,8 +188,13 @@ impl Control {
         if !matches!(row.job.state, JobState::Completed | JobState::CompletedWithWarnings) {
             return Ok(());
         }
+        // What the vault still has stays known: somebody may have to see to it.
+        let gone = row.result.as_ref().and_then(|result| result.get("gone")).cloned().unwrap_or_default();
+        let gone: HashSet<PointId> = serde_json::from_value(gone).unwrap_or_default();
         for point in self.catalog.points_to_purge(vault, at).await? {
-            self.forget_point(point).await?;
+            if gone.contains(&point) {
+                self.forget_point(point).await?;
+            }
         }
         self.tick_purge(self.now()).await
     }

@@ -15,6 +15,9 @@ use model::{Origin, Point, PointId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+/// Points that one collection purges at most; the next one goes on.
+const PURGED_AT_ONCE: usize = 10_000;
+
 /// What a claim was told to do, kept with the job: what follows from its end goes by this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
@@ -177,7 +180,12 @@ impl Control {
     async fn collect_work(&self, row: &JobRow, ordered: Ordered) -> Result<Prepared> {
         let vault = self.vault_of(row).await?;
         let soft_delete_seconds = self.soft_delete(&vault).await?.as_secs();
-        Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds }), ordered))
+        // INVARIANT: what the catalog calls live, or has promised for longer, stands in no list, so no vault purges
+        // it: not after an undeletion that failed, nor by the clock of a mover that is wrong.
+        let now = self.now();
+        let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
+        purge.truncate(PURGED_AT_ONCE);
+        Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge }), ordered))
     }
 
     /// The vault a job belongs to.

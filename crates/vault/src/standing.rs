@@ -11,15 +11,24 @@ use std::collections::BTreeMap;
 impl Vault {
     /// How this store has a point, and under which id: that of a copy may be another (`copy.rs`).
     pub async fn standing_of(&self, point: PointId) -> Result<(PointId, Standing)> {
+        let all = self.standings(&[point]).await?;
+        Ok(all.into_iter().next().expect("one for each point"))
+    }
+
+    /// The same of several points, as they stand at one moment, in their order.
+    pub async fn standings(&self, points: &[PointId]) -> Result<Vec<(PointId, Standing)>> {
         let told = self.read_log(Told::default()).await?;
-        let Some(here) = id_here(&told.state, point) else { return Ok((point, Standing::NotInLog)) };
-        let standing = match told.state.points.get(&here) {
-            Some(PointState::Live) => Standing::Listed,
-            Some(PointState::SoftDeleted) => Standing::Deleted,
-            Some(PointState::Purged) => Standing::Purged,
-            None => Standing::NotInLog,
+        let standing = |point: &PointId| {
+            let Some(here) = id_here(&told.state, *point) else { return (*point, Standing::NotInLog) };
+            let standing = match told.state.points.get(&here) {
+                Some(PointState::Live) => Standing::Listed,
+                Some(PointState::SoftDeleted) => Standing::Deleted,
+                Some(PointState::Purged) => Standing::Purged,
+                None => Standing::NotInLog,
+            };
+            (here, standing)
         };
-        Ok((here, standing))
+        Ok(points.iter().map(standing).collect())
     }
 
     /// The point that this store has for an id, its own or a copy's.

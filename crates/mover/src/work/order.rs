@@ -20,7 +20,7 @@ use super::{restore, verify};
 use api::work::{BackUpWork, Order, ReportEvent, Work};
 use futures_util::future::FutureExt;
 use hypervisor::Machine;
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use model::job::Failure;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -137,7 +137,10 @@ impl Run {
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
             Work::UndeletePoints { points, .. } => points::undelete(self, points).await,
-            Work::Collect { soft_delete_seconds } => points::collect(self, *soft_delete_seconds).await,
+            Work::Collect { soft_delete_seconds, now, purge } => {
+                let soft_delete = SignedDuration::from_secs(*soft_delete_seconds);
+                points::collect(self, (soft_delete, *now), purge).await
+            }
         }
     }
 

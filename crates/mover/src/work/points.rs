@@ -6,7 +6,7 @@ use super::backup::makes_no_sense;
 use super::failure::Result;
 use super::order::Run;
 use super::vaults::Tiers;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use model::PointId;
 use model::job::Step;
 use serde_json::json;
@@ -61,17 +61,21 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     Ok(())
 }
 
-/// Purges what was deleted long enough ago, and gives space back. Where that would be most of a store, nothing is done
-/// unasked, for purging cannot be taken back: somebody is told.
-pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
+/// Purges these points, if they were deleted long enough ago by the server's clock, and gives space back. Where that would
+/// be most of a store, nothing is done unasked, for purging cannot be taken back: somebody is told.
+pub(super) async fn collect(
+    run: &Run,
+    (soft_delete, now): (SignedDuration, Timestamp),
+    purge: &[PointId],
+) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::FreeSpace.to_string(), 0);
-    let soft_delete = SignedDuration::from_secs(soft_delete_seconds);
-    let (mut purged, mut freed_bytes) = (0, 0);
+    let purge: Vec<vault::PointId> = purge.iter().map(|point| vault::PointId(point.0)).collect();
+    let (mut gone, mut freed_bytes) = (vec![true; purge.len()], 0);
     for store in tiers.nearest_first() {
         run.vaults().attach(store).await?;
-        let deleted = store.deletions().await?;
-        let options = CollectOptions { soft_delete, ..CollectOptions::new(run.now()) };
+        let only = store.standings(&purge).await?.into_iter().map(|(here, _)| here).collect();
+        let options = CollectOptions { soft_delete, only: Some(only), ..CollectOptions::new(now) };
         match Box::pin(store.collect(&options)).await {
             Ok(done) => freed_bytes += done.freed_bytes,
             Err(error) if error.kind() == ErrorKind::TooMuch => {
@@ -80,12 +84,14 @@ pub(super) async fn collect(run: &Run, soft_delete_seconds: i64) -> Result<()> {
             }
             Err(error) => return Err(error.into()),
         }
-        let left = store.deletions().await?;
-        purged += deleted.keys().filter(|point| !left.contains_key(point)).count();
+        for (gone, (_, standing)) in gone.iter_mut().zip(store.standings(&purge).await?) {
+            *gone &= matches!(standing, Standing::Purged | Standing::NotInLog);
+        }
         if let Some(error) = store.index_trouble() {
             run.lease.warn(format!("The index of {} is not as it should be: {error}", store.store().shown()));
         }
     }
-    run.lease.step_done(Step::FreeSpace, Some(json!({ "purged": purged, "freed_bytes": freed_bytes })));
+    let gone: Vec<_> = purge.iter().zip(gone).filter(|(_, gone)| *gone).map(|(point, _)| point.0).collect();
+    run.lease.step_done(Step::FreeSpace, Some(json!({ "gone": gone, "freed_bytes": freed_bytes })));
     Ok(())
 }

@@ -124,6 +124,7 @@ impl FakeMover {
     /// Does what an order says, and reports that it is done.
     pub(crate) async fn carry_out(&self, control: &Control, order: &Order) -> Result<Instruction> {
         self.fence(order);
+        let mut result = None;
         match &order.work {
             Work::BackUp(_) => {
                 let made = self.make(order, control.now()).expect("nobody has fenced it off");
@@ -135,11 +136,14 @@ impl FakeMover {
             Work::UndeletePoints { points, .. } => {
                 self.vault.0.lock().unwrap().deleted.retain(|point| !points.contains(&PointId(*point)));
             }
-            Work::Restore { .. } | Work::Verify { .. } | Work::Collect { .. } => {}
+            Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
+            Work::Restore { .. } | Work::Verify { .. } => {}
         }
         let mut answer = Instruction::Over {};
         for step in &order.kind.steps()[order.steps_done..] {
-            answer = self.say(control, order, ReportEvent::StepDone { step: *step, result: None }).await?;
+            answer = self
+                .say(control, order, ReportEvent::StepDone { step: *step, result: result.clone() })
+                .await?;
         }
         Ok(answer)
     }

@@ -50,7 +50,8 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     }
     let delete = scene
         .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
-    let collect = scene.order(JobKind::Collect, Work::Collect { soft_delete_seconds: 0 });
+    let collect = scene
+        .order(JobKind::Collect, Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point] });
     for order in [&delete, &collect] {
         desk.hand_out(order.clone());
         desk.end_of(order).await;
@@ -59,17 +60,29 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     let ReportEvent::StepDone { step: Step::FreeSpace, result: Some(result) } = &end else {
         anyhow::bail!("{end:?}")
     };
-    ensure!(result["purged"] == 0, "{result}");
+    ensure!(result["gone"] == serde_json::json!([]), "{result}");
     ensure!(standing().await? == Standing::Deleted, "what cannot be taken back waits for somebody's word");
     let warnings =
         desk.last(collect.job).and_then(|report| report.progress).map(|progress| progress.warnings);
     let is_told = |text: &String| text.contains("--allow-large");
     ensure!(warnings.is_some_and(|texts| texts.iter().any(is_told)), "all of the vault would go");
 
+    // What the catalog does not list is not purged, however long ago it was deleted.
+    let none = Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() };
+    let none = scene.order(JobKind::Collect, none);
+    desk.hand_out(none.clone());
+    desk.end_of(&none).await;
+    ensure!(standing().await? == Standing::Deleted, "it may have been brought back");
+    let again = Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point] };
+    let again = scene.order(JobKind::Collect, again);
     let soft_delete = SignedDuration::ZERO;
     let options = CollectOptions { soft_delete, share_max: 1.0, ..CollectOptions::new(now()) };
     Box::pin(vault.collect(&options)).await?;
     ensure!(standing().await? == Standing::Purged, "gone");
+    desk.hand_out(again.clone());
+    let end = desk.end_of(&again).await;
+    let ReportEvent::StepDone { result: Some(result), .. } = &end else { anyhow::bail!("{end:?}") };
+    ensure!(result["gone"] == serde_json::json!([point]), "{result}");
 
     let too_late = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
     let stranger = PointId(Uuid::now_v7());

@@ -98,7 +98,8 @@ impl Scene {
     pub(crate) fn back_up(&self, guest: &Guest) -> Order {
         let known_as = guest.machine.options().uuid.to_string();
         let name = guest.machine.options().name.clone();
-        let mut order = self.order(JobKind::Backup, Work::Collect { soft_delete_seconds: 0 });
+        let mut order = self
+            .order(JobKind::Backup, Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() });
         order.work = Work::BackUp(Box::new(BackUpWork {
             item: self.item,
             host: AssignedHost { id: HostId(Uuid::now_v7()), address: "local".into() },
