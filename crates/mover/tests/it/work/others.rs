@@ -50,8 +50,14 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     }
     let delete = scene
         .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
-    let collect = scene
-        .order(JobKind::Collect, Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point] });
+    let collect = scene.order(
+        JobKind::Collect,
+        Work::Collect {
+            soft_delete_seconds: 0,
+            now: now() + SignedDuration::from_mins(1),
+            purge: vec![point],
+        },
+    );
     for order in [&delete, &collect] {
         desk.hand_out(order.clone());
         desk.end_of(order).await;
