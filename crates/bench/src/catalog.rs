@@ -2,12 +2,18 @@
 //! databases. Asked: under 100 ms for 99 of 100.
 
 use anyhow::{Result, ensure};
-use catalog::{Catalog, Cursor, Item, ItemFilter, JobFilter, NewJob, PointRow, PolicyRow, VaultRow};
+use catalog::{
+    Catalog, ClaimWish, Cursor, Host, Item, ItemFilter, JobFilter, Machine, NewJob, PointRow, PolicyRow,
+    VaultRow,
+};
 use clap::Args;
 use jiff::{SignedDuration, Timestamp};
 use model::job::JobKind;
 use model::protection::Protection;
-use model::{JobId, MachineId, Origin, Point, PointId, Policy, PolicyId, VaultCopy, VaultId};
+use model::schedule::Limits;
+use model::{
+    ClaimantId, HostId, JobId, MachineId, Origin, Point, PointId, Policy, PolicyId, VaultCopy, VaultId,
+};
 use serde_json::json;
 use std::time::Instant;
 use testkit::PostgresServer;
@@ -54,7 +60,7 @@ async fn measure(database: &str, catalog: &Catalog, options: Options) -> Result<
     let some = |round: usize| &items[round.wrapping_mul(7919) % items.len()];
     let place = |round| -> Result<Cursor> { Ok(format!("{}~{}", some(round).id, some(round).name).parse()?) };
     let all = ItemFilter::default();
-    let failed = ItemFilter { vault: Some(vault), state: Some("in_error".into()), policy: None };
+    let failed = ItemFilter { vault: Some(vault), state: Some("in_error".into()), ..ItemFilter::default() };
     let jobs = JobFilter::default();
     let failed_jobs = JobFilter { vault: Some(vault), state: Some("failed".into()), ..JobFilter::default() };
     let asked = Asked { database };
@@ -68,10 +74,25 @@ async fn measure(database: &str, catalog: &Catalog, options: Options) -> Result<
     asked
         .time("failed jobs, of which are none", async |_| rows(catalog.jobs(&failed_jobs, None, PAGE).await))
         .await?;
-    asked.time("jobs to claim", async |_| Ok(catalog.claimable_jobs(at(1), 16).await?.len())).await?;
+    // Nothing is due yet: what is looked for every few seconds.
+    let wish = ClaimWish {
+        claimant: ClaimantId(Uuid::now_v7()),
+        mover: "mover",
+        session: Uuid::now_v7(),
+        lease: SignedDuration::from_mins(1),
+        limits: Limits { per_host: 4, per_store: 16, overall: 64 },
+    };
+    asked
+        .time("jobs to claim", async |_| Ok(usize::from(catalog.claim_job(&wish, at(1)).await?.is_some())))
+        .await?;
     let expired = async |_| Ok(catalog.items_with_expired_points(at(1), PAGE).await?.len());
     asked.time("machines with expired points", expired).await?;
-    asked.time("all points and bytes", async |_| Ok(usize::try_from(catalog.points_in_all().await?.0)?)).await
+    let all_points = async |_| Ok(usize::try_from(catalog.points_in_all().await?.0)?);
+    asked.time("all points and bytes", all_points).await?;
+    let of_vault = async |_| Ok(usize::try_from(catalog.points_seen(Some(&[vault])).await?.0)?);
+    asked.time("a vault's points and bytes", of_vault).await?;
+    let unprotected = async |_| Ok(usize::try_from(catalog.machines_unprotected().await?)?);
+    asked.time("unprotected machines", unprotected).await
 }
 
 fn rows<T>(page: catalog::Result<catalog::Page<T>>) -> Result<usize> {
@@ -123,9 +144,18 @@ async fn fill(catalog: &Catalog, options: Options) -> Result<(VaultId, Vec<Item>
     };
     catalog.add_vault(&vault).await?;
     catalog.add_policy(&policy).await?;
+    let host = Host {
+        id: HostId(Uuid::now_v7()),
+        name: "host".into(),
+        address: "local".into(),
+        mover: "mover".into(),
+        seen: None,
+    };
+    catalog.add_host(&host).await?;
     let mut items = Vec::with_capacity(options.machines);
     for number in 0..options.machines {
         let item = item(&vault, &policy, number);
+        catalog.see_machine(&machine(&host, &item)).await?;
         catalog.add_item(&item).await?;
         catalog.queue_job(&job(&item), at(0)).await?;
         items.push(item);
@@ -159,6 +189,18 @@ fn item(vault: &VaultRow, policy: &PolicyRow, number: usize) -> Item {
     }
 }
 
+fn machine(host: &Host, item: &Item) -> Machine {
+    Machine {
+        id: item.machine,
+        host: host.id,
+        known_as: item.machine.to_string(),
+        name: item.name.clone(),
+        tags: [("tier".to_owned(), "gold".to_owned())].into(),
+        description: json!({ "cpus": 2, "memory_bytes": 1u64 << 32 }),
+        seen: at(0),
+    }
+}
+
 /// Ready tomorrow: what is claimable must be found among what is not.
 fn job(item: &Item) -> NewJob {
     NewJob {
@@ -166,6 +208,9 @@ fn job(item: &Item) -> NewJob {
         kind: JobKind::Backup,
         vault: Some(item.vault),
         subject: item.id.to_string(),
+        name: item.name.clone(),
+        mover: Some("mover".into()),
+        host: None,
         request: json!({}),
         ready: at(2),
         slot: None,

@@ -104,6 +104,9 @@ impl Scene<'_> {
         let request = BackupRequest {
             point: PointId(Uuid::now_v7()),
             session: SessionId(Uuid::now_v7()),
+            kept_as: None,
+            service: serde_json::Value::Null,
+            gate: None,
             wish,
             may_fall: false,
             full: false,

@@ -87,6 +87,16 @@ impl Catalog {
         done.map(drop).map_err(|e| Error::sql(format!("acknowledge the alert {id}"), e))
     }
 
+    /// An alert.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn alert(&self, id: Uuid) -> Result<Alert> {
+        let query = sqlx::query("select * from alerts where id = $1").bind(id.to_string());
+        let found = query.try_map(|row| alert(&row)).fetch_one(&self.pool).await;
+        found.map_err(|e| Error::sql(format!("find the alert {id}"), e))
+    }
+
     /// A page of the alerts, newest first; all, or the open ones.
     pub async fn alerts(&self, open: bool, after: Option<&Cursor>, limit: u32) -> Result<Page<Alert>> {
         let (before, id) = Cursor::time_and_id(after)?;

@@ -1,6 +1,6 @@
 //! Requests that are sent twice are done once.
 
-use crate::row::{micros, text};
+use crate::row::{instant, micros, text};
 use crate::{Catalog, Error, Result};
 use jiff::Timestamp;
 use sqlx::Row;
@@ -11,7 +11,10 @@ pub enum Repetition {
     /// Nothing: it is to be done now, and its answer given to [`Catalog::answer_request`].
     First,
     /// The first one is being done, or its server died in the middle.
-    UnderWay,
+    UnderWay {
+        /// When it began.
+        since: Timestamp,
+    },
     /// It was answered with this.
     Answered(String),
     /// The key was used for another request.
@@ -35,14 +38,16 @@ impl Catalog {
         if added.rows_affected() == 1 {
             return Ok(Repetition::First);
         }
-        let select = "select request, response from idempotency where caller = $1 and key = $2";
+        let select = "select request, response, created_at from idempotency where caller = $1 and key = $2";
         let row = sqlx::query(select).bind(caller).bind(key).fetch_one(&self.pool).await;
-        let read = row.and_then(|row| Ok((text(&row, "request")?, row.try_get("response")?)));
-        let (before, response) = read.map_err(|e| Error::sql(context, e))?;
+        let read = row.and_then(|row| {
+            Ok((text(&row, "request")?, row.try_get("response")?, instant(&row, "created_at")?))
+        });
+        let (before, response, since) = read.map_err(|e| Error::sql(context, e))?;
         Ok(match response {
             _ if before != request => Repetition::Different,
             Some(response) => Repetition::Answered(response),
-            None => Repetition::UnderWay,
+            None => Repetition::UnderWay { since },
         })
     }
 
@@ -51,6 +56,13 @@ impl Catalog {
         let query = sqlx::query("update idempotency set response = $1 where caller = $2 and key = $3");
         let done = query.bind(response).bind(caller).bind(key).execute(&self.pool).await;
         done.map(drop).map_err(|e| Error::sql("keep an answer", e))
+    }
+
+    /// Forgets a request whose answer is not to be given again.
+    pub async fn forget_request(&self, caller: &str, key: &str) -> Result<()> {
+        let query = sqlx::query("delete from idempotency where caller = $1 and key = $2");
+        let done = query.bind(caller).bind(key).execute(&self.pool).await;
+        done.map(drop).map_err(|e| Error::sql("forget a request", e))
     }
 
     /// Forgets requests that began before. Gives how many.

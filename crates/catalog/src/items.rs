@@ -1,13 +1,18 @@
 //! Items: machines under the protection of a vault, or that were.
 
+use crate::jobs::queue_in;
 use crate::page::{Cursor, Page, with_one_more};
-use crate::row::{count, document, first_word, instant, instant_option, json, micros, number, parsed, text};
+use crate::plan::keep;
+use crate::row::{
+    count, document, first_word, instant, instant_option, json, like, micros, number, parsed, text,
+};
 use crate::vaults::one_revision_on;
-use crate::{Catalog, Error, ErrorKind, Result};
+use crate::{Catalog, Error, ErrorKind, NewJob, PointToPlan, Queued, Result};
 use jiff::Timestamp;
 use model::protection::Protection;
 use model::{MachineId, PolicyId, VaultId};
 use sqlx::any::AnyRow;
+use sqlx::{AnyConnection, AssertSqlSafe};
 use uuid::Uuid;
 
 /// A machine in a vault.
@@ -40,9 +45,11 @@ pub struct ItemFilter {
     pub state: Option<String>,
     /// Under this policy.
     pub policy: Option<PolicyId>,
+    /// Their names fit this: `*` is anything, `?` one character; case does not matter.
+    pub name: Option<String>,
 }
 
-fn item(row: &AnyRow) -> sqlx::Result<Item> {
+pub(crate) fn item(row: &AnyRow) -> sqlx::Result<Item> {
     Ok(Item {
         id: parsed(row, "id")?,
         vault: parsed(row, "vault_id")?,
@@ -102,14 +109,39 @@ impl Catalog {
         let (key, id) = after.map(|c| (&*c.key, &*c.id)).unwrap_or_default();
         let select = "select * from items where (name, id) > ($1, $2)
             and ($3 = '' or vault_id = $3) and ($4 = '' or state = $4) and ($5 = '' or policy_id = $5)
-            order by name, id limit $6";
+            and ($6 = '' or lower(name) like $6 escape '\\')
+            order by name, id limit $7";
         let text = |id: Option<String>| id.unwrap_or_default();
         let query = sqlx::query(select).bind(key).bind(id);
         let query = query.bind(text(filter.vault.map(|id| id.to_string()))).bind(text(filter.state.clone()));
-        let query = query.bind(text(filter.policy.map(|id| id.to_string()))).bind(with_one_more(limit));
+        let query = query.bind(text(filter.policy.map(|id| id.to_string())));
+        let query =
+            query.bind(filter.name.as_deref().map(like).unwrap_or_default()).bind(with_one_more(limit));
         let rows = query.try_map(|row| item(&row)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| Error::sql("list the items", e))?;
         Ok(Page::of(rows, limit, |row| Cursor { key: row.name.clone(), id: row.id.to_string() }))
+    }
+
+    /// The items of some machines, in whatever vault; at most [`PAGE_MAX`](crate::PAGE_MAX) machines.
+    pub async fn items_of(&self, machines: &[MachineId]) -> Result<Vec<Item>> {
+        if machines.is_empty() {
+            return Ok(Vec::new());
+        }
+        let places: Vec<_> = (1..=machines.len()).map(|number| format!("${number}")).collect();
+        let select = format!("select * from items where machine_id in ({})", places.join(", "));
+        let query =
+            machines.iter().fold(sqlx::query(AssertSqlSafe(select)), |query, id| query.bind(id.to_string()));
+        let rows = query.try_map(|row| item(&row)).fetch_all(&self.pool).await;
+        rows.map_err(|e| Error::sql("find the items of machines", e))
+    }
+
+    /// Backups of an item that somebody asked for since then, and that did not fail.
+    pub async fn on_demand_since(&self, item: Uuid, since: Timestamp) -> Result<u64> {
+        let select = "select count(*) as backups from jobs where subject = $1 and created_at >= $2
+            and kind = 'backup' and slot is null and state not in ('failed', 'cancelled')";
+        let query = sqlx::query(select).bind(item.to_string()).bind(micros(since));
+        let count = query.try_map(|row: AnyRow| number(&row, "backups")).fetch_one(&self.pool).await;
+        count.map_err(|e| Error::sql("count the backups on demand", e))
     }
 
     /// How many items there are in each state.
@@ -125,17 +157,31 @@ impl Catalog {
     /// `Changed` when somebody else did so meanwhile, or it is gone; `Exists` when another vault has come to
     /// protect its machine.
     pub async fn update_item(&self, changed: &Item) -> Result<u64> {
-        let context = || format!("change the protection of {}", changed.name);
-        let update =
-            "update items set name = $1, policy_id = $2, state = $3, protection = $4, last_point_at = $5,
-                purge_at = $6, revision = revision + 1
-            where id = $7 and revision = $8";
-        let query = sqlx::query(update).bind(&changed.name).bind(policy_of(changed));
-        let query = query.bind(first_word(&changed.protection)).bind(document(&changed.protection));
-        let query = query.bind(changed.last_point.map(micros)).bind(purge_of(changed));
-        let query = query.bind(changed.id.to_string()).bind(count(changed.revision));
-        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
-        one_revision_on(done.rows_affected(), changed.revision, context)
+        let mut connection = self.pool.acquire().await.map_err(|e| Error::sql("change an item", e))?;
+        update(&mut connection, changed).await
+    }
+
+    /// Writes an item that was read and changed, with its points, and queues the job that carries it out: all of it
+    /// or nothing. Whoever changes points this way cannot undo what another has: the item's revision is compared.
+    ///
+    /// # Errors
+    /// As [`update_item`](Self::update_item).
+    pub async fn change_item(&self, change: &ItemChange<'_>, now: Timestamp) -> Result<Queued> {
+        let context = || format!("change the points of {}", change.item.name);
+        let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
+        // The job first: whoever queues one for the item waits for this to be done.
+        if let Some(job) = change.job {
+            match queue_in(&mut transaction, job, now).await? {
+                Queued::New => {}
+                refused => return Ok(refused),
+            }
+        }
+        update(&mut transaction, change.item).await?;
+        for kept in change.points {
+            keep(&mut transaction, change.item.id, kept).await.map_err(|e| Error::sql(context(), e))?;
+        }
+        transaction.commit().await.map_err(|e| Error::sql(context(), e))?;
+        Ok(Queued::New)
     }
 
     /// Forgets an item and its points, whose purge the vault has confirmed.
@@ -151,4 +197,29 @@ impl Catalog {
             _ => Ok(()),
         }
     }
+}
+
+/// A change of an item, with all that it means.
+#[derive(Clone, Copy, Debug)]
+pub struct ItemChange<'a> {
+    /// As it is to be, with the revision that was read.
+    pub item: &'a Item,
+    /// Those of its points that are to be kept in another way.
+    pub points: &'a [PointToPlan],
+    /// What carries it out.
+    pub job: Option<&'a NewJob>,
+}
+
+async fn update(connection: &mut AnyConnection, changed: &Item) -> Result<u64> {
+    let context = || format!("change the protection of {}", changed.name);
+    let update =
+        "update items set name = $1, policy_id = $2, state = $3, protection = $4, last_point_at = $5,
+            purge_at = $6, revision = revision + 1
+        where id = $7 and revision = $8";
+    let query = sqlx::query(update).bind(&changed.name).bind(policy_of(changed));
+    let query = query.bind(first_word(&changed.protection)).bind(document(&changed.protection));
+    let query = query.bind(changed.last_point.map(micros)).bind(purge_of(changed));
+    let query = query.bind(changed.id.to_string()).bind(count(changed.revision));
+    let done = query.execute(&mut *connection).await.map_err(|e| Error::sql(context(), e))?;
+    one_revision_on(done.rows_affected(), changed.revision, context)
 }

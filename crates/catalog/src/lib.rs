@@ -19,31 +19,39 @@
 //! Errors are [`Error`]; its [`ErrorKind`] says what a caller can do. **After a crash** every statement or
 //! transaction happened wholly or not at all; a job that was running is claimed by another once its lease ends.
 
+mod adopted;
 mod alerts;
 mod audit;
 mod error;
+mod figures;
 mod idempotency;
 mod items;
 mod jobs;
 mod machines;
+mod movers;
 mod open;
 mod page;
 mod people;
+mod plan;
 mod points;
 mod policies;
 mod row;
+mod schedule;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
 pub use audit::{AuditEntry, AuditProof};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
-pub use items::{Item, ItemFilter};
-pub use jobs::{JobFilter, JobRow, NewJob, Queued, Told};
-pub use machines::{Host, Machine};
+pub use items::{Item, ItemChange, ItemFilter};
+pub use jobs::{ClaimWish, JobFilter, JobRow, NewJob, Queued, Told};
+pub use machines::{Host, Machine, MachineFilter, Seen};
+pub use movers::Mover;
 pub use open::Catalog;
 pub use page::{Cursor, PAGE_MAX, Page};
 pub use people::{Grant, Token, User};
+pub use plan::PointToPlan;
 pub use points::PointRow;
 pub use policies::PolicyRow;
+pub use schedule::{ScheduledItem, Settle, Settled};
 pub use vaults::VaultRow;

@@ -74,10 +74,17 @@ impl Catalog {
     /// Begins a transaction that will write. On SQLite it takes the writer's place at once: a reader that becomes a
     /// writer later could only fail.
     pub(crate) async fn begin(&self) -> sqlx::Result<Transaction<'static, Any>> {
-        match self.kind {
-            Kind::Sqlite => self.pool.begin_with("begin immediate").await,
-            Kind::Postgres => self.pool.begin().await,
-        }
+        let (pool, kind) = (self.pool.clone(), self.kind);
+        // INVARIANT: a beginning is brought to its end even if whoever wanted it is gone, as a client that hangs up is.
+        // sqlx ends a transaction that is dropped only once it has begun: one that was given up in between would go
+        // back to the pool open, and swallow what others write there.
+        let begun = tokio::spawn(async move {
+            match kind {
+                Kind::Sqlite => pool.begin_with("begin immediate").await,
+                Kind::Postgres => pool.begin().await,
+            }
+        });
+        begun.await.unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     /// Ends all connections. Dropping does so too, in its own time.

@@ -33,6 +33,11 @@ const SEPARATOR: char = '~';
 const LAST: &str = "~";
 
 impl Cursor {
+    /// The sort key and the id of the last row.
+    pub fn key_and_id(&self) -> (&str, &str) {
+        (&self.key, &self.id)
+    }
+
     /// Of a list by time, newest first.
     pub(crate) fn of_time(at: Timestamp, id: impl fmt::Display) -> Self {
         Self { key: micros(at).to_string(), id: id.to_string() }

@@ -2,12 +2,13 @@
 
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{count, document, instant, instant_option, json, micros, number, parsed, text};
-use crate::{Catalog, Error, ErrorKind, Result};
+use crate::{Catalog, Error, Result};
 use jiff::Timestamp;
 use model::Point;
 use serde_json::Value;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// A point of an item.
@@ -46,11 +47,13 @@ impl Catalog {
     pub async fn put_point(&self, row: &PointRow) -> Result<()> {
         let context = || format!("note the point {}", row.point.id);
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
-        put(&mut transaction, row).await.map_err(|e| Error::sql(context(), e))?;
+        // The item first, as everywhere: who holds one of two rows never waits for who holds the other.
         let newest = "update items set last_point_at = $1, revision = revision + 1
             where id = $2 and (last_point_at is null or last_point_at < $1)";
         let query = sqlx::query(newest).bind(micros(row.point.taken)).bind(row.item.to_string());
         query.execute(&mut *transaction).await.map_err(|e| Error::sql(context(), e))?;
+        put(&mut transaction, row).await.map_err(|e| Error::sql(context(), e))?;
+        count_anew(&mut transaction, row.item).await.map_err(|e| Error::sql(context(), e))?;
         transaction.commit().await.map_err(|e| Error::sql(context(), e))
     }
 
@@ -60,6 +63,10 @@ impl Catalog {
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context, e))?;
         for row in rows {
             put(&mut transaction, row).await.map_err(|e| Error::sql(context, e))?;
+        }
+        // In one order for all who do this: two that wait for each other's rows would wait for ever.
+        for item in rows.iter().map(|row| row.item).collect::<BTreeSet<_>>() {
+            count_anew(&mut transaction, item).await.map_err(|e| Error::sql(context, e))?;
         }
         transaction.commit().await.map_err(|e| Error::sql(context, e))
     }
@@ -100,19 +107,20 @@ impl Catalog {
     /// `NotFound`.
     pub async fn remove_point(&self, id: model::PointId) -> Result<()> {
         let context = || format!("forget the point {id}");
-        let query = sqlx::query("delete from points where id = $1").bind(id.to_string());
-        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
-        match done.rows_affected() {
-            0 => Err(Error::new(ErrorKind::NotFound, context())),
-            _ => Ok(()),
-        }
+        let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
+        let query = sqlx::query("delete from points where id = $1 returning item_id").bind(id.to_string());
+        let item = query.try_map(|row: AnyRow| parsed(&row, "item_id")).fetch_one(&mut *transaction).await;
+        let item = item.map_err(|e| Error::sql(context(), e))?;
+        count_anew(&mut transaction, item).await.map_err(|e| Error::sql(context(), e))?;
+        transaction.commit().await.map_err(|e| Error::sql(context(), e))
     }
 
     /// How many points there are, of how many bytes, and the oldest's and newest's instants.
     pub async fn points_in_all(&self) -> Result<(u64, u64, Option<(Timestamp, Timestamp)>)> {
         // PostgreSQL's sum is a numeric; the cast makes it what both can give.
-        let select = "select count(*) as points, cast(coalesce(sum(stored_bytes), 0) as bigint) as bytes,
-            coalesce(min(instant), 0) as oldest, coalesce(max(instant), 0) as newest from points";
+        let select = "select cast(coalesce(sum(points), 0) as bigint) as points,
+            cast(coalesce(sum(stored_bytes), 0) as bigint) as bytes,
+            coalesce(min(oldest_at), 0) as oldest, coalesce(max(newest_at), 0) as newest from point_totals";
         let query = sqlx::query(select).try_map(|row: AnyRow| {
             let points = number(&row, "points")?;
             let span = (instant(&row, "oldest")?, instant(&row, "newest")?);
@@ -132,4 +140,17 @@ async fn put(transaction: &mut Transaction<'static, Any>, row: &PointRow) -> sql
     let query = query.bind(row.expires.map(micros)).bind(row.point.purge_at.map(micros));
     let query = query.bind(count(row.stored_bytes)).bind(document(&row.detail));
     query.execute(&mut **transaction).await.map(drop)
+}
+
+/// Counts the points of an item that a transaction has changed. To be done after the changes: whoever has the row of
+/// the totals sees all that was committed before, so of two at once the later one counts both.
+async fn count_anew(transaction: &mut Transaction<'static, Any>, item: Uuid) -> sqlx::Result<()> {
+    let hold = "insert into point_totals (item_id, points, stored_bytes) values ($1, 0, 0)
+        on conflict (item_id) do update set points = excluded.points";
+    sqlx::query(hold).bind(item.to_string()).execute(&mut **transaction).await?;
+    let write = "update point_totals set (points, stored_bytes, oldest_at, newest_at) =
+        (select count(*), cast(coalesce(sum(stored_bytes), 0) as bigint), min(instant), max(instant)
+            from points where item_id = $1)
+        where item_id = $1";
+    sqlx::query(write).bind(item.to_string()).execute(&mut **transaction).await.map(drop)
 }

@@ -87,3 +87,17 @@ pub(crate) fn number(row: &AnyRow, column: &str) -> sqlx::Result<u64> {
 pub(crate) fn count(value: u64) -> i64 {
     i64::try_from(value).unwrap_or(i64::MAX)
 }
+
+/// A pattern of people's (`*` is anything, `?` one character) as one of SQL's with `\` as escape, in lower case.
+pub(crate) fn like(pattern: &str) -> String {
+    let mut like = String::with_capacity(pattern.len());
+    for c in pattern.to_lowercase().chars() {
+        match c {
+            '*' => like.push('%'),
+            '?' => like.push('_'),
+            '%' | '_' | '\\' => like.extend(['\\', c]),
+            _ => like.push(c),
+        }
+    }
+    like
+}

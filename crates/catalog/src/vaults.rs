@@ -3,12 +3,14 @@
 //! This file is how every table is kept: a struct for the row, `select` with its columns named once, `insert`, and
 //! an `update` that names the revision it read.
 
-use crate::row::{document, instant, json, micros, number, parsed, text};
+use crate::row::{document, instant, instant_option, json, micros, number, parsed, text};
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::Timestamp;
 use model::VaultId;
 use serde_json::Value;
+use sqlx::Row;
 use sqlx::any::AnyRow;
+use std::collections::BTreeMap;
 
 /// A vault.
 #[derive(Clone, Debug, PartialEq)]
@@ -83,15 +85,46 @@ impl Catalog {
         one_revision_on(done.rows_affected(), changed.revision, context)
     }
 
-    /// Forgets a vault. What lies in it stays where it is.
+    /// How many items each vault has, deleted ones included. Vaults without are left out.
+    pub async fn items_by_vault(&self) -> Result<BTreeMap<VaultId, u64>> {
+        let select = "select vault_id, count(*) as items from items group by vault_id";
+        let query = sqlx::query(select)
+            .try_map(|row: AnyRow| Ok((parsed(&row, "vault_id")?, number(&row, "items")?)));
+        let rows = query.fetch_all(&self.pool).await.map_err(|e| Error::sql("count the vaults' items", e))?;
+        Ok(rows.into_iter().collect())
+    }
+
+    /// Notes that what is deleted by now was promised to stay for so many days, whatever the settings come to say.
+    pub async fn promise(&self, id: VaultId, days: u16, until: Timestamp) -> Result<()> {
+        let update = "update vaults set promised_days = $1, promised_until = $2 where id = $3";
+        let query = sqlx::query(update).bind(i64::from(days)).bind(micros(until)).bind(id.to_string());
+        let done = query.execute(&self.pool).await;
+        done.map(drop).map_err(|e| Error::sql(format!("note what the vault {id} has promised"), e))
+    }
+
+    /// The soft-delete days that were promised before the settings changed, and until when that matters.
+    pub async fn promised(&self, id: VaultId) -> Result<Option<(u16, Timestamp)>> {
+        let query = sqlx::query("select promised_days, promised_until from vaults where id = $1");
+        let query = query.bind(id.to_string()).try_map(|row: AnyRow| {
+            let days: Option<i64> = row.try_get("promised_days")?;
+            let days = days.map(|days| u16::try_from(days).unwrap_or(u16::MAX));
+            Ok(days.zip(instant_option(&row, "promised_until")?))
+        });
+        let found = query.fetch_one(&self.pool).await;
+        found.map_err(|e| Error::sql(format!("find the vault {id}"), e))
+    }
+
+    /// Forgets a vault, with its policies and the roles that were given in it. What lies in it stays where it is.
     ///
     /// # Errors
     /// `Invalid` while it has items, soft-deleted ones included; `NotFound`.
     pub async fn remove_vault(&self, id: VaultId) -> Result<()> {
         let context = || format!("remove the vault {id}");
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
-        let policies = sqlx::query("delete from policies where vault_id = $1").bind(id.to_string());
-        policies.execute(&mut *transaction).await.map_err(|e| Error::sql(context(), e))?;
+        for of_it in ["delete from policies where vault_id = $1", "delete from grants where vault_id = $1"] {
+            let removed = sqlx::query(of_it).bind(id.to_string()).execute(&mut *transaction).await;
+            removed.map_err(|e| Error::sql(context(), e))?;
+        }
         let vaults = sqlx::query("delete from vaults where id = $1").bind(id.to_string());
         let done = vaults.execute(&mut *transaction).await.map_err(|e| Error::sql(context(), e))?;
         if done.rows_affected() == 0 {

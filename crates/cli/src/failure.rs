@@ -1,5 +1,8 @@
 //! An error in words: what failed, why, what to do; and the exit code that goes with it.
 
+use api::client::ClientError;
+use api::{Code, Problem};
+use model::job::Failure;
 use std::io::Write;
 use std::process::ExitCode;
 
@@ -16,6 +19,9 @@ enum Class {
     Unsupported = 8,
     NoSpace = 9,
     Gaps = 10,
+    Unauthenticated = 11,
+    Forbidden = 12,
+    State = 13,
     Interrupted = 130,
 }
 
@@ -49,6 +55,31 @@ impl Told {
         Self { class: Class::Gaps, what: what.into(), hint: hint.into() }.into()
     }
 
+    /// Nobody is signed in where somebody must be.
+    pub(crate) fn unauthenticated(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Unauthenticated, what: what.into(), hint: hint.into() }.into()
+    }
+
+    /// A rule or a state forbids it.
+    pub(crate) fn state(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::State, what: what.into(), hint: hint.into() }.into()
+    }
+
+    /// Somebody was asked, and did not want it.
+    pub(crate) fn declined(what: impl Into<String>) -> anyhow::Error {
+        Self { class: Class::Other, what: what.into(), hint: String::new() }.into()
+    }
+
+    /// A job of the service's ended otherwise than well.
+    pub(crate) fn job(
+        why: Option<Failure>,
+        what: impl Into<String>,
+        hint: impl Into<String>,
+    ) -> anyhow::Error {
+        let class = why.map_or(Class::Other, of_failure);
+        Self { class, what: what.into(), hint: hint.into() }.into()
+    }
+
     pub(crate) fn interrupted(what: impl Into<String>) -> anyhow::Error {
         Self { class: Class::Interrupted, what: what.into(), hint: String::new() }.into()
     }
@@ -66,6 +97,11 @@ impl std::error::Error for Told {}
 pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
     let (class, hint) = classify(error);
     let mut text = format!("error: {error}\n");
+    if let Some(ClientError::Refused(problem)) = find::<ClientError>(error) {
+        // A single one is the detail already.
+        let several = problem.violations.iter().filter(|_| problem.violations.len() > 1);
+        text.extend(several.map(|one| format!("  {}: {}\n", one.pointer, one.rule)));
+    }
     let mut said = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
         // A cause that only repeats what stands above it helps nobody.
@@ -85,6 +121,12 @@ pub(crate) fn report(error: &anyhow::Error) -> ExitCode {
 fn classify(error: &anyhow::Error) -> (Class, String) {
     if let Some(told) = find::<Told>(error) {
         return (told.class, told.hint.clone());
+    }
+    if let Some(error) = find::<ClientError>(error) {
+        return of_server(error);
+    }
+    if let Some(error) = find::<control::Error>(error) {
+        return of_problem(error.problem());
     }
     let (class, hint) = if let Some(mover::Error::Taken(..)) = find(error) {
         (Class::Exists, "choose an empty folder, or delete what a killed restore left (*.partial)")
@@ -107,18 +149,58 @@ fn find<T: std::error::Error + 'static>(error: &anyhow::Error) -> Option<&T> {
     error.chain().find_map(<dyn std::error::Error>::downcast_ref)
 }
 
+fn of_server(error: &ClientError) -> (Class, String) {
+    match error {
+        ClientError::Refused(problem) => of_problem(problem),
+        ClientError::Unreachable { .. } => {
+            let hint = "check that the server runs and that its address is right (`strongroom context list`)";
+            (Class::Unreachable, hint.to_owned())
+        }
+        ClientError::Endpoint(_) => {
+            (Class::Usage, "a server's address looks like https://HOST:8700".to_owned())
+        }
+    }
+}
+
+fn of_problem(problem: &Problem) -> (Class, String) {
+    let (class, hint) = match problem.code {
+        Code::Invalid | Code::MethodNotAllowed | Code::TooLarge | Code::UnsupportedMediaType => {
+            (Class::Usage, "")
+        }
+        Code::Unauthenticated => (Class::Unauthenticated, "log in with `strongroom login`"),
+        Code::Forbidden => (Class::Forbidden, "ask a vault owner for a role (`strongroom user grant`)"),
+        Code::NotFound => (Class::NotFound, ""),
+        Code::Exists => (Class::Exists, "choose another name"),
+        Code::Changed => (Class::State, "look at it as it is now, then run the same command again"),
+        Code::Conflict | Code::Locked | Code::KeyReused | Code::UnderWay => (Class::State, ""),
+        Code::TooManyRequests | Code::Unavailable => (Class::Unreachable, "run the same command again later"),
+        Code::Internal => (Class::Other, "the server's log says more"),
+    };
+    (class, problem.hint.clone().unwrap_or_else(|| hint.to_owned()))
+}
+
+fn of_failure(failure: Failure) -> Class {
+    match failure {
+        Failure::Unreachable | Failure::Busy | Failure::Guest => Class::Unreachable,
+        Failure::NoSpace => Class::NoSpace,
+        Failure::Denied => Class::Key,
+        Failure::Corrupt => Class::Corrupt,
+        Failure::Invalid | Failure::Lost => Class::Other,
+    }
+}
+
 fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
     use vault::ErrorKind as Kind;
     match kind {
         Kind::Invalid => (Class::Usage, ""),
         Kind::NotFound => {
-            (Class::NotFound, "check the address; `strongroom vault create URL|DIR` makes a new vault")
+            (Class::NotFound, "check the address; `strongroom rescue vault create URL|DIR` makes a new vault")
         }
         Kind::AlreadyExists => (Class::Exists, "choose another, empty place"),
         Kind::Key => (
             Class::Key,
             "give the vault's own key with --key-file FILE, or a passphrase or recovery key of it; \
-             `strongroom key list` shows what opens it",
+             `strongroom rescue key list` shows what opens it",
         ),
         Kind::Denied => {
             (Class::Key, "set the store's credentials, AWS_… or AZURE_…; docs/cli.md says which there are")
@@ -141,7 +223,7 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
 fn of_machine(kind: hypervisor::ErrorKind) -> (Class, &'static str) {
     use hypervisor::ErrorKind as Kind;
     match kind {
-        Kind::NotFound => (Class::NotFound, "`strongroom machine list` shows what runs here"),
+        Kind::NotFound => (Class::NotFound, "`strongroom rescue machine list` shows what runs here"),
         Kind::Invalid => (Class::Usage, ""),
         Kind::Unsupported => (Class::Unsupported, "QEMU 7.2 or newer is needed"),
         Kind::Busy => (

@@ -54,7 +54,7 @@ fn key_in(path: &Path, store: &Store) -> Result<FoundKey> {
         return Err(Told::key(
             what,
             "copy the key there, or name it with --key-file FILE; a passphrase or the recovery key opens the \
-             vault too: `strongroom key list` shows what it has; without any nothing can be read",
+             vault too: `strongroom rescue key list` shows what it has; without any nothing can be read",
         ));
     }
     let shown = format!("the key {}", path.display());

@@ -1,9 +1,10 @@
 //! The `strongroom` command: reads arguments, calls the loops, shows what came of it.
 //!
-//! No logic lives here. `args.rs` is the command line, `commands/` has a file a noun, `output.rs` prints
-//! tables or JSON on standard output, `watch.rs` shows progress on standard error, `failure.rs` turns an
-//! error into words, a hint and an exit code, `open.rs` and `keys.rs` find what arguments name. The clock and
-//! randomness are read here and passed on.
+//! No logic lives here. `args/` is the command line. `service/` asks a server for what is wanted, a file a noun;
+//! `commands/` works without one, on vaults and this host's machines; `server/` runs a server or a mover. `output/`
+//! prints tables, JSON, YAML or tab-separated values on standard output, `watch.rs` shows progress on standard error,
+//! `failure.rs` turns an error into words, a hint and an exit code, `open.rs` and `keys.rs` find what arguments name.
+//! The clock and randomness are read here and passed on.
 
 mod args;
 mod commands;
@@ -14,6 +15,8 @@ mod limits;
 mod machines;
 mod open;
 mod output;
+mod server;
+mod service;
 mod watch;
 
 use clap::Parser;

@@ -143,7 +143,7 @@ pub(crate) fn keyring_fault(error: vault::Error, doing: String) -> anyhow::Error
         return anyhow::Error::new(error).context(doing);
     }
     let hint = "keep the vault as it is; --keyring N opens it with an older keyring, \
-                and `strongroom key recover --keyring N` puts that one above the damaged";
+                and `strongroom rescue key recover --keyring N` puts that one above the damaged";
     Told::corrupt(error.to_string(), hint).context(doing)
 }
 
@@ -177,7 +177,7 @@ pub(crate) async fn deleted_point(vault: &Vault, args: &PointArgs) -> Result<Poi
 
 fn choose(points: Vec<Point>, args: &PointArgs) -> Result<Point> {
     let mut points = points_of(points, args.machine.as_deref());
-    let hint = "`strongroom point list` shows the points there are";
+    let hint = "`strongroom rescue point list` shows the points there are";
     let of = args.machine.as_ref().map(|name| format!(" of machine {name}")).unwrap_or_default();
     if args.point == "latest" {
         points.sort_by_key(|point| (point.instant, point.id));
@@ -204,7 +204,7 @@ fn choose(points: Vec<Point>, args: &PointArgs) -> Result<Point> {
 /// The disks of a point that are meant: all, unless some are named.
 pub(crate) fn disks(point: &Point, names: &[String]) -> Result<Vec<DiskRecord>> {
     for name in names {
-        let hint = || format!("`strongroom point show {}` shows its disks", point.id);
+        let hint = || format!("`strongroom rescue point show {}` shows its disks", point.id);
         point.disk(name).map_err(|error| Told::not_found(error.to_string(), hint()))?;
     }
     let is_meant = |disk: &&DiskRecord| names.is_empty() || names.contains(&disk.name);

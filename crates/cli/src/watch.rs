@@ -22,7 +22,7 @@ impl Watch {
         let mut bar = self.bar.lock().expect("no holder panics");
         match progress {
             Progress::Step(step) => eprintln!("{step}"),
-            Progress::Frozen { paused, consistency, fell_because } => {
+            Progress::Frozen { paused, consistency, fell_because, .. } => {
                 let paused = paused.as_secs_f64() * 1000.0;
                 eprintln!("All disks stand at one instant: {consistency}, guest paused {paused:.1} ms");
                 for reason in fell_because {

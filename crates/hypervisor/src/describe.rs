@@ -24,6 +24,9 @@ pub struct MachineDescription {
     pub memory_bytes: u64,
     /// Its writable disks.
     pub disks: Vec<DiskDescription>,
+    /// The id of the disk that it boots from, as far as that can be told.
+    #[serde(default)]
+    pub boot: Option<String>,
     /// Drives that are not protected.
     pub skipped: Vec<SkippedDrive>,
     /// QEMU's command line, empty where it cannot be read. Hot-plugged devices are not in it.

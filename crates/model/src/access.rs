@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 /// A role: a set of actions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Role {
     /// Sees everything, changes nothing.
     BackupReader,

@@ -32,6 +32,7 @@ pub struct Point {
 /// Why a point was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "origin", rename_all = "snake_case", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Origin {
     /// For a slot of the policy.
     Scheduled {
@@ -43,6 +44,7 @@ pub enum Origin {
     /// Because somebody asked. Belongs to no class and takes nobody's place.
     OnDemand {
         /// The expiry it was given. Policies do not change it.
+        #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
         keep_until: Timestamp,
     },
 }
@@ -50,10 +52,13 @@ pub enum Origin {
 /// Some days in a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Days {
     /// The first.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Date))]
     pub first: Date,
     /// The last; not before the first.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Date))]
     pub last: Date,
 }
 

@@ -96,6 +96,7 @@ pub enum Act {
 /// What [`Act::StopAndKeep`] asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum KeepWish {
     /// For ever.
     Forever,

@@ -4,14 +4,16 @@ use crate::error::{Doing, Error, Result};
 use crate::member::{Member, Ready};
 use crate::progress::Progress;
 use crate::throttle::Throttle;
-use futures_util::future::join_all;
+use futures_util::future::{BoxFuture, join_all};
 use hypervisor::{DiskSelection, FrozenMachine, Level, Machine, Outcome, Rendezvous, Watchdog};
 use jiff::Timestamp;
+use serde_json::Value;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
-use vault::{Point, PointId, SessionId, Vault};
+use vault::{MachineKey, Point, PointId, SessionId, Vault};
 
 /// What to back up, and how.
 #[derive(Clone, Debug)]
@@ -20,6 +22,12 @@ pub struct BackupRequest {
     pub point: PointId,
     /// The session to write it in: a fresh id of version 7.
     pub session: SessionId,
+    /// Under what name its points are kept, and what people call it; none: its uuid, or its name, and its name.
+    pub kept_as: Option<(MachineKey, String)>,
+    /// What a service wants to find again with the point; null for none.
+    pub service: Value,
+    /// Is asked once everything is read and before anything is committed; while it does not answer, nothing is.
+    pub gate: Option<Gate>,
     /// How consistent it should be.
     pub wish: Level,
     /// Whether less will do.
@@ -43,6 +51,23 @@ pub struct BackupRequest {
     pub watchdog: Option<Watchdog>,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
+}
+
+/// What keeps a point from being committed until it answers.
+#[derive(Clone)]
+pub struct Gate(Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>);
+
+impl Gate {
+    /// A gate that opens when the future is done.
+    pub fn new(opens: impl Fn() -> BoxFuture<'static, ()> + Send + Sync + 'static) -> Self {
+        Self(Arc::new(opens))
+    }
+}
+
+impl fmt::Debug for Gate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Gate")
+    }
 }
 
 /// Backs a machine up.
@@ -127,6 +152,7 @@ async fn freeze_audited(
             paused: one.window(),
             consistency: level_name(one.consistency().level).into(),
             fell_because: one.consistency().fell_because.clone(),
+            bytes: one.disks().iter().map(|disk| disk.size).sum(),
         });
     }
     Ok((frozen, instant))
@@ -172,6 +198,9 @@ async fn transfer(
         if let Err(error) = frozen.check().await.doing(|| "check that the instant held".into()) {
             return (Vec::new(), Some((place, error)));
         }
+    }
+    for gate in members.iter().filter_map(|member| member.request.gate.as_ref()) {
+        (gate.0)().await;
     }
     let mut points = Vec::with_capacity(members.len());
     for (place, Ready { session, draft, records }) in ready.into_iter().enumerate() {

@@ -1,13 +1,14 @@
 //! The loops that move blocks: backup (a frozen machine → vault), restore (a point → images), serve
 //! (a point → NBD).
 //!
-//! **Called by** the command line, later by the job runner. **Calls** `hypervisor` (freeze, expose,
-//! release), `nbd` (pull, present), `vault` (store, commit, read) and `block` (copy). It knows no
-//! catalog, no policy and no schedule: what to do and when is decided elsewhere.
+//! **Called by** the command line, and for a server's orders by [`work`], which speaks with it as any client does
+//! (`api`). **Calls** `hypervisor` (freeze, expose, release), `nbd` (pull, present), `vault` (store, commit, read) and
+//! `block` (copy). It knows no catalog and no schedule: what to do and when is decided elsewhere.
 //!
 //! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
-//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`).
+//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`) →
+//! [`machines`], where they are found → [`work`], the mover as a program.
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
@@ -23,6 +24,7 @@ mod audit;
 mod backup;
 mod error;
 mod image;
+pub mod machines;
 mod member;
 mod progress;
 mod rescue;
@@ -30,9 +32,10 @@ mod restore;
 mod serve;
 mod store_disk;
 mod throttle;
+pub mod work;
 
 pub use audit::BLOCKS as AUDIT_BLOCKS;
-pub use backup::{BackupRequest, backup, backup_group};
+pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
 pub use image::ImageFormat;
 pub use progress::Progress;

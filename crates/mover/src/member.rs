@@ -18,6 +18,9 @@ use std::sync::{Arc, OnceLock};
 use uuid::Uuid;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, Session, Vault};
 
+#[cfg(test)]
+mod tests;
+
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
 
@@ -58,7 +61,13 @@ impl<'a> Member<'a> {
     ) -> Result<Self> {
         let load = load(machine).await?;
         let description = machine.describe().await.doing(|| "ask the machine what it is".into())?;
-        let key = machine_key(&description)?;
+        let (key, name) = match &request.kept_as {
+            Some(told) => told.clone(),
+            None => {
+                let key = machine_key(&description)?;
+                (key.clone(), description.name.clone().unwrap_or_else(|| key.to_string()))
+            }
+        };
         let (parent, lies) = parent(vault, &key, request.full).await?;
         let mut audit = Audit::choose(vault, parent.as_ref(), request.audit_blocks, request.point).await?;
         let left_out = parent.iter().flat_map(left_out);
@@ -68,7 +77,7 @@ impl<'a> Member<'a> {
             machine,
             vault,
             request,
-            name: description.name.clone().unwrap_or_else(|| key.to_string()),
+            name,
             key,
             parent,
             audit,
@@ -224,6 +233,7 @@ impl<'a> Member<'a> {
             parent: self.parent.as_ref().map(|point| point.id),
             consistency: serde_json::to_value(frozen.consistency()).expect("plain data"),
             description,
+            service: self.request.service.clone(),
         }
     }
 

@@ -15,6 +15,8 @@ pub enum Progress {
         consistency: String,
         /// Why it is not more, if it is less than was wished.
         fell_because: Vec<String>,
+        /// The size of all its disks.
+        bytes: u64,
     },
     /// A record of changes was found to lie. Somebody should know: what let it lie may do so elsewhere. Nothing of
     /// the disk is believed; everything is read.

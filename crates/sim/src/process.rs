@@ -115,6 +115,7 @@ async fn back_up(
         parent: base.map(|point| point.id),
         consistency: serde_json::Value::Null,
         description: serde_json::Value::Null,
+        service: serde_json::Value::Null,
     };
     let record = DiskRecord { name: "disk0".into(), map, tracking: String::new(), read_bytes: 0 };
     session.commit(draft, vec![record]).await

@@ -214,6 +214,7 @@ impl Plan {
             parent: self.parent.as_ref().map(|parent| parent.id),
             consistency: serde_json::Value::Null,
             description: serde_json::Value::Null,
+            service: serde_json::Value::Null,
         };
         session.commit(draft, maps.into_iter().enumerate().map(record).collect()).await
     }

@@ -1,7 +1,7 @@
 //! Real object stores on the loopback: moto for S3, Azurite for Azure Blob.
 
 use crate::wait::wait_for;
-use crate::{Progress, command, default_cache, stage::Cache, stage::key};
+use crate::{Progress, command, default_cache, python, stage::Cache, stage::key};
 use anyhow::{Context, Result, bail, ensure};
 use std::fs::File;
 use std::io::{Read, Write};
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-/// Races for a new name are won by one, conditional puts and bulk deletion are as on S3.
+/// Conditional puts and bulk deletion are as on S3.
 const MOTO: &str = "moto[server]==5.2.5";
 /// The newest that runs on Node 20.
 const AZURITE: &str = "azurite@3.35.0";
@@ -25,12 +25,21 @@ const PORTS_TRIED: u32 = 3;
 
 /// Ends with the pipe that it reads from: a test that is killed leaves no server behind. Ten names a page,
 /// so that every listing of a test has several pages.
+///
+/// moto looks whether a name is free and puts the object in two steps, with a thread for each connection: of many
+/// who want one name several could be told that they have it, which S3 never does. So requests are answered one at
+/// a time. The lock is around the answer, not around the server: a connection that is kept open keeps nobody out.
 const RUN_MOTO: &str = "\
 import os, sys, threading
 os.environ['MOTO_S3_DEFAULT_MAX_KEYS'] = '10'
 threading.Thread(target=lambda: (sys.stdin.read(), os._exit(0)), daemon=True).start()
-from moto.server import main
-main(['-H', '127.0.0.1', '-p', sys.argv[1]])
+from moto import server
+turn, answer = threading.Lock(), server.DomainDispatcherApplication.__call__
+def answer_alone(*request):
+    with turn:
+        return answer(*request)
+server.DomainDispatcherApplication.__call__ = answer_alone
+server.main(['-H', '127.0.0.1', '-p', sys.argv[1]])
 ";
 /// As for moto; no telemetry, no check of the API version (the library may be newer than the server).
 const RUN_AZURITE: &str = "\
@@ -191,10 +200,7 @@ fn install(kind: StoreKind, cache: &Cache, progress: Progress<'_>) -> Result<Pat
     match kind {
         StoreKind::S3 => cache.stage("moto", &key(&[MOTO]), |new| {
             progress("installing moto, an S3 server for tests (a minute)");
-            command::run(Command::new("python3").args(["-m", "venv"]).arg(new), "make a Python environment")?;
-            let mut pip = Command::new(new.join("bin/python"));
-            pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", MOTO]);
-            command::run(&mut pip, "install moto").map(drop)
+            python::install(new, MOTO)
         }),
         StoreKind::Azure => cache.stage("azurite", &key(&[AZURITE]), |new| {
             progress("installing Azurite, an Azure Blob server for tests (half a minute)");

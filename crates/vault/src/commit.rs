@@ -11,7 +11,7 @@
 
 use crate::index::Extent;
 use crate::pack::read_toc;
-use crate::point::{POINT_BYTES_MAX, Point, PointStats};
+use crate::point::{POINT_BYTES_MAX, Point, PointStats, SERVICE_BYTES_MAX};
 use crate::protocol::{Doom, Intention, Record, Rules, SessionState, State, Writer, WriterDoes, WriterSees};
 use crate::record::seal_record;
 use crate::seal::{ObjectKind, ObjectName};
@@ -40,6 +40,8 @@ pub struct PointDraft {
     pub consistency: Value,
     /// How to make the machine again.
     pub description: Value,
+    /// What a service wants to find again with the point; null for none, 256 KiB at most.
+    pub service: Value,
 }
 
 impl Session {
@@ -50,6 +52,7 @@ impl Session {
     /// may exist, whole. `Conflict` if what it builds on was collected meanwhile: do it again.
     pub async fn commit(self, draft: PointDraft, disks: Vec<DiskRecord>) -> Result<Point> {
         let written = self.written();
+        check_service(&draft)?;
         let session = self.close().await?;
         prove_and_index(&session).await?;
         let point = Point {
@@ -62,6 +65,7 @@ impl Session {
             session: session.id,
             consistency: draft.consistency,
             description: draft.description,
+            service: draft.service,
             stats: PointStats {
                 read_bytes: disks.iter().map(|disk| disk.read_bytes).sum(),
                 new_bytes: written.new,
@@ -148,6 +152,16 @@ async fn publish(session: &Inner, point: &Point) -> Result<()> {
         };
         writer.sees(&seen, Rules::ALL);
     }
+}
+
+fn check_service(draft: &PointDraft) -> Result<()> {
+    let bytes = draft.service.to_string().len();
+    if bytes > SERVICE_BYTES_MAX {
+        let text =
+            format!("commit the point {}: what the service says of it is {bytes} bytes long", draft.id);
+        return Err(Error::new(ErrorKind::Invalid, text));
+    }
+    Ok(())
 }
 
 async fn put_point(session: &Inner, point: &Point) -> Result<()> {

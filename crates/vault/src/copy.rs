@@ -107,6 +107,7 @@ pub async fn copy_point(
         parent: point.parent,
         consistency: point.consistency.clone(),
         description: point.description.clone(),
+        service: point.service.clone(),
     };
     Ok(Copied::Made(Box::new(session.commit(draft, disks).await?)))
 }
@@ -152,6 +153,14 @@ fn look(state: &State, id: PointId) -> std::result::Result<Option<PointId>, Copi
         }
     }
     Ok(None)
+}
+
+/// Under which id the store whose log says this has a point, in whatever state: its own, or that of a copy.
+pub(crate) fn id_here(state: &State, id: PointId) -> Option<PointId> {
+    let ids = (0..SUCCESSORS_MAX).map(|attempt| successor(id, attempt));
+    let is_claimed =
+        |id: &PointId| state.points.contains_key(id) || state.sessions.contains_key(&SessionId(id.0));
+    ids.take_while(is_claimed).find(|id| state.points.contains_key(id))
 }
 
 /// What came of claiming an id.

@@ -11,6 +11,9 @@ use serde_json::Value;
 /// The largest manifest that is read: thousands of disks with long descriptions.
 pub(crate) const POINT_BYTES_MAX: usize = 16 << 20;
 
+/// The largest `service` of a point: a policy that names a thousand disks, several times over.
+pub(crate) const SERVICE_BYTES_MAX: usize = 256 << 10;
+
 /// A machine's disks at one instant.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -35,6 +38,9 @@ pub struct Point {
     pub consistency: Value,
     /// How to make the machine again; the vault does not look inside.
     pub description: Value,
+    /// What the service that made it wants to find again; the vault does not look inside. Null where there was none.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub service: Value,
     /// What making it moved.
     pub stats: PointStats,
 }

@@ -46,6 +46,13 @@ enum Command {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Back a guest up that counts on two disks in turn, and see that both come back as of one instant: so often, once
+    /// as a machine of QEMU's and once as one of libvirt's.
+    Oracle {
+        /// Points of each.
+        #[arg(long, default_value_t = 20)]
+        runs: u32,
+    },
     /// Throw changed bytes at every parser, behind the seals.
     Fuzz {
         /// For so long.
@@ -54,6 +61,8 @@ enum Command {
     },
     /// Write the vaults that every later version must read anew. Only while the format is not released.
     Golden,
+    /// Write the API's document, `docs/openapi.json`, anew.
+    Openapi,
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
@@ -78,8 +87,10 @@ fn main() -> ExitCode {
         Command::Sim { arguments } => run::cargo(
             ["run", "--quiet", "--package", "sim", "--"].map(String::from).into_iter().chain(arguments),
         ),
+        Command::Oracle { runs } => test::oracle(runs),
         Command::Fuzz { minutes } => test::fuzz(minutes),
         Command::Golden => test::golden(),
+        Command::Openapi => test::openapi(),
         Command::Tidy => tidy::run(),
     };
     match done {

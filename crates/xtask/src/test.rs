@@ -90,6 +90,15 @@ pub(crate) fn index(chunks: &str) -> Result<()> {
     cargo_with(("STRONGROOM_INDEX_CHUNKS", chunks), test)
 }
 
+/// `cargo xtask oracle`.
+pub(crate) fn oracle(runs: u32) -> Result<()> {
+    system_packages()?;
+    // One guest at a time: under emulation it wants the cores for itself.
+    let test =
+        ["test", "--package", "mover", "--test", "it", "oracle", "--", "--nocapture", "--test-threads=1"];
+    cargo_with(("STRONGROOM_ORACLE_RUNS", &runs.to_string()), test)
+}
+
 /// `cargo xtask fuzz`.
 pub(crate) fn fuzz(minutes: u64) -> Result<()> {
     let test = ["test", "--package", "vault", "--lib", "fuzz", "--", "--nocapture", "--test-threads=2"];
@@ -99,6 +108,13 @@ pub(crate) fn fuzz(minutes: u64) -> Result<()> {
 /// `cargo xtask golden`.
 pub(crate) fn golden() -> Result<()> {
     cargo(["test", "--package", "vault", "--test", "it", "golden::write", "--", "--ignored", "--exact"])
+}
+
+/// `cargo xtask openapi`: the test that compares the document writes it instead.
+pub(crate) fn openapi() -> Result<()> {
+    let test = "documents::the_document_that_is_checked_in_is_this_one";
+    let arguments = ["test", "--package", "server", "--test", "it", test, "--", "--exact"];
+    cargo_with(("STRONGROOM_WRITE_OPENAPI", "yes"), arguments)
 }
 
 /// `cargo xtask model`.

@@ -149,6 +149,7 @@ pub(crate) async fn back_up(
         parent,
         consistency: Value::Null,
         description: Value::Null,
+        service: Value::Null,
     };
     let record = DiskRecord { name: "disk0".into(), map, tracking: String::new(), read_bytes };
     Ok(session.commit(draft, vec![record]).await?)

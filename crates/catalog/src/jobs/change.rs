@@ -3,13 +3,12 @@
 use super::{JobRow, NewJob, job};
 use crate::row::{count, document, first_word, micros, spelt};
 use crate::{Catalog, Error, ErrorKind, Result};
-use jiff::{SignedDuration, Timestamp};
-use model::job::{Claim, Event, Job, JobState, Refusal};
-use model::{ClaimantId, JobId};
+use jiff::Timestamp;
+use model::JobId;
+use model::job::{Event, Job, JobState, Refusal};
 use serde_json::Value;
+use sqlx::{Any, Executor, Transaction};
 
-/// Claims are looked for this many at once, so that servers which look together find one each.
-const CANDIDATES: u32 = 16;
 /// Writers of one job at the same moment: its holder and a person or two. Each round one of them succeeds.
 const TRIES: u32 = 16;
 
@@ -27,71 +26,13 @@ pub enum Queued {
 impl Catalog {
     /// Queues a job.
     pub async fn queue_job(&self, new: &NewJob, now: Timestamp) -> Result<Queued> {
-        let context = || format!("queue a job for {}", new.subject);
-        let sql = |e| Error::sql(context(), e);
+        let sql = |e| Error::sql(format!("queue a job for {}", new.subject), e);
         let mut transaction = self.begin().await.map_err(sql)?;
-        // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
-        // excludes it in between.
-        let hold = "insert into subjects (subject, touched_at) values ($1, $2)
-            on conflict (subject) do update set touched_at = excluded.touched_at";
-        let query = sqlx::query(hold).bind(&new.subject).bind(micros(now));
-        query.execute(&mut *transaction).await.map_err(sql)?;
-        let select =
-            "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
-        let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
-        let others = query.try_map(|row| job(&row)).fetch_all(&mut *transaction).await.map_err(sql)?;
-        if new.slot.is_some()
-            && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind)
-        {
-            return Ok(Queued::SlotIsTaken);
+        let queued = queue_in(&mut transaction, new, now).await?;
+        if queued == Queued::New {
+            transaction.commit().await.map_err(sql)?;
         }
-        if let Some(other) = others.into_iter().find(|other| new.kind.excludes(other.job.kind)) {
-            return Ok(Queued::Excluded(Box::new(other)));
-        }
-        let insert =
-            "insert into jobs (id, kind, vault_id, subject, state, job, claimable_at, request, progress,
-                created_at, slot, revision)
-            values ($1, $2, $3, $4, $5, $6, $7, $8, '{}', $9, $10, 1)";
-        let made = Job::new(new.kind);
-        let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
-        let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject);
-        let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
-        let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
-        query.execute(&mut *transaction).await.map_err(sql)?;
-        transaction.commit().await.map_err(sql)?;
-        Ok(Queued::New)
-    }
-
-    /// Claims the job that could have been claimed for longest. None when there is none.
-    pub async fn claim_job(
-        &self,
-        claimant: ClaimantId,
-        now: Timestamp,
-        lease: SignedDuration,
-    ) -> Result<Option<(Claim, JobRow)>> {
-        let until = now.saturating_add(lease).unwrap_or(Timestamp::MAX);
-        loop {
-            let candidates = self.claimable_jobs(now, CANDIDATES).await?;
-            let mut lost = false;
-            for mut row in candidates {
-                let Ok(claimed) = row.job.apply(Event::Claim(claimant, until), now) else { continue };
-                row.job = claimed;
-                match self.store_job(&mut row, now).await {
-                    Err(error) if error.kind() == ErrorKind::Changed => lost = true,
-                    Err(error) => return Err(error),
-                    // One whose holders went away too often has failed by being claimed once more.
-                    Ok(()) => {
-                        if let Some(claim) = row.job.claimed() {
-                            return Ok(Some((claim, row)));
-                        }
-                    }
-                }
-            }
-            // Only who lost one to another has reason to believe that there are more.
-            if !lost {
-                return Ok(None);
-            }
-        }
+        Ok(queued)
     }
 
     /// Applies an event to a job, with what there is to show of it. Gives the job as it is then, or why the event
@@ -111,7 +52,10 @@ impl Catalog {
             let mut row = self.job_to_change(id, context).await?;
             match row.job.apply(event, now) {
                 Err(refusal) => return Ok(Err(refusal)),
-                Ok(job) => row.job = job,
+                Ok(job) => {
+                    row.followed &= job.steps_done == row.job.steps_done;
+                    row.job = job;
+                }
             }
             if let Some(progress) = &told.progress {
                 row.progress.clone_from(progress);
@@ -119,7 +63,10 @@ impl Catalog {
             if told.result.is_some() {
                 row.result.clone_from(&told.result);
             }
-            match self.store_job(&mut row, now).await {
+            if told.error.is_some() {
+                row.error.clone_from(&told.error);
+            }
+            match row.store(&self.pool, now).await {
                 Err(error) if error.kind() == ErrorKind::Changed => {}
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(Ok(row)),
@@ -127,24 +74,69 @@ impl Catalog {
         }
         Err(Error::new(ErrorKind::Changed, format!("{context}: {id} is changed by too many at once")))
     }
+}
 
+/// Queues a job in a transaction, which is to be given up if it is not new.
+pub(crate) async fn queue_in(
+    transaction: &mut Transaction<'static, Any>,
+    new: &NewJob,
+    now: Timestamp,
+) -> Result<Queued> {
+    let sql = |e| Error::sql(format!("queue a job for {}", new.subject), e);
+    // INVARIANT: whoever queues for this subject holds its row until it is done, so nobody else queues what
+    // excludes it in between.
+    let hold = "insert into subjects (subject, touched_at) values ($1, $2)
+        on conflict (subject) do update set touched_at = excluded.touched_at";
+    sqlx::query(hold).bind(&new.subject).bind(micros(now)).execute(&mut **transaction).await.map_err(sql)?;
+    let select = "select * from jobs where subject = $1 and (ended_at is null or (kind = $2 and slot = $3))";
+    let query = sqlx::query(select).bind(&new.subject).bind(spelt(&new.kind)).bind(&new.slot);
+    let others = query.try_map(|row| job(&row)).fetch_all(&mut **transaction).await.map_err(sql)?;
+    if new.slot.is_some() && others.iter().any(|other| other.slot == new.slot && other.job.kind == new.kind) {
+        return Ok(Queued::SlotIsTaken);
+    }
+    if let Some(other) = others.into_iter().find(|other| new.kind.excludes(other.job.kind)) {
+        return Ok(Queued::Excluded(Box::new(other)));
+    }
+    let insert =
+        "insert into jobs (id, kind, vault_id, subject, name, mover, host_id, state, job, claimable_at,
+            request, progress, sessions, followed, created_at, slot, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '[]', 1, $12, $13, 1)";
+    let made = Job::new(new.kind);
+    let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
+    let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject).bind(&new.name);
+    let query = query.bind(new.mover.as_deref().unwrap_or_default());
+    let query = query.bind(new.host.map(|id| id.to_string()).unwrap_or_default());
+    let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
+    let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
+    query.execute(&mut **transaction).await.map_err(sql)?;
+    Ok(Queued::New)
+}
+
+impl JobRow {
     /// Writes a job that was read and changed, and counts its revision up.
-    async fn store_job(&self, row: &mut JobRow, now: Timestamp) -> Result<()> {
-        let context = || format!("change the job {}", row.id);
-        let ended = row.job.is_over().then(|| row.ended.unwrap_or(now));
+    pub(super) async fn store<'e>(
+        &mut self,
+        database: impl Executor<'e, Database = Any>,
+        now: Timestamp,
+    ) -> Result<()> {
+        let id = self.id;
+        let context = || format!("change the job {id}");
+        let ended = self.job.is_over().then(|| self.ended.unwrap_or(now));
+        self.followed &= ended == self.ended;
         let update = "update jobs set state = $1, job = $2, claimable_at = $3, progress = $4, result = $5,
-                ended_at = $6, revision = revision + 1
-            where id = $7 and revision = $8";
-        let query = sqlx::query(update).bind(first_word(&row.job.state)).bind(document(&row.job));
-        let query = query.bind(claimable(&row.job, now).map(micros)).bind(document(&row.progress));
-        let query = query.bind(row.result.as_ref().map(document)).bind(ended.map(micros));
-        let query = query.bind(row.id.to_string()).bind(count(row.revision));
-        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
+                error = $6, ended_at = $7, followed = $8, revision = revision + 1
+            where id = $9 and revision = $10";
+        let query = sqlx::query(update).bind(first_word(&self.job.state)).bind(document(&self.job));
+        let query = query.bind(claimable(&self.job, now).map(micros)).bind(document(&self.progress));
+        let query = query.bind(self.result.as_ref().map(document)).bind(self.error.as_ref().map(document));
+        let query = query.bind(ended.map(micros)).bind(i64::from(self.followed));
+        let query = query.bind(self.id.to_string()).bind(count(self.revision));
+        let done = query.execute(database).await.map_err(|e| Error::sql(context(), e))?;
         if done.rows_affected() == 0 {
             return Err(Error::new(ErrorKind::Changed, context() + ": it was changed meanwhile"));
         }
-        row.ended = ended;
-        row.revision += 1;
+        self.ended = ended;
+        self.revision += 1;
         Ok(())
     }
 }
@@ -156,6 +148,8 @@ pub struct Told {
     pub progress: Option<Value>,
     /// What came of it; none leaves it as it was.
     pub result: Option<Value>,
+    /// Why an attempt failed; none leaves it as it was.
+    pub error: Option<Value>,
 }
 
 /// From when on a job may be claimed; none once it is over.

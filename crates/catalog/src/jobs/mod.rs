@@ -2,21 +2,27 @@
 //!
 //! What a job may become is `model`'s to say ([`model::job::Job::apply`]). Here a job is a row with a revision: who
 //! read an older one cannot write, so of two servers that apply an event to the same state one succeeds, and the
-//! other reads again (`change.rs`).
+//! other reads again (`change.rs`). Who may claim, and how many run at once, is counted by one server at a time
+//! (`claim.rs`). What follows from a report is done after it is stored, and marked as done (`follow.rs`).
 
 mod change;
+mod claim;
+mod follow;
 
+pub(crate) use change::queue_in;
 pub use change::{Queued, Told};
+pub use claim::ClaimWish;
 
 use crate::page::{Cursor, Page, with_one_more};
-use crate::row::{instant, instant_option, json, micros, number, parsed, parsed_option, text};
+use crate::row::{flag, instant, instant_option, json, micros, number, parsed, parsed_option, text};
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::Timestamp;
 use model::job::{Job, JobKind};
-use model::{JobId, VaultId};
+use model::{HostId, JobId, VaultId};
 use serde_json::Value;
 use sqlx::Row;
 use sqlx::any::AnyRow;
+use uuid::Uuid;
 
 /// A job that is to be.
 #[derive(Clone, Debug, PartialEq)]
@@ -29,6 +35,12 @@ pub struct NewJob {
     pub vault: Option<VaultId>,
     /// What it works on. Jobs of one subject exclude each other as their kinds say.
     pub subject: String,
+    /// What people call that.
+    pub name: String,
+    /// The mover that may claim it; none: any.
+    pub mover: Option<String>,
+    /// The host whose machine it works on.
+    pub host: Option<HostId>,
     /// What exactly is to be done.
     pub request: Value,
     /// Not before: a scheduled run has its start within the window.
@@ -46,16 +58,32 @@ pub struct JobRow {
     pub vault: Option<VaultId>,
     /// What it works on.
     pub subject: String,
+    /// What people call that.
+    pub name: String,
+    /// The mover that may claim it; none: any.
+    pub mover: Option<String>,
+    /// The host whose machine it works on.
+    pub host: Option<HostId>,
     /// What exactly is to be done.
     pub request: Value,
     /// Where it is.
     pub job: Job,
     /// Bytes and disks, for people.
     pub progress: Value,
-    /// What came of it: a point; an error with its hint.
+    /// What came of it: a point.
     pub result: Option<Value>,
+    /// Why it failed, or its last attempt.
+    pub error: Option<Value>,
+    /// A session in the vault for each claim, the newest last.
+    pub sessions: Vec<Uuid>,
+    /// What the last claim was told to do, where that was settled with the claim.
+    pub ordered: Option<Value>,
+    /// Whether all that follows from what was reported has been done.
+    pub followed: bool,
     /// When it was made.
     pub created: Timestamp,
+    /// When it was last claimed.
+    pub claimed: Option<Timestamp>,
     /// When it was over.
     pub ended: Option<Timestamp>,
     /// The slot it is for.
@@ -75,23 +103,44 @@ pub struct JobFilter {
     pub state: Option<String>,
     /// Of this kind, by its word.
     pub kind: Option<String>,
+    /// Of one of these vaults: all that whoever asks may see. None: of any, and of none.
+    pub seen: Option<Vec<VaultId>>,
+}
+
+/// A document that may be missing.
+fn json_option(row: &AnyRow, column: &str) -> sqlx::Result<Option<Value>> {
+    let text: Option<String> = row.try_get(column)?;
+    text.is_some().then(|| json(row, column)).transpose()
 }
 
 fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
-    let result: Option<String> = row.try_get("result")?;
+    let (mover, host) = (text(row, "mover")?, text(row, "host_id")?);
     Ok(JobRow {
         id: parsed(row, "id")?,
         vault: parsed_option(row, "vault_id")?,
         subject: text(row, "subject")?,
+        name: text(row, "name")?,
+        mover: (!mover.is_empty()).then_some(mover),
+        host: (!host.is_empty()).then(|| parsed(row, "host_id")).transpose()?,
         request: json(row, "request")?,
         job: json(row, "job")?,
         progress: json(row, "progress")?,
-        result: result.is_some().then(|| json(row, "result")).transpose()?,
+        result: json_option(row, "result")?,
+        error: json_option(row, "error")?,
+        sessions: json(row, "sessions")?,
+        ordered: json_option(row, "ordered")?,
+        followed: flag(row, "followed")?,
         created: instant(row, "created_at")?,
+        claimed: instant_option(row, "claimed_at")?,
         ended: instant_option(row, "ended_at")?,
         slot: row.try_get("slot")?,
         revision: number(row, "revision")?,
     })
+}
+
+/// Ids in one text: neither database takes a list as a parameter in the other's way.
+pub(crate) fn listed(vaults: &[VaultId]) -> String {
+    vaults.iter().map(ToString::to_string).collect::<Vec<_>>().join(" ")
 }
 
 impl Catalog {
@@ -103,13 +152,6 @@ impl Catalog {
         let query = sqlx::query("select * from jobs where id = $1").bind(id.to_string());
         let found = query.try_map(|row| job(&row)).fetch_one(&self.pool).await;
         found.map_err(|e| Error::sql(format!("find the job {id}"), e))
-    }
-
-    /// Jobs that may be claimed by now, those that have been so for longest first.
-    pub async fn claimable_jobs(&self, now: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
-        let select = "select * from jobs where claimable_at <= $1 order by claimable_at, id limit $2";
-        let query = sqlx::query(select).bind(micros(now)).bind(i64::from(limit)).try_map(|row| job(&row));
-        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs", e))
     }
 
     /// When the next job may be claimed, if none is added: until then there is nothing to look for.
@@ -127,13 +169,16 @@ impl Catalog {
         let select = "select * from jobs where (created_at, id) < ($1, $2)
             and ($3 = '' or vault_id = $3) and ($4 = '' or subject = $4)
             and ($5 = '' or state = $5) and ($6 = '' or kind = $6)
-            order by created_at desc, id desc limit $7";
+            and ($7 = '*' or $7 like '%' || coalesce(vault_id, '*') || '%')
+            order by created_at desc, id desc limit $8";
         let text = |value: Option<String>| value.unwrap_or_default();
         let query = sqlx::query(select).bind(before).bind(id);
         let query =
             query.bind(text(filter.vault.map(|id| id.to_string()))).bind(text(filter.subject.clone()));
         let query = query.bind(text(filter.state.clone())).bind(text(filter.kind.clone()));
-        let rows = query.bind(with_one_more(limit)).try_map(|row| job(&row)).fetch_all(&self.pool).await;
+        let seen = filter.seen.as_ref().map_or_else(|| "*".to_owned(), |vaults| listed(vaults));
+        let rows =
+            query.bind(seen).bind(with_one_more(limit)).try_map(|row| job(&row)).fetch_all(&self.pool).await;
         let rows = rows.map_err(|e| Error::sql("list the jobs", e))?;
         Ok(Page::of(rows, limit, |row| Cursor::of_time(row.created, row.id)))
     }

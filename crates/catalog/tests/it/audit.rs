@@ -41,7 +41,7 @@ on_both! {
     a_request_that_comes_twice_is_done_once(catalog) {
         let ask = |request: &'static str| catalog.begin_request("alice", "key", request, at(0));
         assert_eq!(ask("a").await?, Repetition::First);
-        assert_eq!(ask("a").await?, Repetition::UnderWay);
+        assert_eq!(ask("a").await?, Repetition::UnderWay { since: at(0) });
         assert_eq!(ask("b").await?, Repetition::Different);
         catalog.answer_request("alice", "key", "202").await?;
         assert_eq!(ask("a").await?, Repetition::Answered("202".into()));

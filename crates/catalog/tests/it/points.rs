@@ -2,6 +2,7 @@
 
 use crate::scene::{at, on_both, point, protected};
 use catalog::ErrorKind;
+use tokio::task::JoinSet;
 
 on_both! {
     points_are_listed_newest_first_whatever_the_order_they_came_in(catalog) {
@@ -59,6 +60,30 @@ on_both! {
         let refused = catalog.put_points(&[point(&item, at(1)), point(&stranger, at(2))]).await.unwrap_err();
         assert_eq!(refused.kind(), ErrorKind::Invalid);
         assert_eq!(catalog.points_in_all().await?.0, 0);
+        Ok(())
+    }
+
+    totals_are_right_whatever_is_changed_at_once(catalog) {
+        let (_, _, item) = protected(&catalog, "db").await?;
+        let rows: Vec<_> = (1..=20).map(|second| point(&item, at(second))).collect();
+        let mut all = JoinSet::new();
+        for row in rows.clone() {
+            let catalog = catalog.clone();
+            all.spawn(async move { catalog.put_point(&row).await });
+        }
+        all.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        catalog.put_points(&rows).await?;
+        assert_eq!(catalog.points_in_all().await?, (20, 20 << 40, Some((at(1), at(20)))));
+        let mut both = JoinSet::new();
+        for (gone, stays) in rows.iter().zip(&rows[10..]) {
+            let (gone, more) = (gone.point.id, point(&item, stays.point.taken));
+            let [one, other] = [catalog.clone(), catalog.clone()];
+            both.spawn(async move { one.remove_point(gone).await });
+            both.spawn(async move { other.put_point(&more).await });
+        }
+        both.join_all().await.into_iter().collect::<Result<Vec<_>, _>>()?;
+        assert_eq!(catalog.points_in_all().await?, (20, 20 << 40, Some((at(11), at(20)))));
+        assert_eq!(catalog.remove_point(rows[0].point.id).await.unwrap_err().kind(), ErrorKind::NotFound);
         Ok(())
     }
 }

@@ -117,9 +117,9 @@ on_both! {
         let sorted = { let mut all = seen.clone(); all.sort_by_key(|(name, id)| (name.clone(), id.to_string())); all };
         assert_eq!(seen, sorted);
         assert_eq!(seen.len(), 25);
-        let none = ItemFilter { state: Some("stopped".into()), vault: Some(vault.id), policy: None };
+        let none = ItemFilter { state: Some("stopped".into()), vault: Some(vault.id), ..ItemFilter::default() };
         assert!(catalog.items(&none, None, 10).await?.rows.is_empty());
-        let all = ItemFilter { state: Some("protected".into()), vault: Some(vault.id), policy: Some(policy.id) };
+        let all = ItemFilter { state: Some("protected".into()), vault: Some(vault.id), policy: Some(policy.id), name: Some("?*".into()) };
         let found = catalog.items(&all, None, 1000).await?.rows.len() as u64;
         assert_eq!(catalog.items_by_state().await?, [("protected".to_owned(), found)]);
         Ok(())

@@ -79,7 +79,13 @@ pub(crate) fn policy(vault: &VaultRow, name: &str) -> PolicyRow {
 }
 
 pub(crate) fn host(name: &str) -> Host {
-    Host { id: HostId(Uuid::now_v7()), name: name.to_owned(), address: "local".to_owned(), seen: None }
+    Host {
+        id: HostId(Uuid::now_v7()),
+        name: name.to_owned(),
+        address: "local".to_owned(),
+        mover: "server".to_owned(),
+        seen: None,
+    }
 }
 
 pub(crate) fn machine(host: &Host, name: &str) -> Machine {

@@ -1,8 +1,9 @@
-//! `strongroom backup`.
+//! `strongroom rescue backup`.
 
 use super::{point, reconcile};
-use crate::args::{BackupArgs, Consistency, MachineArgs, OutputFormat};
+use crate::args::{BackupArgs, Consistency, MachineArgs};
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{images, machines, open, output};
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ use vault::{Point, PointId, SessionId};
 /// How long an interrupted backup may take to give the machine back.
 const UNDO_LIMIT: Duration = Duration::from_secs(60);
 
-pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: BackupArgs) -> Result<()> {
     let vault = open::vault_to_write(&args.vault).await?;
     if !args.scratch.is_dir() {
         let what = format!("there is no folder {} to be used as scratch", args.scratch.display());
@@ -45,16 +46,16 @@ pub(crate) async fn run(format: OutputFormat, args: BackupArgs) -> Result<()> {
         // The dropped loop gives the machines back in the background; the program must outlive that.
         let all = join_all(machines.iter().map(|machine| machine.settled()));
         tokio::time::timeout(UNDO_LIMIT, all).await.context(
-            "give the machine back: it takes too long; `strongroom backup` does the rest next time",
+            "give the machine back: it takes too long; `strongroom rescue backup` does the rest next time",
         )?;
     }
     let points = done?;
     open::warn_index(&vault);
     match &points[..] {
-        [point] => output::print(format, &point::value(point), || summary(point)),
+        [point] => output::print(output, &point::value(point), || summary(point)),
         group => {
             let values: Vec<_> = group.iter().map(point::value).collect();
-            output::print(format, &values, || group.iter().map(summary).collect::<Vec<_>>().join("\n"))
+            output::print(output, &values, || group.iter().map(summary).collect::<Vec<_>>().join("\n"))
         }
     }
 }
@@ -77,6 +78,9 @@ fn request(args: &BackupArgs, throttles: Vec<Arc<Throttle>>) -> BackupRequest {
     BackupRequest {
         point: PointId(Uuid::now_v7()),
         session: SessionId(Uuid::now_v7()),
+        kept_as: None,
+        service: serde_json::Value::Null,
+        gate: None,
         wish: match args.consistency {
             Consistency::Application => Level::Application,
             Consistency::FileSystem => Level::FileSystem,

@@ -1,7 +1,8 @@
-//! `strongroom vault copy`.
+//! `strongroom rescue vault copy`.
 
-use crate::args::{CopyArgs, OutputFormat, PointArgs};
+use crate::args::{CopyArgs, PointArgs};
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
@@ -17,7 +18,7 @@ struct Row {
     stored: u64,
 }
 
-pub(crate) async fn run(format: OutputFormat, args: CopyArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: CopyArgs) -> Result<()> {
     let from = open::vault(&args.vault).await?;
     let points = chosen(&from, &args).await?;
     let to = open::replica(&from, &args).await?;
@@ -48,12 +49,12 @@ pub(crate) async fn run(format: OutputFormat, args: CopyArgs) -> Result<()> {
         }
     }
     let values: Vec<_> = rows.iter().map(value).collect();
-    output::print(format, &values, || table(&rows))?;
+    output::print(output, &values, || table(&rows))?;
     match damage.first() {
         None => Ok(()),
         Some((point, error)) => {
             let what = format!("{} points were not copied; point {}: {error}", damage.len(), point.id);
-            Err(Told::corrupt(what, "`strongroom vault verify` on the source names what is damaged"))
+            Err(Told::corrupt(what, "`strongroom rescue vault verify` on the source names what is damaged"))
         }
     }
 }

@@ -1,11 +1,12 @@
 //! `strongroom guest`.
 
-use crate::args::{Application, GuestCommand, OutputFormat};
+use crate::args::{Application, GuestCommand};
+use crate::output::Output;
 use crate::{machines, output};
 use anyhow::{Context, Result};
 use hypervisor::guest::{self, GuestHooks};
 
-pub(crate) async fn run(format: OutputFormat, command: GuestCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: GuestCommand) -> Result<()> {
     let hooks = match command {
         GuestCommand::Status { machine } => {
             let machine = Box::pin(machines::open(&machine)).await?;
@@ -21,7 +22,7 @@ pub(crate) async fn run(format: OutputFormat, command: GuestCommand) -> Result<(
             guest::remove(&*machine).await?
         }
     };
-    output::print(format, &hooks, || summary(&hooks))
+    output::print(output, &hooks, || summary(&hooks))
 }
 
 /// As `hypervisor` calls it.

@@ -1,8 +1,9 @@
-//! `strongroom key`.
+//! `strongroom rescue key`.
 
-use crate::args::{KeyCommand, NewKeyArgs, OutputFormat, VaultArgs};
+use crate::args::{KeyCommand, NewKeyArgs, VaultArgs};
 use crate::failure::Told;
 use crate::keys::FoundKey;
+use crate::output::Output;
 use crate::{keys, open, output};
 use anyhow::{Context, Result};
 use std::path::{Path, PathBuf};
@@ -11,30 +12,30 @@ use vault::{
     Store, StoreAddress,
 };
 
-pub(crate) async fn run(format: OutputFormat, command: KeyCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: KeyCommand) -> Result<()> {
     match command {
-        KeyCommand::List { vault } => list(format, &vault).await,
-        KeyCommand::Add { vault, new, label } => add(format, &vault, &new, label).await,
-        KeyCommand::Remove { holder, vault, plan } => remove(format, &vault, &holder, plan).await,
-        KeyCommand::Rotate { vault } => rotate(format, &vault).await,
+        KeyCommand::List { vault } => list(output, &vault).await,
+        KeyCommand::Add { vault, new, label } => add(output, &vault, &new, label).await,
+        KeyCommand::Remove { holder, vault, plan } => remove(output, &vault, &holder, plan).await,
+        KeyCommand::Rotate { vault } => rotate(output, &vault).await,
         KeyCommand::Recover { vault, recovery_key_file, new_key_file, keyring } => {
             let key = match &recovery_key_file {
                 Some(path) => keys::recovery_key_in(path),
                 None => keys::ask_recovery_key(),
             };
             let key = key.with_context(|| format!("recover the vault {}", vault))?;
-            recover(format, &vault, (&key, keyring), new_key_file.as_deref()).await
+            recover(output, &vault, (&key, keyring), new_key_file.as_deref()).await
         }
     }
 }
 
-async fn list(format: OutputFormat, location: &StoreAddress) -> Result<()> {
+async fn list(output: &Output, location: &StoreAddress) -> Result<()> {
     let (store, _) = open::store_of(location).await?;
     let listed = Holders::list(&store).await;
     let doing = || format!("list who can open the vault {}", location);
     let (keyring, holders) = listed.map_err(|error| open::keyring_fault(error, doing()))?;
     let value = serde_json::json!({ "keyring": keyring, "holders": holders });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let rows = holders.iter().map(|holder| {
             vec![
                 holder.id.to_string(),
@@ -55,7 +56,7 @@ struct Made {
     recovery: Option<RecoveryKey>,
 }
 
-async fn add(format: OutputFormat, args: &VaultArgs, new: &NewKeyArgs, label: String) -> Result<()> {
+async fn add(output: &Output, args: &VaultArgs, new: &NewKeyArgs, label: String) -> Result<()> {
     let (store, id) = open::store_of(&args.vault).await?;
     let found = keys::find(&args.key.which, &store, id).await?;
     let mut holders = open::holders(&args.vault, store.clone(), &found, args.key.keyring).await?;
@@ -83,7 +84,7 @@ async fn add(format: OutputFormat, args: &VaultArgs, new: &NewKeyArgs, label: St
         "key_file": made.file,
         "recovery_key": recovery.as_deref(),
     });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let mut facts = vec![("Holder", holder.to_string()), ("Keyring", holders.keyring().to_string())];
         facts.extend(made.file.iter().map(|path| ("Key file", path.display().to_string())));
         facts.extend(recovery.iter().map(|text| ("Recovery key", text.to_string())));
@@ -108,7 +109,7 @@ async fn add_made(store: &Store, holders: &mut Holders<'_>, made: &Made, label: 
     Ok(added?)
 }
 
-async fn remove(format: OutputFormat, args: &VaultArgs, holder: &str, only_plan: bool) -> Result<()> {
+async fn remove(output: &Output, args: &VaultArgs, holder: &str, only_plan: bool) -> Result<()> {
     let (store, id) = open::store_of(&args.vault).await?;
     let found = keys::find(&args.key.which, &store, id).await?;
     let mut holders = open::holders(&args.vault, store, &found, args.key.keyring).await?;
@@ -116,7 +117,7 @@ async fn remove(format: OutputFormat, args: &VaultArgs, holder: &str, only_plan:
     let plan = holders.plan_removal(id, None).await.map_err(|error| match error.kind() {
         ErrorKind::Invalid => Told::key(
             error.to_string(),
-            "add another key first with `strongroom key add`, and open the vault with one that stays",
+            "add another key first with `strongroom rescue key add`, and open the vault with one that stays",
         ),
         _ => error.into(),
     })?;
@@ -130,13 +131,13 @@ async fn remove(format: OutputFormat, args: &VaultArgs, holder: &str, only_plan:
         "left": plan.left(),
         "removed": !only_plan,
     });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let verb = if only_plan { "Would remove" } else { "Removed" };
         output::facts(&[(verb, plan.holder().to_string()), ("Keyring", holders.keyring().to_string())])
     })?;
     if !only_plan {
         eprintln!(
-            "It may know what has been written so far. If its key is in wrong hands, run `strongroom key rotate`: \
+            "It may know what has been written so far. If its key is in wrong hands, run `strongroom rescue key rotate`: \
              what is written from then on is closed to it."
         );
     }
@@ -145,7 +146,7 @@ async fn remove(format: OutputFormat, args: &VaultArgs, holder: &str, only_plan:
 
 /// The one holder that is meant.
 fn meant(holders: &Holders<'_>, named: &str) -> Result<HolderId> {
-    let hint = "`strongroom key list` shows who can open the vault";
+    let hint = "`strongroom rescue key list` shows who can open the vault";
     let named = named.to_lowercase();
     let is_meant = |holder: &&Holder| named.len() >= 4 && holder.id.to_string().starts_with(&named);
     let found: Vec<&Holder> = holders.holders().filter(is_meant).collect();
@@ -156,7 +157,7 @@ fn meant(holders: &Holders<'_>, named: &str) -> Result<HolderId> {
     }
 }
 
-async fn rotate(format: OutputFormat, args: &VaultArgs) -> Result<()> {
+async fn rotate(output: &Output, args: &VaultArgs) -> Result<()> {
     let (store, id) = open::store_of(&args.vault).await?;
     let found = keys::find(&args.key.which, &store, id).await?;
     let mut holders = open::holders(&args.vault, store, &found, args.key.keyring).await?;
@@ -166,7 +167,7 @@ async fn rotate(format: OutputFormat, args: &VaultArgs) -> Result<()> {
         Rotation::Outrun { epoch } => (epoch, false),
     };
     let value = serde_json::json!({ "keyring": holders.keyring(), "epoch": epoch, "rotated": is_ours });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         output::facts(&[("Epoch", epoch.to_string()), ("Keyring", holders.keyring().to_string())])
     })?;
     if !is_ours {
@@ -176,7 +177,7 @@ async fn rotate(format: OutputFormat, args: &VaultArgs) -> Result<()> {
 }
 
 async fn recover(
-    format: OutputFormat,
+    output: &Output,
     location: &StoreAddress,
     (key, keyring): (&FoundKey, Option<u32>),
     named: Option<&Path>,
@@ -189,7 +190,7 @@ async fn recover(
     let made = Made { key: Box::new(file), file: Some(path.clone()), recovery: None };
     let holder = add_made(&store, &mut holders, &made, "recovered".into()).await?;
     let value = serde_json::json!({ "keyring": holders.keyring(), "holder": holder, "key_file": path });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         output::facts(&[
             ("Holder", holder.to_string()),
             ("Keyring", holders.keyring().to_string()),
@@ -197,8 +198,8 @@ async fn recover(
         ])
     })?;
     eprintln!(
-        "The lost key still opens the vault: `strongroom key remove` takes it out. If the recovery key was read \
-         by others, make a new one with `strongroom key add --new-recovery-key` and remove the old."
+        "The lost key still opens the vault: `strongroom rescue key remove` takes it out. If the recovery key was read \
+         by others, make a new one with `strongroom rescue key add --new-recovery-key` and remove the old."
     );
     Ok(())
 }

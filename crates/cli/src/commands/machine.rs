@@ -1,19 +1,18 @@
-//! `strongroom machine`.
+//! `strongroom rescue machine`.
 
-use crate::args::{MachineCommand, OutputFormat};
+use crate::args::HostMachineCommand;
 use crate::machines::{self, Known};
-use crate::output;
+use crate::output::{self, Output};
 use anyhow::Result;
 use hypervisor::ErrorKind;
 
-pub(crate) async fn run(format: OutputFormat, command: &MachineCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: &HostMachineCommand) -> Result<()> {
     match command {
-        MachineCommand::List { libvirt } => list(format, libvirt.as_deref()).await,
-        MachineCommand::Reconcile { outstanding } => super::reconcile::run(format, *outstanding).await,
+        HostMachineCommand::List { libvirt } => list(output, libvirt.as_deref()).await,
     }
 }
 
-async fn list(format: OutputFormat, libvirt: Option<&str>) -> Result<()> {
+async fn list(output: &Output, libvirt: Option<&str>) -> Result<()> {
     let found = machines::find(libvirt).await?;
     // That there is no libvirt is no news; that one cannot be asked is.
     let absent =
@@ -22,7 +21,7 @@ async fn list(format: OutputFormat, libvirt: Option<&str>) -> Result<()> {
         eprintln!("warning: machines of libvirt are not listed: {error}");
     }
     let values: Vec<_> = found.machines.iter().map(value).collect();
-    output::print(format, &values, || table(&found.machines))
+    output::print(output, &values, || table(&found.machines))
 }
 
 fn value(machine: &Known) -> serde_json::Value {

@@ -1,46 +1,63 @@
-//! One file a noun.
+//! What works on this host without a server, a file a noun. What a server does is in `service/`.
 
 mod backup;
 mod copy;
 mod guest;
 mod key;
 mod machine;
+mod manual;
 mod nbd;
 mod point;
-mod reconcile;
+pub(crate) mod reconcile;
 mod reindex;
 mod repair;
-mod rescue;
 mod restore;
+mod salvage;
 mod vault;
 mod verify;
 mod watchdog;
 
-use crate::args::{Args, Command};
+use crate::args::{Args, Command, RescueCommand};
 use crate::failure::Told;
+use crate::output::Output;
 use anyhow::Result;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
-const KEEP_RECOVERY_KEY: &str = "\
+pub(crate) const KEEP_RECOVERY_KEY: &str = "\
 Write the recovery key down or print it, and keep it where neither fire nor thieves find it with the vault.
 It opens the vault by itself, it is stored nowhere, and it is not shown again.";
 
 /// Runs the command that was asked for.
 pub(crate) async fn run(args: Args) -> Result<()> {
-    let output = args.output;
+    let output = &args.output;
     match args.command {
-        // Boxed: the largest of its commands would otherwise lie in the future of each.
-        Command::Vault(command) => Box::pin(vault::run(output, command)).await,
-        Command::Key(command) => key::run(output, command).await,
-        Command::Machine(command) => machine::run(output, &command).await,
+        Command::Service(command) => {
+            Box::pin(crate::service::run(output, args.context.as_deref(), command)).await
+        }
+        Command::Rescue(command) => Box::pin(rescue(output, *command)).await,
         Command::Guest(command) => guest::run(output, command).await,
+        Command::Server(command) => Box::pin(crate::server::run(output, *command)).await,
+        Command::Mover(command) => {
+            Box::pin(crate::server::run_mover(output, args.context.as_deref(), command)).await
+        }
+        Command::Completions { shell } => manual::completions(shell),
+        Command::Man { folder } => manual::man(&folder),
         Command::ThawWatchdog(args) => watchdog::run(&args).await,
-        Command::Backup(args) => backup::run(output, args).await,
-        Command::Point(command) => point::run(output, command).await,
-        Command::Restore(args) => restore::run(output, args).await,
-        Command::Rescue(args) => rescue::run(output, args).await,
-        Command::Nbd(command) => nbd::run(output, command).await,
+    }
+}
+
+async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
+    match command {
+        // Boxed: the largest of its commands would otherwise lie in the future of each.
+        RescueCommand::Vault(command) => Box::pin(vault::run(output, command)).await,
+        RescueCommand::Key(command) => key::run(output, command).await,
+        RescueCommand::Machine(command) => machine::run(output, &command).await,
+        RescueCommand::Backup(args) => backup::run(output, args).await,
+        RescueCommand::Point(command) => point::run(output, command).await,
+        RescueCommand::Restore(args) => restore::run(output, args).await,
+        RescueCommand::Salvage(args) => salvage::run(output, args).await,
+        RescueCommand::Nbd(command) => nbd::run(output, command).await,
     }
 }
 
@@ -51,7 +68,7 @@ pub(crate) fn now() -> Timestamp {
 }
 
 /// Ends with `work`, or when somebody interrupts the program; `work` is dropped then and undoes itself.
-async fn unless_interrupted<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) async fn unless_interrupted<T>(doing: &str, work: impl Future<Output = Result<T>>) -> Result<T> {
     // All are caught before `work` does anything: a signal that comes in its first moments must undo it too.
     let mut interrupt = signal(SignalKind::interrupt())?;
     let mut terminate = signal(SignalKind::terminate())?;

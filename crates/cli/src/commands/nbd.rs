@@ -1,10 +1,11 @@
-//! `strongroom nbd`.
+//! `strongroom rescue nbd`.
 
-use crate::args::{NbdCommand, OutputFormat};
+use crate::args::NbdCommand;
+use crate::output::Output;
 use crate::{open, output};
 use anyhow::Result;
 
-pub(crate) async fn run(format: OutputFormat, command: NbdCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: NbdCommand) -> Result<()> {
     let NbdCommand::Serve { point, vault, socket, disks } = command;
     let vault = open::vault(&vault).await?;
     let point = open::point(&vault, &point).await?;
@@ -15,7 +16,7 @@ pub(crate) async fn run(format: OutputFormat, command: NbdCommand) -> Result<()>
         .iter()
         .map(|disk| serde_json::json!({ "name": disk.name, "size": disk.map.size, "uri": uri(&disk.name) }))
         .collect();
-    output::print(format, &serde_json::json!({ "point": point.id, "exports": exports }), || {
+    output::print(output, &serde_json::json!({ "point": point.id, "exports": exports }), || {
         let rows =
             chosen.iter().map(|disk| vec![disk.name.clone(), output::size(disk.map.size), uri(&disk.name)]);
         output::table(&["EXPORT", "SIZE", "URI"], &["SIZE"], rows)

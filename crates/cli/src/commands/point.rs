@@ -1,12 +1,13 @@
-//! `strongroom point`.
+//! `strongroom rescue point`.
 
-use crate::args::{OutputFormat, PointCommand};
+use crate::args::PointCommand;
 use crate::failure::Told;
+use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use vault::{Point, Survey};
 
-pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: PointCommand) -> Result<()> {
     match command {
         PointCommand::List { vault, machine, deleted } => {
             let vault = open::vault(&vault).await?;
@@ -18,9 +19,10 @@ pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<(
             let Survey { points, damage } = survey.context("list the vault's points")?;
             let points = open::points_of(points, machine.as_deref());
             let values: Vec<_> = points.iter().map(value).collect();
-            output::print(format, &values, || list(&points, machine.as_deref(), deleted))?;
+            output::print(output, &values, || list(&points, machine.as_deref(), deleted))?;
             let what = format!("{} points cannot be read", damage.len());
-            let hint = "`strongroom vault verify` names what is damaged; the points listed above are not";
+            let hint =
+                "`strongroom rescue vault verify` names what is damaged; the points listed above are not";
             damage
                 .into_iter()
                 .next()
@@ -30,19 +32,22 @@ pub(crate) async fn run(format: OutputFormat, command: PointCommand) -> Result<(
             let vault = open::vault(&vault).await?;
             let point = open::point(&vault, &point).await?;
             vault.delete_point(point.id, super::now()).await.context("delete the point")?;
-            eprintln!("Deleted. `strongroom point undelete {}` brings it back until it is purged.", point.id);
-            output::print(format, &value(&point), || format!("{}\n", point.id))
+            eprintln!(
+                "Deleted. `strongroom rescue point undelete {}` brings it back until it is purged.",
+                point.id
+            );
+            output::print(output, &value(&point), || format!("{}\n", point.id))
         }
         PointCommand::Undelete { point, vault } => {
             let vault = open::vault(&vault).await?;
             let point = open::deleted_point(&vault, &point).await?;
             vault.undelete_point(point.id, super::now()).await.context("bring the point back")?;
-            output::print(format, &value(&point), || format!("{}\n", point.id))
+            output::print(output, &value(&point), || format!("{}\n", point.id))
         }
         PointCommand::Show { point, vault } => {
             let vault = open::vault(&vault).await?;
             let point = open::point(&vault, &point).await?;
-            output::print(format, &value(&point), || show(&point))
+            output::print(output, &value(&point), || show(&point))
         }
     }
 }
@@ -74,14 +79,14 @@ fn level(point: &Point) -> &str {
 fn list(points: &[Point], machine: Option<&str>, deleted: bool) -> String {
     if let (true, Some(machine)) = (points.is_empty(), machine) {
         return format!(
-            "No points of a machine {machine}. `strongroom vault show` tells which machines have some.\n"
+            "No points of a machine {machine}. `strongroom rescue vault show` tells which machines have some.\n"
         );
     }
     if points.is_empty() && deleted {
         return "No deleted points that could be had back.\n".into();
     }
     if points.is_empty() {
-        return "No recovery points yet. `strongroom backup MACHINE` makes one.\n".into();
+        return "No recovery points yet. `strongroom rescue backup MACHINE` makes one.\n".into();
     }
     let rows = points.iter().map(|point| {
         vec![

@@ -1,7 +1,8 @@
 //! `strongroom machine reconcile`, and what every backup does of it first.
 
-use crate::args::{Address, OutputFormat};
+use crate::args::Address;
 use crate::machines::{self, Known};
+use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Result, bail};
 use clap::Parser;
@@ -14,7 +15,7 @@ struct Reconciled {
     came_of_it: hypervisor::Result<Vec<String>>,
 }
 
-pub(crate) async fn run(format: OutputFormat, only_outstanding: bool) -> Result<()> {
+pub(crate) async fn run(output: &Output, only_outstanding: bool) -> Result<()> {
     let mut all = outstanding().await;
     let known = if only_outstanding { Vec::new() } else { machines::find(None).await?.machines };
     for known in known {
@@ -40,7 +41,7 @@ pub(crate) async fn run(format: OutputFormat, only_outstanding: bool) -> Result<
         }
     }
     let values: Vec<_> = all.iter().map(value).collect();
-    output::print(format, &values, || table(&all))?;
+    output::print(output, &values, || table(&all))?;
     let failed = all.iter().filter(|one| one.came_of_it.is_err()).count();
     if failed > 0 {
         bail!("{failed} machines could not be looked at; what holds them is named above");

@@ -1,13 +1,14 @@
-//! `strongroom vault reindex`.
+//! `strongroom rescue vault reindex`.
 
-use crate::args::{OutputFormat, VaultArgs};
+use crate::args::VaultArgs;
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use mover::Progress;
 
-pub(crate) async fn run(format: OutputFormat, args: &VaultArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: &VaultArgs) -> Result<()> {
     let vault = open::vault(args).await?;
     let watch = Watch::new();
     let advance = |bytes| watch.show(Progress::Advance(bytes));
@@ -18,7 +19,7 @@ pub(crate) async fn run(format: OutputFormat, args: &VaultArgs) -> Result<()> {
         "packs": done.packs, "chunks": done.chunks, "replaced": done.replaced,
         "damage": damage.collect::<Vec<_>>(),
     });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let mut text = output::facts(&[
             ("Read", format!("the tables of {} packs", done.packs)),
             ("Chunks", done.chunks.to_string()),
@@ -35,5 +36,5 @@ pub(crate) async fn run(format: OutputFormat, args: &VaultArgs) -> Result<()> {
     }
     let what =
         format!("{} packs could not be read; the index says all that the others hold", done.damage.len());
-    Err(Told::corrupt(what, "`strongroom vault verify` tells which points they hurt"))
+    Err(Told::corrupt(what, "`strongroom rescue vault verify` tells which points they hurt"))
 }

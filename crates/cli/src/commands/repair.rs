@@ -1,8 +1,9 @@
-//! `strongroom vault repair`.
+//! `strongroom rescue vault repair`.
 
 use super::verify;
-use crate::args::{OutputFormat, VaultArgs};
+use crate::args::VaultArgs;
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
@@ -10,7 +11,7 @@ use mover::Progress;
 use vault::{Repaired, StoreAddress, Verified};
 
 pub(crate) async fn run(
-    format: OutputFormat,
+    output: &Output,
     args: &VaultArgs,
     from: Option<StoreAddress>,
     yes: bool,
@@ -25,7 +26,7 @@ pub(crate) async fn run(
         vault.verify(&|bytes| watch.show(Progress::Advance(bytes))).await.context("verify the vault")?;
     let mut value = verify::value(&found);
     if !yes || found.damage.is_empty() {
-        output::print(format, &value, || verify::table(&found))?;
+        output::print(output, &value, || verify::table(&found))?;
         if !found.damage.is_empty() {
             eprintln!("Nothing was changed. Add --yes to repair it.");
         }
@@ -35,14 +36,14 @@ pub(crate) async fn run(
     value["repaired"] = serde_json::json!({
         "quarantined": done.quarantined, "saved": done.saved, "from_other": done.from_other, "lost": done.lost,
     });
-    output::print(format, &value, || table(&found, &done))?;
+    output::print(output, &value, || table(&found, &done))?;
     if done.lost == 0 {
         return Ok(());
     }
     let what = format!("of {} chunks no whole copy was found", done.lost);
     Err(Told::corrupt(
         what,
-        "`strongroom backup --full` of the machine stores what it still has of them again",
+        "`strongroom rescue backup --full` of the machine stores what it still has of them again",
     ))
 }
 

@@ -1,12 +1,13 @@
-//! `strongroom restore`.
+//! `strongroom rescue restore`.
 
-use crate::args::{ImageFormat, OutputFormat, RestoreArgs};
+use crate::args::{ImageFormat, RestoreArgs};
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::Result;
 use mover::{RestoreRequest, Restored};
 
-pub(crate) async fn run(format: OutputFormat, args: RestoreArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: RestoreArgs) -> Result<()> {
     let vault = open::vault(&args.vault).await?;
     let point = open::point(&vault, &args.point).await?;
     let disks = open::disks(&point, &args.disks)?.into_iter().map(|disk| disk.name).collect();
@@ -21,7 +22,7 @@ pub(crate) async fn run(format: OutputFormat, args: RestoreArgs) -> Result<()> {
     let work = async { Ok(mover::restore(&vault, &request, &show).await?) };
     let restored = super::unless_interrupted("the restore", work).await?;
     open::warn_index(&vault);
-    output::print(format, &value(&restored), || table(&restored))
+    output::print(output, &value(&restored), || table(&restored))
 }
 
 fn value(restored: &Restored) -> serde_json::Value {

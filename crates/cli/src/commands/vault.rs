@@ -1,6 +1,7 @@
-//! `strongroom vault`.
+//! `strongroom rescue vault`.
 
-use crate::args::{OutputFormat, VaultCommand};
+use crate::args::VaultCommand;
+use crate::output::Output;
 use crate::{keys, open, output};
 use anyhow::{Context, Result};
 use jiff::SignedDuration;
@@ -11,29 +12,29 @@ use vault::{
     CollectOptions, ErrorKind, KeyFile, NewHolder, RecoveryKey, Store, StoreAddress, Vault, VaultId,
 };
 
-pub(crate) async fn run(format: OutputFormat, command: VaultCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: VaultCommand) -> Result<()> {
     match command {
         VaultCommand::Create { location, key_file, no_recovery_key } => {
-            create(format, &location, key_file.as_deref(), no_recovery_key).await
+            create(output, &location, key_file.as_deref(), no_recovery_key).await
         }
-        VaultCommand::Show { location, key } => show(format, &location, &key).await,
-        VaultCommand::Copy(args) => super::copy::run(format, args).await,
-        VaultCommand::Verify { vault, scrub } => super::verify::run(format, &vault, scrub).await,
-        VaultCommand::Repair { vault, from, yes } => super::repair::run(format, &vault, from, yes).await,
-        VaultCommand::Reindex { vault } => super::reindex::run(format, &vault).await,
+        VaultCommand::Show { location, key } => show(output, &location, &key).await,
+        VaultCommand::Copy(args) => super::copy::run(output, args).await,
+        VaultCommand::Verify { vault, scrub } => super::verify::run(output, &vault, scrub).await,
+        VaultCommand::Repair { vault, from, yes } => super::repair::run(output, &vault, from, yes).await,
+        VaultCommand::Reindex { vault } => super::reindex::run(output, &vault).await,
         VaultCommand::Collect { vault, yes, keep_deleted, grace, allow_large, compact_below } => {
             let days = |days: u32| SignedDuration::from_hours(24 * i64::from(days));
             let mut options = CollectOptions::new(super::now());
             (options.soft_delete, options.grace) = (days(keep_deleted), days(grace));
             options.share_max = if allow_large { 1.0 } else { options.share_max };
             options.compact_below = f64::from(compact_below) / 100.0;
-            collect(format, &vault, &options, yes).await
+            collect(output, &vault, &options, yes).await
         }
     }
 }
 
 async fn create(
-    format: OutputFormat,
+    output: &Output,
     location: &StoreAddress,
     key_file: Option<&Path>,
     no_recovery_key: bool,
@@ -65,7 +66,7 @@ async fn create(
         "key_file": key_path,
         "recovery_key": recovery.as_deref(),
     });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let mut facts = vec![
             ("Vault", vault.id().to_string()),
             ("Location", location.to_string()),
@@ -92,7 +93,7 @@ async fn may_exist(store: &Store, id: VaultId) -> bool {
 
 /// Plans, and applies the plan if that is wished.
 async fn collect(
-    format: OutputFormat,
+    output: &Output,
     args: &crate::args::VaultArgs,
     options: &CollectOptions,
     yes: bool,
@@ -137,14 +138,14 @@ async fn collect(
             "compacted": done.compacted, "moved_bytes": done.moved_bytes,
         });
     }
-    output::print(format, &value, || output::facts(&facts))?;
+    output::print(output, &value, || output::facts(&facts))?;
     if !yes {
         eprintln!("Nothing was changed. Add --yes to do it.");
     }
     Ok(())
 }
 
-async fn show(format: OutputFormat, location: &StoreAddress, key: &crate::args::KeyArgs) -> Result<()> {
+async fn show(output: &Output, location: &StoreAddress, key: &crate::args::KeyArgs) -> Result<()> {
     let vault = open::vault_at(location, key).await?;
     let points = vault.points().await.context("list the vault's points")?;
     let (objects, bytes) = vault.usage().await.context("measure the vault")?;
@@ -168,7 +169,7 @@ async fn show(format: OutputFormat, location: &StoreAddress, key: &crate::args::
             .map(|(id, (name, points))| serde_json::json!({ "id": id, "name": name, "points": points }))
             .collect::<Vec<_>>(),
     });
-    output::print(format, &value, || {
+    output::print(output, &value, || {
         let facts = output::facts(&[
             ("Vault", vault.id().to_string()),
             ("Location", location.to_string()),

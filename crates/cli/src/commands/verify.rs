@@ -1,14 +1,15 @@
-//! `strongroom vault verify`.
+//! `strongroom rescue vault verify`.
 
-use crate::args::{OutputFormat, VaultArgs};
+use crate::args::VaultArgs;
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use mover::Progress;
 use vault::Verified;
 
-pub(crate) async fn run(format: OutputFormat, args: &VaultArgs, scrub: bool) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: &VaultArgs, scrub: bool) -> Result<()> {
     let watch = Watch::new();
     let advance = |bytes| watch.show(Progress::Advance(bytes));
     let done = if scrub {
@@ -19,14 +20,14 @@ pub(crate) async fn run(format: OutputFormat, args: &VaultArgs, scrub: bool) -> 
         let vault = open::vault(args).await?;
         vault.verify(&advance).await.context("verify the vault")?
     };
-    output::print(format, &value(&done), || table(&done))?;
+    output::print(output, &value(&done), || table(&done))?;
     if done.damage.is_empty() {
         return Ok(());
     }
     let what = format!("{} objects are damaged or missing", done.damage.len());
     Err(Told::corrupt(
         what,
-        "points that are not listed are whole; `strongroom vault repair` shows what can be put right",
+        "points that are not listed are whole; `strongroom rescue vault repair` shows what can be put right",
     ))
 }
 

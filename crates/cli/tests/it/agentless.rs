@@ -39,10 +39,11 @@ fn without_an_agent_a_point_is_crash_consistent_and_strict_refuses() -> Result<(
     guest.quit_and_check()
 }
 
-/// A machine reached by its QMP socket, whose agent's socket nobody named.
+/// A machine reached by its QMP socket, which is the one that is named; its agent's socket nobody named.
 fn by_socket_alone(scene: &Scene, guest: &Guest) -> Result<()> {
     let mut command = scene.command(["backup", "--output", "json", "--scratch"]);
-    command.arg(scene.path("scratch")).arg("--qmp").arg(guest.machine.qmp_socket());
+    let uuid = guest.machine.options().uuid.to_string().to_uppercase();
+    command.arg(scene.path("scratch")).arg(uuid).arg("--qmp").arg(guest.machine.qmp_socket());
     let ran = Running::start(&mut command)?.finish()?;
     ran.said(&["crash-consistent", "the machine has no guest agent socket"])?;
     let point = ran.json()?;

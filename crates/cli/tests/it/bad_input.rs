@@ -74,7 +74,7 @@ const MACHINES: &[Case] = &[
     (
         "backup no-such-machine",
         NOT_FOUND,
-        &["no machine no-such-machine runs", "strongroom machine list", "--qmp SOCKET"],
+        &["no machine no-such-machine runs", "strongroom rescue machine list", "--qmp SOCKET"],
     ),
     ("backup --qmp {}/none.sock", NOT_FOUND, &["connect to {}/none.sock", "try:"]),
     (
@@ -84,6 +84,11 @@ const MACHINES: &[Case] = &[
     ),
     ("backup --qmp {}/text", UNREACHABLE, &["{}/text", "check that the machine runs"]),
     ("backup {machine} --scratch {}/no/scratch", NOT_FOUND, &["no folder {}/no/scratch", "--scratch DIR"]),
+    (
+        "backup another-one --qmp {}/mistakes/qmp.sock",
+        NOT_FOUND,
+        &["another-one was asked for, but at {}/mistakes/qmp.sock answers {machine} (", "leave the name out"],
+    ),
     ("backup", USAGE, &["MACHINE", "--help"]),
     ("backup {machine} --agent {}/none.sock", USAGE, &["--qmp"]),
 ];
@@ -92,20 +97,28 @@ const POINTS: &[Case] = &[
     (
         "point show latest --machine nobody",
         NOT_FOUND,
-        &["no points of machine nobody", "strongroom point list"],
+        &["no points of machine nobody", "strongroom rescue point list"],
     ),
-    ("point show ffffffff", NOT_FOUND, &["there is no point ffffffff", "strongroom point list"]),
-    ("restore ffffffff --to {}/new", NOT_FOUND, &["there is no point ffffffff", "strongroom point list"]),
-    ("nbd serve ffffffff --socket {}/s", NOT_FOUND, &["there is no point ffffffff", "strongroom point list"]),
+    ("point show ffffffff", NOT_FOUND, &["there is no point ffffffff", "strongroom rescue point list"]),
+    (
+        "restore ffffffff --to {}/new",
+        NOT_FOUND,
+        &["there is no point ffffffff", "strongroom rescue point list"],
+    ),
+    (
+        "nbd serve ffffffff --socket {}/s",
+        NOT_FOUND,
+        &["there is no point ffffffff", "strongroom rescue point list"],
+    ),
     (
         "restore latest --to {}/new --disk sdz",
         NOT_FOUND,
-        &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom point show"],
+        &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom rescue point show"],
     ),
     (
         "nbd serve latest --socket {}/s --disk sdz",
         NOT_FOUND,
-        &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom point show"],
+        &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom rescue point show"],
     ),
     ("restore latest --to {}/no/parent", NOT_FOUND, &["{}/no/parent", "the folder above it must exist"]),
     ("nbd serve latest --socket {}/text", USAGE, &["{}/text", "the path is in use"]),

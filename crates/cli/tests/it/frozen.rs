@@ -120,10 +120,10 @@ fn a_guest_whose_backup_is_killed_is_thawed_without_a_new_one() -> Result<()> {
     ensure!(running.finish()?.code.is_none());
     let frozen = guest.machine.agent().call("guest-fsfreeze-status", Value::Null)?;
     ensure!(frozen == "frozen", "the guest is {frozen}");
-    let done = scene.ask(&["machine", "reconcile", "--outstanding"])?;
+    let done = scene.ask_program(&["machine", "reconcile", "--outstanding"])?;
     ensure!(done[0]["done"].to_string().contains("thawed the guest"), "{done}");
     assert_taken_back(&scene, &guest)?;
-    ensure!(scene.ask(&["machine", "reconcile", "--outstanding"])? == json!([]), "once is enough");
+    ensure!(scene.ask_program(&["machine", "reconcile", "--outstanding"])? == json!([]), "once is enough");
 
     // And a backup that nothing happens to leaves neither record nor watchdog.
     let point = scene.backup(guest.name())?;

@@ -53,7 +53,7 @@ fn give_systemd(guest: &Guest) -> Result<()> {
 }
 
 fn hooks(scene: &Scene, guest: &Guest, verb: &[&str]) -> Result<Value> {
-    scene.ask(&[&["guest"], verb, &[guest.name()]].concat())
+    scene.ask_program(&[&["guest"], verb, &[guest.name()]].concat())
 }
 
 #[test]

@@ -70,7 +70,10 @@ fn every_kind_of_key_opens_the_vault() -> Result<()> {
     Running::start(command.env("STRONGROOM_PASSPHRASE", WORDS))?.finish()?.succeeded()?;
     let mut command = scene.command(["point", "list"]);
     let wrong = Running::start(command.env("STRONGROOM_PASSPHRASE", "correct horse"))?.finish()?;
-    wrong.failed(KEY, &["with the passphrase in STRONGROOM_PASSPHRASE", "try:", "strongroom key list"])?;
+    wrong.failed(
+        KEY,
+        &["with the passphrase in STRONGROOM_PASSPHRASE", "try:", "strongroom rescue key list"],
+    )?;
     ensure!(!wrong.stderr.contains("correct horse"), "a secret is told: {wrong:?}");
 
     // The key file is lost: what needs no key still says what there is, and the paper brings a new one.
@@ -97,7 +100,7 @@ fn keys_are_rotated_and_removed() -> Result<()> {
     plan.said(&["remove  recovery-key", "keep    key-file", "(proved to open)"])?;
     run(&scene, "point list --recovery-key-file {}/paper")?.succeeded()?;
     let removed = run(&scene, &format!("key remove {paper}"))?;
-    removed.said(&["strongroom key rotate"])?;
+    removed.said(&["strongroom rescue key rotate"])?;
     run(&scene, "point list --recovery-key-file {}/paper")?.failed(KEY, &["does not open this vault"])?;
     run(&scene, &format!("key remove {first} --passphrase-file {{}}/words"))?.succeeded()?;
     run(&scene, "point list")?.failed(KEY, &["with the key", text(&made, "key_file")?])?;
@@ -129,8 +132,8 @@ fn mistakes_with_keys_are_named() -> Result<()> {
         ),
         ("point list --recovery-key-file {}/typo", KEY, &["character 5 of group 12 is mistyped"]),
         ("point list --recovery-key-file {}/words", KEY, &["is not the recovery key as it was printed"]),
-        ("key remove ffffffff", NOT_FOUND, &["no holder ffffffff", "strongroom key list"]),
-        ("key remove f", NOT_FOUND, &["strongroom key list"]),
+        ("key remove ffffffff", NOT_FOUND, &["no holder ffffffff", "strongroom rescue key list"]),
+        ("key remove f", NOT_FOUND, &["strongroom rescue key list"]),
         ("key recover", KEY, &["0 characters where 60 belong"]),
         ("key recover --recovery-key-file {}/paper --new-key-file {}/words", EXISTS, &["{}/words"]),
         ("point list --keyring 9", NOT_FOUND, &["has no keyring 9"]),
@@ -156,7 +159,7 @@ fn a_damaged_keyring_is_told_of_and_an_older_one_put_above_it() -> Result<()> {
     let (scene, _) = scene()?;
     run(&scene, "key add --new-passphrase-file {}/words")?.succeeded()?;
     std::fs::write(scene.path("vault/keys/00000002"), "")?;
-    let hint = "`strongroom key recover --keyring N`";
+    let hint = "`strongroom rescue key recover --keyring N`";
     run(&scene, "point list")?.failed(CORRUPT, &["keys/00000002 is damaged", "keyring 1 may open", hint])?;
     run(&scene, "key list")?.failed(CORRUPT, &["keys/00000002 is damaged", hint])?;
     run(&scene, "point list --keyring 1")?.succeeded()?;

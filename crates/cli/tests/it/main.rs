@@ -24,6 +24,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod service;
 mod stopped;
 mod stored;
 mod stores;

@@ -33,7 +33,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(command: &mut Command) -> Result<Self> {
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        Self::start_with(command, Stdio::null())
+    }
+
+    /// With something to read.
+    pub(crate) fn start_with(command: &mut Command, input: Stdio) -> Result<Self> {
+        command.stdin(input).stdout(Stdio::piped()).stderr(Stdio::piped());
         let words: Vec<_> = command.get_args().map(|word| word.to_string_lossy()).collect();
         let shown = format!("strongroom {}", words.join(" "));
         let mut child = command.spawn().with_context(|| format!("start {shown}"))?;
@@ -55,11 +60,11 @@ impl Running {
         Ok(Self { shown, child, stdout: Some(stdout), lines, stderr: String::new() })
     }
 
-    /// Waits until it says a line with `text` in it.
-    pub(crate) fn wait_for(&mut self, text: &str) -> Result<()> {
+    /// Waits until it says a line with `text` in it, and gives the line.
+    pub(crate) fn wait_for(&mut self, text: &str) -> Result<String> {
         while let Some(line) = self.line()? {
             if line.contains(text) {
-                return Ok(());
+                return Ok(line);
             }
         }
         bail!("{} ended without saying '{text}': {}", self.shown, self.stderr)
@@ -69,6 +74,11 @@ impl Running {
     pub(crate) fn signal(&self, name: &str) -> Result<()> {
         let process = self.child.id().to_string();
         crate::guest::run(Command::new("kill").args(["-s", name, &process])).map(drop)
+    }
+
+    /// Waits until its process is gone, whatever it says.
+    pub(crate) fn wait_gone(&mut self) -> Result<()> {
+        self.child.wait().with_context(|| format!("wait for {}", self.shown)).map(drop)
     }
 
     /// Waits for its end.

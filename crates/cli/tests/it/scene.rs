@@ -52,8 +52,15 @@ impl Scene {
         &self.vault
     }
 
-    /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
+    /// `strongroom rescue` with these arguments: what works without a server.
     pub(crate) fn command(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
+        let mut command = self.program(["rescue"]);
+        command.args(arguments);
+        command
+    }
+
+    /// The program with these arguments, knowing the scene's vault and nothing of the user who runs the tests.
+    pub(crate) fn program(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_strongroom"));
         command.args(arguments);
         for variable in [
@@ -65,6 +72,14 @@ impl Scene {
             "STRONGROOM_KEY_FILE",
             "STRONGROOM_PASSPHRASE",
             "STRONGROOM_NEW_PASSPHRASE",
+            "STRONGROOM_SERVER",
+            "STRONGROOM_TOKEN",
+            "STRONGROOM_CONTEXT",
+            "STRONGROOM_CERTIFICATE",
+            "STRONGROOM_DATA",
+            "STRONGROOM_DATABASE",
+            "STRONGROOM_SCRATCH",
+            "RUST_LOG",
         ] {
             command.env_remove(variable);
         }
@@ -76,14 +91,32 @@ impl Scene {
         command
     }
 
-    /// Runs the program to its end.
+    /// Runs `strongroom rescue` to its end.
     pub(crate) fn run(&self, arguments: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Result<Ran> {
         Running::start(&mut self.command(arguments))?.finish()
     }
 
-    /// What the program finds, as JSON.
+    /// What `strongroom rescue` finds, as JSON.
     pub(crate) fn ask(&self, arguments: &[&str]) -> Result<Value> {
         self.run([&["--output", "json"], arguments].concat())?.json()
+    }
+
+    /// Runs the program to its end.
+    pub(crate) fn run_program(&self, arguments: &[&str]) -> Result<Ran> {
+        Running::start(&mut self.program(arguments))?.finish()
+    }
+
+    /// Runs the program to its end, a line given to it on its standard input.
+    pub(crate) fn run_with_input(&self, arguments: &[&str], line: &str) -> Result<Ran> {
+        let path = self.path("input");
+        std::fs::write(&path, format!("{line}\n"))?;
+        let input = std::fs::File::open(&path)?;
+        Running::start_with(&mut self.program(arguments), input.into())?.finish()
+    }
+
+    /// What the program finds on this host or at its server, as JSON.
+    pub(crate) fn ask_program(&self, arguments: &[&str]) -> Result<Value> {
+        self.run_program(&[&["--output", "json"], arguments].concat())?.json()
     }
 
     /// The command that backs a machine up.

@@ -38,6 +38,7 @@ async fn put_point(scene: &Scene, number: u8) -> Result<()> {
         parent: None,
         consistency: serde_json::json!({ "level": "crash" }),
         description: Value::Null,
+        service: Value::Null,
     };
     session
         .commit(draft, vec![DiskRecord { name: "disk0".into(), map, tracking: "test".into(), read_bytes: 0 }])
@@ -136,11 +137,11 @@ fn a_vault_that_lost_all_but_its_objects_is_rescued() -> Result<()> {
     }
     std::fs::remove_file(scene.vault().join("vault.json"))?;
     scene.run(["point", "list"])?.failed(NOT_FOUND, &["there is no vault"])?;
-    let found = scene.ask(&["rescue", "--list"])?;
+    let found = scene.ask(&["salvage", "--list"])?;
     ensure!(found.as_array().is_some_and(|found| found.len() == 2), "{found}");
     ensure!(found[0]["standing"] == "not in the log", "{found}");
     let to = scene.path("rescued");
-    let rescue = ["rescue", "--to", &to.display().to_string()].map(str::to_owned);
+    let rescue = ["salvage", "--to", &to.display().to_string()].map(str::to_owned);
     let last = id(&points[1])?;
     scene.run([&rescue[..], &["--point".into(), last[last.len() - 8..].into()]].concat())?.succeeded()?;
     let image = to.join(last).join("disk0.raw");

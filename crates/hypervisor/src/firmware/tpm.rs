@@ -121,6 +121,8 @@ fn value_of<'a>(words: &'a [String], option: &str) -> Option<&'a str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
 
     #[test]
     fn a_tpm_is_found_by_the_socket_between() {
@@ -142,5 +144,46 @@ mod tests {
         let words = argv(&["swtpm", "socket", "--ctrl=type=unixio,path=/s", "--tpmstate", "dir=/d"]);
         assert_eq!(value_of(&words, "--ctrl"), Some("type=unixio,path=/s"));
         assert_eq!(value_of(&words, "--tpmstate"), Some("dir=/d"));
+    }
+
+    /// A program that calls itself `swtpm`, with a folder of state. Ends when its input does.
+    fn impostor(folder: &Path, user: Option<u32>) -> std::process::Child {
+        let mut command = std::process::Command::new("sh");
+        let (socket, state) = (folder.join("s"), folder.join("state"));
+        command.arg0("swtpm").args(["-c", "echo; read line", "--ctrl"]);
+        command.arg(format!("type=unixio,path={}", socket.display()));
+        command.arg("--tpmstate").arg(format!("dir={}", state.display()));
+        user.map(|user| command.uid(user));
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut process = command.stdin(input).stdout(output).spawn().unwrap();
+        // Its command line is there once it runs, a little later than it is started.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        process
+    }
+
+    #[test]
+    fn a_swtpm_of_somebody_else_is_not_believed() {
+        const NOBODY: u32 = 65534;
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("state")).unwrap();
+        std::fs::write(folder.path().join("state/tpm2-00.permall"), "state").unwrap();
+        let us = rustix::process::geteuid().as_raw();
+        // Only root can be somebody else.
+        let theirs = (us == 0).then_some(NOBODY);
+        let mut process = impostor(folder.path(), theirs);
+        let read = |user: u32| {
+            Tpm { id: "tpm0".into(), socket: folder.path().join("s"), user }.read().map(|files| files.len())
+        };
+        let owner = theirs.unwrap_or(us);
+        assert_eq!(read(owner).unwrap(), 1, "QEMU's own user");
+        assert_eq!(read(owner + 1).unwrap_err().kind(), ErrorKind::NotFound, "somebody else's");
+        process.kill().unwrap();
+        process.wait().unwrap();
+        if us == 0 {
+            let mut process = impostor(folder.path(), None);
+            assert_eq!(read(NOBODY).unwrap(), 1, "root's");
+            process.kill().unwrap();
+            process.wait().unwrap();
+        }
     }
 }

@@ -31,6 +31,7 @@ pub(super) async fn describe(link: &Link) -> Result<MachineDescription> {
         qemu: version(link).await?,
         cpus: domain.cpus,
         memory_bytes: domain.memory_bytes,
+        boot: domain.boot,
         disks,
         skipped,
         definition: Some(definition),

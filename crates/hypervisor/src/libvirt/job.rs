@@ -164,6 +164,47 @@ pub(super) async fn end_patiently(link: &Link) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::libvirt::virsh::Virsh;
+    use std::path::Path;
+
+    const NO_JOB: &str = "error: Domain backup job id not found: no domain backup job present";
+
+    /// A libvirt that answers one question after the other by a plan: `ok` and what it prints, or an error.
+    fn played(folder: &Path, plan: &[&str]) -> Link {
+        std::fs::write(folder.join("plan"), plan.join("\n") + "\n").unwrap();
+        std::fs::write(folder.join("asked"), "").unwrap();
+        let script = "cd \"$0\"; echo \"$4\" >>asked; answer=$(head -n 1 plan); sed -i 1d plan; \
+                      case $answer in ok*) echo \"${answer#ok}\";; *) echo \"$answer\" >&2; exit 1;; esac";
+        let words = ["sh".to_owned(), "-c".to_owned(), script.to_owned(), folder.display().to_string()];
+        Link { virsh: Virsh::played_by(words.into()), uuid: "u".to_owned() }
+    }
+
+    fn asked(folder: &Path) -> Vec<String> {
+        std::fs::read_to_string(folder.join("asked")).unwrap().lines().map(str::to_owned).collect()
+    }
+
+    #[tokio::test]
+    async fn a_libvirt_that_is_busy_or_away_is_asked_again_and_one_that_refuses_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let ours = "ok<domainbackup><server socket='/s/strongroom-p/nbd.sock'/></domainbackup>";
+        let foreign = "ok<domainbackup><server socket='/s/another/nbd.sock'/></domainbackup>";
+        let busy = "error: Timed out during operation: cannot acquire state change lock";
+        let away = "error: failed to connect to the hypervisor";
+        let ended = |plan: &[&str]| {
+            let link = played(folder.path(), plan);
+            async move { end_patiently(&link).await.map_err(|error| error.kind()) }
+        };
+        assert_eq!(ended(&[busy, ours, "ok", ours, NO_JOB]).await, Ok(()));
+        let look = "backup-dumpxml";
+        assert_eq!(asked(folder.path()), [look, look, "domjobabort", look, look]);
+        assert_eq!(ended(&[away, NO_JOB]).await, Ok(()));
+        assert_eq!(asked(folder.path()), [look, look]);
+        assert_eq!(ended(&["error: failed to get domain 'u'"]).await, Ok(()), "it is gone");
+        assert_eq!(ended(&["error: internal error: odd"]).await, Err(ErrorKind::Failed));
+        assert_eq!(asked(folder.path()), [look]);
+        assert_eq!(ended(&[foreign]).await, Ok(()));
+        assert_eq!(asked(folder.path()), [look], "another tool's job is left alone");
+    }
 
     #[test]
     fn a_job_is_known_by_its_socket() {

@@ -143,6 +143,8 @@ fn owner(uuid: &str, folder: &std::path::Path) -> Result<Peer> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::Read;
+    use std::os::unix::process::CommandExt;
 
     #[test]
     fn only_this_host_can_be_read_from() {
@@ -154,6 +156,37 @@ mod tests {
         {
             let error = refuse_remote(remote).unwrap_err();
             assert_eq!(error.kind(), ErrorKind::Unsupported, "{remote}");
+        }
+    }
+
+    /// A program that calls itself QEMU, with a machine's uuid. Ends when its input does.
+    fn impostor(uuid: &str, user: Option<u32>) -> std::process::Child {
+        let mut command = std::process::Command::new("sh");
+        command.arg0("qemu-system-x86_64").args(["-c", "echo; read line", "-uuid", uuid]);
+        user.map(|user| command.uid(user));
+        let (input, output) = (std::process::Stdio::piped(), std::process::Stdio::piped());
+        let mut process = command.stdin(input).stdout(output).spawn().unwrap();
+        // Its command line is there once it runs, a little later than it is started.
+        process.stdout.as_mut().unwrap().read_exact(&mut [0]).unwrap();
+        process
+    }
+
+    #[test]
+    fn only_a_qemu_of_root_or_ours_is_believed() {
+        const NOBODY: u32 = 65534;
+        let uuid = "4d2f0000-0000-4000-8000-0000000000a1";
+        let us = rustix::process::geteuid().as_raw();
+        let mut ours = impostor(uuid, None);
+        // Only root can be somebody else.
+        let theirs = (us == 0).then(|| impostor(uuid, Some(NOBODY)));
+        let (found, peer) = running(uuid).unwrap().unwrap();
+        assert_eq!((found.pid, peer.uid), (ours.id(), us));
+        ours.kill().unwrap();
+        ours.wait().unwrap();
+        assert!(running(uuid).unwrap().is_none(), "whoever names the uuid is not the machine");
+        if let Some(mut theirs) = theirs {
+            theirs.kill().unwrap();
+            theirs.wait().unwrap();
         }
     }
 }

@@ -16,12 +16,20 @@ const ANSWER_WAIT: Duration = Duration::from_secs(45);
 /// A connection's address; each question is a process of its own.
 #[derive(Clone, Debug)]
 pub(super) struct Virsh {
+    /// And what stands before the question on its command line.
+    program: Vec<String>,
     uri: String,
 }
 
 impl Virsh {
     pub(super) fn new(uri: &str) -> Self {
-        Self { uri: uri.to_owned() }
+        Self { program: vec!["virsh".to_owned()], uri: uri.to_owned() }
+    }
+
+    /// A program that stands in for it, to answer as libvirt does where a real one cannot be brought to.
+    #[cfg(test)]
+    pub(super) fn played_by(program: Vec<String>) -> Self {
+        Self { program, uri: "played".to_owned() }
     }
 
     pub(super) fn uri(&self) -> &str {
@@ -41,8 +49,9 @@ impl Virsh {
     /// [`run`](Self::run) with its own limit. Giving up does not stop libvirt: it may do later what was asked.
     pub(super) async fn run_within(&self, arguments: &[&str], limit: Duration) -> Result<String> {
         let context = || format!("ask libvirt ({}) for {}", self.uri, arguments.first().unwrap_or(&""));
-        let mut command = Command::new("virsh");
-        command.args(["--quiet", "--connect", &self.uri]).args(arguments).env("LC_ALL", "C");
+        let mut command = Command::new(&self.program[0]);
+        command.args(&self.program[1..]).args(["--quiet", "--connect", &self.uri]);
+        command.args(arguments).env("LC_ALL", "C");
         command.env_remove("VIRSH_DEBUG").stdin(Stdio::null()).kill_on_drop(true);
         let output = match timeout(limit, command.output()).await {
             Ok(Ok(output)) => output,

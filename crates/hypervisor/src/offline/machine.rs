@@ -55,6 +55,8 @@ impl Identity {
             cpus: 0,
             memory_bytes: 0,
             disks: opened.disks.iter().map(|disk| disk.description.clone()).collect(),
+            // Nothing boots from them now: the first that was named is taken to be the one.
+            boot: opened.disks.first().map(|disk| disk.description.id.clone()),
             ..MachineDescription::default()
         }
     }

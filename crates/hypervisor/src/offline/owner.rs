@@ -140,10 +140,8 @@ impl Freeze for OfflineFreeze {
         caller.still_wants()?;
         let consistency = self.consistency(opened)?;
         let mut disks = Vec::with_capacity(opened.disks.len());
-        // Nothing boots from them now: the first that was named is taken to be the one.
         let mut description = self.identity.describe(opened);
-        let boot = description.disks.first().map(|disk| disk.id.clone());
-        let (chosen, others) = self.request.disks.choose(description.disks, boot.as_deref())?;
+        let (chosen, others) = self.request.disks.choose(description.disks, description.boot.as_deref())?;
         for index in 0..opened.disks.len() {
             if chosen.iter().any(|disk| disk.id == opened.disks[index].description.id) {
                 disks.push(self.expose(opened, index).await?);

@@ -25,8 +25,11 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
     let argv = qmp.peer().pid.and_then(command_line).unwrap_or_default();
     let qemu = qmp.version().clone();
     let devices = Devices::read(qmp).await?;
+    let firmware = nvram(qmp, &disks).await?;
+    let is_disk = |disk: &&DiskDescription| firmware.iter().all(|one| one.name != disk.id);
     Ok(MachineDescription {
-        firmware: nvram(qmp, &disks).await?,
+        boot: boot_disk(qmp, disks.iter().filter(is_disk)).await?,
+        firmware,
         nics: devices.nics(qmp).await?,
         plugged_later: devices.plugged_later(&argv),
         name,
@@ -80,7 +83,10 @@ pub(crate) async fn disks(qmp: &Qmp) -> Result<(Vec<DiskDescription>, Vec<Skippe
 
 /// The disk that the machine boots from: of those that say when, the first; else the first of all, as firmware
 /// does where nothing is said.
-pub(super) async fn boot_disk(qmp: &Qmp, disks: &[DiskDescription]) -> Result<Option<String>> {
+async fn boot_disk(
+    qmp: &Qmp,
+    disks: impl Iterator<Item = &DiskDescription> + Send,
+) -> Result<Option<String>> {
     let mut first = None;
     for disk in disks {
         // The device that holds the drive says it; of virtio it is the one above.

@@ -2,7 +2,7 @@
 
 use super::bitmaps::{self, NodeBitmaps};
 use super::check::check;
-use super::describe::{boot_disk, describe};
+use super::describe::describe;
 use super::discover::working_folder;
 use super::machine::QemuGuest;
 use super::reconcile::{Found, teardown};
@@ -111,7 +111,7 @@ impl QemuFreeze {
         // Leftovers may have been what stopped it.
         let running = state.running || prepare::is_running(&self.qmp).await?;
         self.begun = true;
-        let mut description = self.choose_disks(describe(&self.qmp).await?).await?;
+        let mut description = self.choose_disks(describe(&self.qmp).await?)?;
         prepare::refuse_iothreads(&self.qmp, &description.disks).await?;
         self.disks =
             prepare::decide_tracking(&self.qmp, &self.request, &description.disks, &mut recovered).await?;
@@ -168,12 +168,11 @@ impl QemuFreeze {
     }
 
     /// Leaves out what the request does not want.
-    async fn choose_disks(&self, mut description: MachineDescription) -> Result<MachineDescription> {
+    fn choose_disks(&self, mut description: MachineDescription) -> Result<MachineDescription> {
         // What the firmware remembers is part of the machine, whichever disks are wanted.
         let is_firmware = |disk: &DiskDescription| description.firmware.iter().any(|one| one.name == disk.id);
         let (firmware, disks): (_, Vec<_>) = description.disks.into_iter().partition(is_firmware);
-        let boot = boot_disk(&self.qmp, &disks).await?;
-        let (chosen, others) = self.request.disks.choose(disks, boot.as_deref())?;
+        let (chosen, others) = self.request.disks.choose(disks, description.boot.as_deref())?;
         description.disks = chosen;
         description.disks.extend::<Vec<_>>(firmware);
         description.skipped.extend(others);

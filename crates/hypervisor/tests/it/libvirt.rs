@@ -1,6 +1,6 @@
 //! What is particular to machines of libvirt.
 
-use crate::conformance::{Harness, LibvirtHarness, Parent};
+use crate::conformance::{Harness, LibvirtHarness, Parent, Provider};
 use crate::guest::{as_parent, compare, pull, run};
 use anyhow::{Context, Result, ensure};
 use hypervisor::libvirt::{LibvirtMachine, RunState, discover};
@@ -18,11 +18,11 @@ fn start(name: &str) -> Result<LibvirtHarness> {
 }
 
 fn request(harness: &LibvirtHarness, point: &str, parent: Parent) -> FreezeRequest {
-    (harness as &dyn Harness).request(VAULT, point, parent)
+    harness.request(VAULT, point, parent)
 }
 
 fn untouched(harness: &LibvirtHarness) -> Result<()> {
-    (harness as &dyn Harness).assert_untouched()
+    harness.assert_untouched()
 }
 
 fn write(harness: &LibvirtHarness, seed: u32) -> Result<()> {
@@ -96,7 +96,7 @@ async fn a_scratch_folder_that_fills_costs_the_backup_and_not_the_guest() -> Res
     until_given_up(&frozen, "I/O error").await?;
     drop(hidden);
     frozen.release(Outcome::Abandoned).await?;
-    (&harness as &dyn Harness).sh("until [ -e /tmp/written ]; do sleep 0.1; done")?;
+    harness.sh("until [ -e /tmp/written ]; do sleep 0.1; done")?;
     std::fs::remove_file(folder.join("others"))?;
     drop(tiny_folder);
     untouched(&harness)

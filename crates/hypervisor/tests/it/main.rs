@@ -8,6 +8,7 @@ mod flash;
 mod guest;
 mod killed;
 mod libvirt;
+mod libvirt_trust;
 mod mariadb;
 mod offline;
 mod recover;

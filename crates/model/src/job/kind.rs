@@ -6,6 +6,7 @@ use std::fmt;
 /// What a job does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum JobKind {
     /// Makes a point of a machine.
     Backup,
@@ -17,11 +18,16 @@ pub enum JobKind {
     DeleteData,
     /// Reads a point back.
     Verify,
+    /// Brings deleted points of a machine back.
+    Undelete,
+    /// Purges what was deleted long enough ago in a vault, and gives space back.
+    Collect,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Step {
     /// The machine's changes are in the snapshot tier: the only part that the guest can feel.
     TakeSnapshot,
@@ -37,11 +43,23 @@ pub enum Step {
     DeletePoints,
     /// All of the point was read.
     ReadBack,
+    /// The points are back.
+    BringPointsBack,
+    /// What nobody needs is gone.
+    FreeSpace,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 5] = [Self::Backup, Self::Restore, Self::Replace, Self::DeleteData, Self::Verify];
+    pub const ALL: [Self; 7] = [
+        Self::Backup,
+        Self::Restore,
+        Self::Replace,
+        Self::DeleteData,
+        Self::Verify,
+        Self::Undelete,
+        Self::Collect,
+    ];
 
     /// Its steps, in order; at least one.
     pub fn steps(self) -> &'static [Step] {
@@ -51,15 +69,18 @@ impl JobKind {
             Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
             Self::DeleteData => &[Step::DeletePoints],
             Self::Verify => &[Step::ReadBack],
+            Self::Undelete => &[Step::BringPointsBack],
+            Self::Collect => &[Step::FreeSpace],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, DeleteData, Replace};
+        use JobKind::{Backup, Collect, DeleteData, Replace};
         let either = |kind| self == kind || other == kind;
-        (self == Backup && other == Backup) || either(Replace) || either(DeleteData)
+        let both = |kind| self == kind && other == kind;
+        both(Backup) || both(Collect) || either(Replace) || either(DeleteData)
     }
 }
 
@@ -73,6 +94,8 @@ impl fmt::Display for Step {
             Self::DefineMachine => "Define machine",
             Self::DeletePoints => "Delete points",
             Self::ReadBack => "Read back",
+            Self::BringPointsBack => "Bring points back",
+            Self::FreeSpace => "Free space",
         })
     }
 }

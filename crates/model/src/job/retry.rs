@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// What an attempt failed of: as fine as what to do next differs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Failure {
     /// A host or store does not answer. Comes back by itself, within minutes or after a night.
     Unreachable,

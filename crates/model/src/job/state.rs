@@ -77,6 +77,7 @@ pub struct Lease {
 /// The number of a claim: grows with each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Generation(pub u64);
 
 /// What a claimant shows with each report.

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they say what they are")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Weekday {
     Monday,
     Tuesday,
@@ -40,6 +41,7 @@ impl Weekday {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they say what they are")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Month {
     January,
     February,
@@ -82,6 +84,7 @@ impl Month {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 #[expect(missing_docs, reason = "they say what they are")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum WeekOfMonth {
     First,
     Second,
@@ -105,6 +108,7 @@ impl WeekOfMonth {
 /// Days of a month that a monthly or yearly rule tags, in one of two formats.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "format", rename_all = "snake_case", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum DaysOfMonth {
     /// Each of the weekdays in each of the weeks: `[first, third]` of `[wednesday, thursday]` are four days.
     Weekly {

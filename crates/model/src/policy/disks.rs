@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 /// Which disks of a machine are backed up. The OS disk always is: a point without it starts no machine.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "select", rename_all = "snake_case", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum DiskSelection {
     /// Every disk, also those attached later.
     // Braces, because serde passes over unknown fields of a variant without.

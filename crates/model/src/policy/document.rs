@@ -31,6 +31,7 @@ use serde::{Deserialize, Serialize};
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct PolicyDocument {
     /// What the policy may ask for.
     #[serde(rename = "type")]
@@ -54,6 +55,7 @@ pub struct PolicyDocument {
 /// The two types of policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum PolicyKind {
     /// One point a day, or on some days of the week; up to 5 days in the snapshot tier.
     Standard,
@@ -64,6 +66,7 @@ pub enum PolicyKind {
 /// When a point is made. Times are `HH:MM` in the policy's zone.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "frequency", rename_all = "snake_case", deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Schedule {
     /// Once a day.
     Daily {
@@ -93,6 +96,7 @@ pub enum Schedule {
 /// slot, and stays as long as the longest of them says.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct VaultRetention {
     /// Which of a day's points get there.
     #[serde(default)]
@@ -114,6 +118,7 @@ pub struct VaultRetention {
 /// Which of a day's points are copied into the vault.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Transfer {
     /// The day's last; if that fails, the next one that succeeds.
     #[default]
@@ -125,6 +130,7 @@ pub enum Transfer {
 /// How long every day's points stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Daily {
     /// 7 to 9999.
     pub keep_days: u16,
@@ -133,6 +139,7 @@ pub struct Daily {
 /// How long points of some weekdays stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Weekly {
     /// Which weekdays.
     pub weekdays: Vec<Weekday>,
@@ -143,6 +150,7 @@ pub struct Weekly {
 /// How long points of some days of every month stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Monthly {
     /// Which days.
     pub on: DaysOfMonth,
@@ -153,6 +161,7 @@ pub struct Monthly {
 /// How long points of some days of some months stay.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Yearly {
     /// In which months.
     pub months: Vec<Month>,
@@ -165,6 +174,7 @@ pub struct Yearly {
 /// What to ask of the guest. What was reached stands with each point: a guest that cannot do better gives less.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum ConsistencyWish {
     /// Applications at rest; else file systems; else as after a power cut.
     #[default]

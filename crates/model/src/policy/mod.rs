@@ -84,6 +84,13 @@ impl Policy {
         &self.zone
     }
 
+    /// How many points of a machine there are at once, when the policy has been at work for as long as it keeps any. A
+    /// bound: one that is in both tiers counts twice, and so do the newest, which nothing expires.
+    pub fn points_at_most(&self) -> u64 {
+        let in_snapshot_tier = u64::from(self.rhythm.count) * (u64::from(self.document.snapshot_days) + 1);
+        held::points_held(self) + in_snapshot_tier + 2
+    }
+
     /// When points are made.
     pub(crate) fn rhythm(&self) -> &Rhythm {
         &self.rhythm

@@ -26,14 +26,17 @@ const DAYS_AHEAD: usize = DAYS_REACHED as usize + 14 + 1;
 /// the point got done, and nothing that the machine says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Slot {
     /// The day it counts for, in the policy's zone. For a window that runs past midnight, the day it started on.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = Date))]
     pub day: Date,
     /// Its number on that day, from 0.
     pub number: u8,
     /// Whether it is the day's last: its point stands for the day.
     pub closes_day: bool,
     /// The instant.
+    #[cfg_attr(feature = "schema", schema(value_type = String, format = DateTime))]
     pub at: Timestamp,
 }
 

@@ -14,7 +14,10 @@ pub(super) fn due_points(told: &Told, options: &CollectOptions) -> Vec<PointId> 
 /// Whether a point was deleted long enough ago.
 pub(super) fn is_due_point(told: &Told, point: &PointId, options: &CollectOptions) -> bool {
     let deleted = told.state.points.get(point) == Some(&PointState::SoftDeleted);
-    deleted && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
+    let may_go = options.only.as_ref().is_none_or(|only| only.contains(point));
+    deleted
+        && may_go
+        && told.deleted_at.get(point).is_some_and(|at| is_over(*at, options.soft_delete, options))
 }
 
 /// Sessions are drawn as version 7 ids, which tell when. One that does not tell is left to people.

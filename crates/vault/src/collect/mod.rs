@@ -47,6 +47,8 @@ pub struct CollectOptions {
     pub now: Timestamp,
     /// Deleted points are kept this long before they are purged.
     pub soft_delete: SignedDuration,
+    /// Only these points are purged, however long ago others were deleted; none: all that are due.
+    pub only: Option<BTreeSet<PointId>>,
     /// Condemned packs are kept this long before they are deleted. Insurance only: safety does not rest on it.
     pub grace: SignedDuration,
     /// Sessions that began longer ago than this are aborted. Insurance only: one that is merely slow fails to
@@ -68,6 +70,7 @@ impl CollectOptions {
         Self {
             now,
             soft_delete: days(14),
+            only: None,
             grace: days(3),
             session_age: days(7),
             share_max: 0.5,

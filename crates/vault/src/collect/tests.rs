@@ -66,6 +66,7 @@ async fn back_up(
         parent: None,
         consistency: serde_json::Value::Null,
         description: serde_json::Value::Null,
+        service: serde_json::Value::Null,
     };
     let record = DiskRecord { name: "d".into(), map, tracking: String::new(), read_bytes: 0 };
     session.commit(draft, vec![record]).await.expect("commit")

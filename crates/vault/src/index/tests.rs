@@ -323,6 +323,7 @@ async fn back_up(vault: &Arc<Vault>, blocks: std::ops::Range<u64>) -> u64 {
         parent: None,
         consistency: serde_json::Value::Null,
         description: serde_json::Value::Null,
+        service: serde_json::Value::Null,
     };
     let record = DiskRecord { name: "d".into(), map, tracking: String::new(), read_bytes: 0 };
     session.commit(draft, vec![record]).await.expect("commit").stats.new_bytes

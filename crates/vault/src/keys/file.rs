@@ -32,10 +32,20 @@ impl KeyFile {
     /// # Errors
     /// `Key` if it is missing or is no key file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = read_secret(path, "key file")?;
-        Self::parse(&text).ok_or_else(|| {
-            Error::new(ErrorKind::Key, format!("{} is not a key file of a vault", path.display()))
-        })
+        Self::parse_as(&read_secret(path, "key file")?, &path.display().to_string())
+    }
+
+    /// Takes the text of a key file.
+    ///
+    /// # Errors
+    /// `Key` if it is none.
+    pub fn from_text(text: &str) -> Result<Self> {
+        Self::parse_as(text, "the text that was given")
+    }
+
+    fn parse_as(text: &str, shown: &str) -> Result<Self> {
+        Self::parse(text)
+            .ok_or_else(|| Error::new(ErrorKind::Key, format!("{shown} is not a key file of a vault")))
     }
 
     fn parse(text: &str) -> Option<Self> {

@@ -52,6 +52,16 @@ pub(crate) async fn back_up(
     disk: &MemoryDisk,
     parent: Option<(&Point, &Changes)>,
 ) -> vault::Result<Point> {
+    back_up_for(vault, disk, parent, serde_json::Value::Null).await
+}
+
+/// The same, with what a service wants to find again.
+pub(crate) async fn back_up_for(
+    vault: &Arc<Vault>,
+    disk: &MemoryDisk,
+    parent: Option<(&Point, &Changes)>,
+    service: serde_json::Value,
+) -> vault::Result<Point> {
     let session = Session::begin(vault, SessionId(Uuid::now_v7()), now()).await?;
     let size = BlockSource::size(disk);
     let old = parent.map(|(point, _)| Base { point: point.id, map: &point.disks[0].map });
@@ -83,6 +93,7 @@ pub(crate) async fn back_up(
         parent: parent.map(|(point, _)| point.id),
         consistency: serde_json::json!({"level": "crash"}),
         description: serde_json::Value::Null,
+        service,
     };
     let record = DiskRecord { name: "disk0".into(), map, tracking: "test".into(), read_bytes: 0 };
     session.commit(draft, vec![record]).await

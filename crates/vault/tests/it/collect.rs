@@ -129,6 +129,7 @@ async fn a_session_that_was_aborted_cannot_commit_and_its_packs_go() {
         parent: None,
         consistency: serde_json::Value::Null,
         description: serde_json::Value::Null,
+        service: serde_json::Value::Null,
     };
     let record = vault::DiskRecord { name: "d".into(), map, tracking: String::new(), read_bytes: 0 };
     let error = slow.commit(draft, vec![record]).await.expect_err("fenced");

@@ -205,6 +205,7 @@ async fn a_point_too_large_to_be_read_again_is_refused_before_it_is_written() {
         parent: None,
         consistency: serde_json::json!({ "agent_version": "9".repeat(17 << 20) }),
         description: serde_json::Value::Null,
+        service: serde_json::Value::Null,
     };
     let record = DiskRecord { name: "disk0".into(), map, tracking: "test".into(), read_bytes: 0 };
     let refused = session.commit(draft, vec![record]).await.expect_err("it could not be read again");

@@ -1,8 +1,8 @@
 //! Vaults that were written once and are read by every later version.
 //!
-//! `cargo xtask golden` writes the one of this version anew: only while its format is not released.
+//! `cargo xtask golden` writes the newest one anew: only while its format is not released.
 
-use crate::backup::{back_up, blocks, noise, now};
+use crate::backup::{back_up_for, blocks, noise, now};
 use block::{BlockSink, BlockSource, MemoryDisk};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -14,8 +14,11 @@ use vault::{
 };
 use zeroize::Zeroizing;
 
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden/v1")
+/// Every one there is, the newest last. `v1` was written before points had a `service`.
+const ALL: [&str; 2] = ["v1", "v1-service"];
+
+fn folder(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
 }
 
 /// A holder as cheap as there is: what it hashes with lies in the vault.
@@ -36,7 +39,11 @@ async fn content(vault: &Arc<Vault>) -> Value {
             let hash = blake3::hash(&bytes).to_string();
             disks.push(json!({ "name": record.name, "bytes": disk.size(), "blake3": hash }));
         }
-        points.push(json!({ "id": point.id, "machine": point.machine, "disks": disks }));
+        let mut told = json!({ "id": point.id, "machine": point.machine, "disks": disks });
+        if !point.service.is_null() {
+            told["service"] = point.service;
+        }
+        points.push(told);
     }
     let deleted: Vec<_> =
         vault.deleted_points().await.expect("list").iter().map(|point| json!(point.id)).collect();
@@ -45,13 +52,19 @@ async fn content(vault: &Arc<Vault>) -> Value {
 
 #[tokio::test]
 async fn every_version_reads_what_earlier_ones_wrote() {
-    let expected = std::fs::read(folder().join("expected.json")).expect("cargo xtask golden writes it");
+    for name in ALL {
+        reads(&folder(name)).await;
+    }
+}
+
+async fn reads(folder: &Path) {
+    let expected = std::fs::read(folder.join("expected.json")).expect("cargo xtask golden writes it");
     let expected: Value = serde_json::from_slice(&expected).expect("JSON");
     assert_eq!(expected["points"].as_array().map(Vec::len), Some(2));
     assert_eq!(expected["deleted"].as_array().map(Vec::len), Some(1));
-    let file = KeyFile::read(&folder().join("vault.key")).expect("the key");
+    let file = KeyFile::read(&folder.join("vault.key")).expect("the key");
     for holder in [&file as &dyn KeyProvider, &passphrase()] {
-        let store = Store::local(&folder().join("vault")).expect("store");
+        let store = Store::local(&folder.join("vault")).expect("store");
         let vault = Arc::new(Vault::open(store, holder).await.expect("open"));
         assert_eq!(content(&vault).await, expected);
         let done = vault.verify(&|_| ()).await.expect("verify");
@@ -64,24 +77,27 @@ async fn every_version_reads_what_earlier_ones_wrote() {
 #[tokio::test]
 #[ignore = "writes into the sources: cargo xtask golden"]
 async fn write() {
-    let _ = std::fs::remove_dir_all(folder());
-    std::fs::create_dir_all(folder().join("vault")).expect("mkdir");
+    let folder = folder(ALL[ALL.len() - 1]);
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(folder.join("vault")).expect("mkdir");
     let (file, id) = (KeyFile::generate(), VaultId(Uuid::new_v4()));
-    file.write(&folder().join("vault.key"), id).expect("write the key");
+    file.write(&folder.join("vault.key"), id).expect("write the key");
     let words = passphrase();
     let holders: [&dyn KeyProvider; 2] = [&file, &words];
     let holders = holders.map(|key| NewHolder { key, label: "golden".into(), added: now() });
-    let store = Store::local(&folder().join("vault")).expect("store");
+    let store = Store::local(&folder.join("vault")).expect("store");
     let vault = Arc::new(Vault::create_with(store, id, now(), &holders).await.expect("create"));
     let disk = MemoryDisk::new(70 * CHUNK_BYTES + 77);
     for block in [0, 3, 66] {
         disk.write(block * CHUNK_BYTES as u64, noise(block + 1, 2000)).await.expect("in range");
     }
-    let deleted = back_up(&vault, &disk, None).await.expect("backup");
+    let service = |number: u32| json!({ "version": 1, "job": number });
+    let deleted = back_up_for(&vault, &disk, None, service(1)).await.expect("backup");
     disk.write(5 * CHUNK_BYTES as u64, noise(9, 300)).await.expect("in range");
-    let first = back_up(&vault, &disk, Some((&deleted, &blocks(5..6)))).await.expect("backup");
+    let first =
+        back_up_for(&vault, &disk, Some((&deleted, &blocks(5..6))), service(2)).await.expect("backup");
     disk.zero(3 * CHUNK_BYTES as u64, CHUNK_BYTES as u64).await.expect("in range");
-    back_up(&vault, &disk, Some((&first, &blocks(3..4)))).await.expect("backup");
+    back_up_for(&vault, &disk, Some((&first, &blocks(3..4))), Value::Null).await.expect("backup");
     vault.delete_point(deleted.id, now()).await.expect("delete");
     let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await.expect("begin");
     session.store(0, noise(11, CHUNK_BYTES)).await.expect("store");
@@ -94,5 +110,5 @@ async fn write() {
     };
     assert_eq!(vault.collect(&options).await.expect("collect").aborted, 1);
     let text = serde_json::to_vec_pretty(&content(&vault).await).expect("plain data");
-    std::fs::write(folder().join("expected.json"), text).expect("write");
+    std::fs::write(folder.join("expected.json"), text).expect("write");
 }

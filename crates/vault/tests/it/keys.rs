@@ -112,6 +112,7 @@ async fn a_vault_that_stays_open_follows_rotations_until_its_holder_is_removed()
         parent: None,
         consistency: by_other.consistency.clone(),
         description: by_other.description.clone(),
+        service: by_other.service.clone(),
     };
     let record = DiskRecord {
         name: "disk0".into(),

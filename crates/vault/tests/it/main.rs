@@ -9,6 +9,7 @@ mod counting;
 mod crash;
 mod damage;
 mod faults;
+mod fence;
 mod flips;
 mod golden;
 mod index;

@@ -54,12 +54,12 @@ fn first_life(stage: &mut Stage, image: &GuestImage) -> Result<FirstLife> {
     })?;
     let shop = shop.context("the machine runs")?;
     stage.step("A vault is created in a local directory", |stage| {
-        stage.strongroom(&["vault", "create", "VAULT"])?;
+        stage.strongroom(&["rescue", "vault", "create", "VAULT"])?;
         Ok(())
     })?;
     shop.keep_writing()?;
     stage.step("The running machine is backed up, both disks at one instant", |stage| {
-        let point = stage.strongroom(&["backup", "shop"])?;
+        let point = stage.strongroom(&["rescue", "backup", "shop"])?;
         ensure!(
             point["consistency"]["level"] == "application",
             "the point is not application-consistent: {point}"
@@ -74,7 +74,7 @@ fn first_life(stage: &mut Stage, image: &GuestImage) -> Result<FirstLife> {
     })?;
     let (rows, sum) = (shop.rows()?, shop.sum()?);
     stage.step("An incremental backup reads only what changed", |stage| {
-        let point = stage.strongroom(&["backup", "shop"])?;
+        let point = stage.strongroom(&["rescue", "backup", "shop"])?;
         let (read, size) = (stage::number(&point["stats"]["read_bytes"])?, stage::sizes(&point)?);
         ensure!(read * 4 < size, "the second backup read {read} of {size} bytes");
         stage.say(&format!("It read {:.1} MiB of {} MiB.", read as f64 / 1_048_576.0, size >> 20));
@@ -91,8 +91,8 @@ fn first_life(stage: &mut Stage, image: &GuestImage) -> Result<FirstLife> {
 /// The machine comes back from the vault.
 fn second_life(stage: &mut Stage, image: &GuestImage, first: &FirstLife) -> Result<()> {
     stage.step("The machine's disks are restored from the last point", |stage| {
-        stage.show(&["point", "list"])?;
-        stage.strongroom(&["restore", "latest", "--to", "RESTORED"])?;
+        stage.show(&["rescue", "point", "list"])?;
+        stage.strongroom(&["rescue", "restore", "latest", "--to", "RESTORED"])?;
         Ok(())
     })?;
     stage.step("The restored machine boots, and its data is there", |stage| {

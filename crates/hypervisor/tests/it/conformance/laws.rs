@@ -1,6 +1,6 @@
 //! The laws. Each has a vault of its own, so that one does not live on another's records.
 
-use super::Harness;
+use super::{Harness, Provider};
 use crate::guest::{apply_changes, as_parent, compare, pull};
 use anyhow::{Context, Result, ensure};
 use hypervisor::{ErrorKind, FreezeRequest, FrozenMachine, HookPhase, Level, Outcome, Sample, Tracking};
@@ -14,10 +14,15 @@ pub(crate) async fn all(harness: &mut dyn Harness) -> Result<()> {
     bytes(harness).await.context("full and incremental points equal the paused disks")?;
     instant(harness).await.context("all disks are of one instant")?;
     application(harness).await.context("application consistency is proved by the hook")?;
-    dropped(harness).await.context("a caller that goes away leaves nothing")?;
-    grown(harness).await.context("a disk that was not so in the parent is read whole")?;
+    of_any(&*harness).await?;
     agentless(harness).await.context("without an agent a point is crash-consistent, and says why")?;
     lost(harness).await.context("a lost record reads everything, says why, and the chain goes on")
+}
+
+/// Those that hold for machines without a guest, too.
+pub(crate) async fn of_any(provider: &dyn Provider) -> Result<()> {
+    dropped(provider).await.context("a caller that goes away leaves nothing")?;
+    grown(provider).await.context("a disk that was not so in the parent is read whole")
 }
 
 async fn bytes(harness: &dyn Harness) -> Result<()> {
@@ -144,12 +149,12 @@ async fn application(harness: &dyn Harness) -> Result<()> {
     harness.assert_untouched()
 }
 
-async fn dropped(harness: &dyn Harness) -> Result<()> {
-    let machine = harness.connect().await?;
-    let records = harness.records()?;
+async fn dropped(provider: &dyn Provider) -> Result<()> {
+    let machine = provider.connect().await?;
+    let records = provider.records()?;
     // At once, in the middle, and holding the frozen machine.
     for polls in [1, 5, 20, 40] {
-        let mut freeze = Box::pin(machine.freeze(harness.request("dropped", &format!("d{polls}"), None)));
+        let mut freeze = Box::pin(machine.freeze(provider.request("dropped", &format!("d{polls}"), None)));
         for _ in 0..polls {
             if tokio::time::timeout(Duration::from_millis(20), &mut freeze).await.is_ok() {
                 break;
@@ -157,42 +162,42 @@ async fn dropped(harness: &dyn Harness) -> Result<()> {
         }
         drop(freeze);
         machine.settled().await;
-        harness.assert_untouched()?;
+        provider.assert_untouched()?;
     }
-    drop(machine.freeze(harness.request("dropped", "held", None)).await?);
+    drop(machine.freeze(provider.request("dropped", "held", None)).await?);
     machine.settled().await;
-    harness.assert_untouched()?;
-    ensure!(harness.records()? == records);
+    provider.assert_untouched()?;
+    ensure!(provider.records()? == records);
 
     // One freeze at a time; a scratch folder that is not there.
-    let held = machine.freeze(harness.request("dropped", "one", None)).await?;
-    let second = machine.freeze(harness.request("dropped", "two", None)).await;
+    let held = machine.freeze(provider.request("dropped", "one", None)).await?;
+    let second = machine.freeze(provider.request("dropped", "two", None)).await;
     ensure!(second.err().map(|error| error.kind()) == Some(ErrorKind::Busy));
     held.check().await?;
     held.release(Outcome::Abandoned).await?;
     let request =
-        FreezeRequest { scratch: harness.path("nothing"), ..harness.request("dropped", "lost", None) };
+        FreezeRequest { scratch: provider.path("nothing"), ..provider.request("dropped", "lost", None) };
     ensure!(machine.freeze(request).await.err().map(|error| error.kind()) == Some(ErrorKind::NotFound));
     ensure!(machine.reconcile().await?.is_empty());
-    harness.assert_untouched()
+    provider.assert_untouched()
 }
 
-async fn grown(harness: &dyn Harness) -> Result<()> {
-    let machine = harness.connect().await?;
-    let parent = machine.freeze(harness.request("grown", "g1", None)).await?;
+async fn grown(provider: &dyn Provider) -> Result<()> {
+    let machine = provider.connect().await?;
+    let parent = machine.freeze(provider.request("grown", "g1", None)).await?;
     let (point, mut disks) = as_parent(&parent);
     parent.release(Outcome::Committed).await?;
     let names: Vec<String> = disks.keys().cloned().collect();
     disks.insert(names[0].clone(), 4096);
     disks.remove(&names[1]);
-    let next = machine.freeze(harness.request("grown", "g2", Some((point, disks)))).await?;
+    let next = machine.freeze(provider.request("grown", "g2", Some((point, disks)))).await?;
     for disk in next.disks() {
         let wanted = if disk.id == names[0] { "size" } else { "not in" };
         let said = matches!(&disk.tracking, Tracking::Full { reason } if reason.contains(wanted));
         ensure!(said, "{disk:?}");
     }
     next.release(Outcome::Abandoned).await?;
-    harness.assert_untouched()
+    provider.assert_untouched()
 }
 
 async fn agentless(harness: &dyn Harness) -> Result<()> {

@@ -1,6 +1,6 @@
 //! Machines of libvirt.
 
-use super::Harness;
+use super::{Harness, Provider};
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
 use hypervisor::Machine;
@@ -41,17 +41,30 @@ impl LibvirtHarness {
 }
 
 #[async_trait]
-impl Harness for LibvirtHarness {
+impl Provider for LibvirtHarness {
     fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    fn agent(&self) -> &Agent {
-        self.machine.agent()
-    }
-
     async fn connect(&self) -> Result<Box<dyn Machine>> {
         Ok(Box::new(self.connected().await?))
+    }
+
+    /// libvirt keeps one for all disks.
+    fn records(&self) -> Result<[usize; 2]> {
+        let listed = self.machine.virsh("checkpoint-list", &["--name"])?;
+        Ok([listed.lines().filter(|name| name.starts_with("strongroom.")).count(); 2])
+    }
+
+    fn assert_untouched(&self) -> Result<()> {
+        self.assert_guest_untouched()
+    }
+}
+
+#[async_trait]
+impl Harness for LibvirtHarness {
+    fn agent(&self) -> &Agent {
+        self.machine.agent()
     }
 
     fn pause(&self) -> Result<()> {
@@ -75,12 +88,6 @@ impl Harness for LibvirtHarness {
         let state = self.machine.virsh("domstate", &[])?;
         ensure!(state.trim() == "running", "the machine is {state}");
         Ok(())
-    }
-
-    /// libvirt keeps one for all disks.
-    fn records(&self) -> Result<[usize; 2]> {
-        let listed = self.machine.virsh("checkpoint-list", &["--name"])?;
-        Ok([listed.lines().filter(|name| name.starts_with("strongroom.")).count(); 2])
     }
 }
 

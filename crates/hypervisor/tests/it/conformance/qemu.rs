@@ -1,6 +1,6 @@
 //! Machines whose monitor is ours.
 
-use super::Harness;
+use super::{Harness, Provider};
 use crate::guest::Guest;
 use anyhow::{Result, ensure};
 use async_trait::async_trait;
@@ -13,13 +13,9 @@ use testkit::{Agent, GuestImage};
 struct QemuHarness(Guest);
 
 #[async_trait]
-impl Harness for QemuHarness {
+impl Provider for QemuHarness {
     fn folder(&self) -> &Path {
         self.0.folder.path()
-    }
-
-    fn agent(&self) -> &Agent {
-        self.0.machine.agent()
     }
 
     /// QEMU takes the next client once it has seen the last one go.
@@ -30,6 +26,21 @@ impl Harness for QemuHarness {
             }
         }
         Ok(Box::new(self.0.connect().await?))
+    }
+
+    fn records(&self) -> Result<[usize; 2]> {
+        Ok([self.0.bitmaps("disk0")?.len(), self.0.bitmaps("disk1")?.len()])
+    }
+
+    fn assert_untouched(&self) -> Result<()> {
+        self.assert_guest_untouched()
+    }
+}
+
+#[async_trait]
+impl Harness for QemuHarness {
+    fn agent(&self) -> &Agent {
+        self.0.machine.agent()
     }
 
     fn pause(&self) -> Result<()> {
@@ -53,10 +64,6 @@ impl Harness for QemuHarness {
         let status = self.0.qmp("query-status", Value::Null)?;
         ensure!(status["running"] == true, "the machine is {status}");
         Ok(())
-    }
-
-    fn records(&self) -> Result<[usize; 2]> {
-        Ok([self.0.bitmaps("disk0")?.len(), self.0.bitmaps("disk1")?.len()])
     }
 }
 

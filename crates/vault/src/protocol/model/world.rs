@@ -262,8 +262,10 @@ impl World {
         let Some(writer) = &hand.writer else {
             match &hand.knows {
                 None => {
-                    let opened = next.log.apply(&Record::Open { session: session(index + 1) }, rules);
-                    opened.expect("a fresh session");
+                    if next.log.apply(&Record::Open { session: session(index + 1) }, rules).is_err() {
+                        next.writers[index].done = true;
+                        return out.push((next, "writer finds its session taken"));
+                    }
                     next.before = None;
                     next.writers[index].knows = Some(Box::new(next.log.clone()));
                     out.push((next, "writer opens its session"));
@@ -496,6 +498,13 @@ impl World {
             next.log.apply(&Record::Abort { session: *session }, rules).expect("it is open");
             next.before = None;
             out.push((next, "janitor aborts a session"));
+        }
+        for unborn in (1..=self.writers.len()).map(session) {
+            let mut next = self.clone();
+            if next.log.apply(&Record::Open { session: unborn }, rules).is_ok() {
+                next.before = None;
+                out.push((next, "a session is opened to be aborted"));
+            }
         }
     }
 

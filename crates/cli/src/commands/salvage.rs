@@ -1,7 +1,8 @@
-//! `strongroom rescue`.
+//! `strongroom rescue salvage`.
 
-use crate::args::{OutputFormat, RescueArgs};
+use crate::args::SalvageArgs;
 use crate::failure::Told;
+use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
@@ -9,7 +10,7 @@ use mover::{ImageFormat, RescuedDisk, RestoreRequest};
 use std::path::Path;
 use vault::{Found, FoundPoint, Standing};
 
-pub(crate) async fn run(format: OutputFormat, args: RescueArgs) -> Result<()> {
+pub(crate) async fn run(output: &Output, args: SalvageArgs) -> Result<()> {
     let rescue = open::rescue(&args.vault, &args.key).await?;
     let Found { mut points, damage } = rescue.points().await.context("look for points")?;
     for error in &damage {
@@ -18,13 +19,13 @@ pub(crate) async fn run(format: OutputFormat, args: RescueArgs) -> Result<()> {
     if let Some(end) = &args.point {
         points.retain(|found| found.point.id.to_string().ends_with(&end.to_lowercase()));
         if points.is_empty() {
-            let hint = "`strongroom rescue --list` shows the points whose objects open";
+            let hint = "`strongroom rescue salvage --list` shows the points whose objects open";
             return Err(Told::not_found(format!("no point {end} was found"), hint));
         }
     }
     let Some(to) = args.to.filter(|_| !args.list) else {
         let values: Vec<_> = points.iter().map(value).collect();
-        return output::print(format, &values, || list(&points));
+        return output::print(output, &values, || list(&points));
     };
     if !to.is_dir() {
         std::fs::create_dir(&to).with_context(|| format!("make the folder {}", to.display()))?;
@@ -42,7 +43,7 @@ pub(crate) async fn run(format: OutputFormat, args: RescueArgs) -> Result<()> {
         rescued.extend(disks.into_iter().map(|disk| (id.clone(), disk)));
     }
     let values: Vec<_> = rescued.iter().map(|(point, disk)| disk_value(point, disk)).collect();
-    output::print(format, &values, || table(&rescued))?;
+    output::print(output, &values, || table(&rescued))?;
     tell_gaps(&rescued, &to)
 }
 

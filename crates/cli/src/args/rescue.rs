@@ -1,4 +1,4 @@
-//! The command line.
+//! The part of the command line that needs no server: vaults and their keys, points, this host's machines.
 
 use crate::limits;
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -8,45 +8,9 @@ use std::num::NonZeroU64;
 use std::path::PathBuf;
 use vault::StoreAddress;
 
-const EXIT_CODES: &str = "\
-Exit codes:
-  0  done                          5  the machine or store cannot be reached; try again later
-  1  failed for another reason     6  the key or credentials are missing or wrong
-  2  the command line is wrong     7  stored data is damaged
-  3  no such vault, point, disk    8  made by a newer version, or QEMU is too old
-     or machine                    9  no room left
-  4  it exists already             10 restored with gaps
-                                   130  interrupted";
-
-/// How a place of a vault is called.
-const LOCATION: &str = "URL|DIR";
-
-/// Reads where a vault is.
-fn location() -> impl TypedValueParser<Value = StoreAddress> {
-    OsStringValueParser::new().try_map(StoreAddress::parse)
-}
-
-/// Protects virtual machines: backs them up while they run, and brings them back.
-#[derive(Debug, Parser)]
-#[command(name = "strongroom", version, after_help = EXIT_CODES, max_term_width = 100)]
-pub(crate) struct Args {
-    /// How to print what was found or done.
-    #[arg(long, short, global = true, value_enum, default_value_t = OutputFormat::Table)]
-    pub(crate) output: OutputFormat,
-    #[command(subcommand)]
-    pub(crate) command: Command,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum OutputFormat {
-    /// For people.
-    Table,
-    /// For programs.
-    Json,
-}
-
+/// What works with a vault and its key alone, on the host that has them.
 #[derive(Debug, Subcommand)]
-pub(crate) enum Command {
+pub(crate) enum RescueCommand {
     /// Create and look at vaults, which keep recovery points.
     #[command(subcommand)]
     Vault(VaultCommand),
@@ -55,12 +19,9 @@ pub(crate) enum Command {
     Key(KeyCommand),
     /// Find the machines that run on this host.
     #[command(subcommand)]
-    Machine(MachineCommand),
+    Machine(HostMachineCommand),
     /// Back a machine up, running or stopped: all its disks at one instant, only what changed since its last point.
     Backup(BackupArgs),
-    /// Put Strongroom's freeze hooks into a Linux guest through its agent, so that its applications take part.
-    #[command(subcommand)]
-    Guest(GuestCommand),
     /// List and look at recovery points.
     #[command(subcommand)]
     Point(PointCommand),
@@ -71,13 +32,18 @@ pub(crate) enum Command {
     /// Finds every point whose object opens, whatever became of the log, the index, vault.json or the newest
     /// keyring, and whether the point was deleted or never committed. What is found nowhere is left as a hole
     /// and listed beside the image.
-    Rescue(RescueArgs),
+    Salvage(SalvageArgs),
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),
-    /// Thaws a guest if the backup that froze it dies: started by `strongroom backup`, not by people.
-    #[command(hide = true)]
-    ThawWatchdog(WatchdogArgs),
+}
+
+/// How a place of a vault is called.
+const LOCATION: &str = "URL|DIR";
+
+/// Reads where a vault is.
+fn location() -> impl TypedValueParser<Value = StoreAddress> {
+    OsStringValueParser::new().try_map(StoreAddress::parse)
 }
 
 /// Which vault, and the key that opens it.
@@ -151,7 +117,7 @@ pub(crate) enum VaultCommand {
     /// vault, and see to it that no new point builds on damage.
     ///
     /// Reads everything first and says what is damaged; changes nothing unless --yes is given. Deletes nothing.
-    /// What no copy is found of is healed by the next `strongroom backup --full` of a machine that still has it.
+    /// What no copy is found of is healed by the next `strongroom rescue backup --full` of a machine that still has it.
     Repair {
         #[command(flatten)]
         vault: VaultArgs,
@@ -223,7 +189,7 @@ pub(crate) enum KeyCommand {
     },
     /// Keep a key from opening a vault from now on. `key rotate` afterwards seals what follows against it.
     Remove {
-        /// The holder's id, or the beginning of it, as `strongroom key list` shows it.
+        /// The holder's id, or the beginning of it, as `strongroom rescue key list` shows it.
         #[arg(value_name = "HOLDER")]
         holder: String,
         #[command(flatten)]
@@ -273,20 +239,12 @@ pub(crate) struct NewKeyArgs {
 }
 
 #[derive(Debug, Subcommand)]
-pub(crate) enum MachineCommand {
+pub(crate) enum HostMachineCommand {
     /// List the machines of this host, of libvirt or not, and how they can be reached.
     List {
         /// List those of this libvirt instead, as `qemu+ssh://HOST/system`.
         #[arg(long, value_name = "URI")]
         libvirt: Option<String>,
-    },
-    /// Take back what killed backups left: thaw guests, let machines run on, remove filters and exports.
-    ///
-    /// Looks at every machine that was written down as possibly frozen, and at every one found on this host.
-    Reconcile {
-        /// Only at those that were written down.
-        #[arg(long)]
-        outstanding: bool,
     },
 }
 
@@ -344,7 +302,7 @@ pub(crate) struct Address {
 /// Which machine, and how it is reached.
 #[derive(Debug, ClapArgs)]
 pub(crate) struct MachineArgs {
-    /// Its name or id, as `strongroom machine list` shows it. May be left out with --qmp.
+    /// Its name or id, as `strongroom rescue machine list` shows it. May be left out with --qmp.
     #[arg(value_name = "MACHINE", required_unless_present = "qmp")]
     pub(crate) machine: Option<String>,
     /// Its QMP socket, for a machine that is not found by name.
@@ -496,7 +454,7 @@ pub(crate) struct RestoreArgs {
 }
 
 #[derive(Debug, ClapArgs)]
-pub(crate) struct RescueArgs {
+pub(crate) struct SalvageArgs {
     /// Where the vault is: a directory, s3://BUCKET/PREFIX or azure://ACCOUNT/CONTAINER/PREFIX.
     #[arg(long, env = "STRONGROOM_VAULT", value_name = LOCATION, value_parser = location())]
     pub(crate) vault: StoreAddress,

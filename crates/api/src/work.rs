@@ -1,0 +1,346 @@
+//! What a mover and a server say to each other. A mover asks; the server never calls a mover.
+//!
+//! ```text
+//! mover                                   server
+//!   join (one-time token) ───────────────►  a token of its own
+//!   inventory of its hosts ──────────────►  machines
+//!   claim (waits a little) ──────────────►  an order, under a lease with a generation
+//!   report progress, steps, the end ─────►  go on / cancel / lost
+//! ```
+//! **Fencing.** The server draws a session id with every claim and keeps it with the job. A new claim's order names
+//! the sessions of earlier claims: the mover aborts them in the vault's log before it begins its own, so a mover whose
+//! lease lapsed can commit nothing afterwards, whatever it still believes. A point names its job: a claim that finds a
+//! point of its own job in the vault reports that one and makes none.
+
+use jiff::Timestamp;
+use model::job::{Failure, Generation, JobKind, Step};
+use model::policy::{ConsistencyWish, DiskSelection};
+use model::{ClaimantId, HostId, JobId, PointId, VaultId};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use std::fmt;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{JobError, JobProgress, MachineDisk, MachineState, RestoreFormat};
+
+/// How long a claim holds without a word from its mover, in seconds. A mover reports three times as often.
+pub const LEASE_SECONDS: u32 = 60;
+/// How long the server lets a mover wait for an order at most, in seconds.
+pub const CLAIM_WAIT_SECONDS_MAX: u32 = 25;
+
+/// A mover that wants to join.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Join {
+    /// What it is to be called: usually its host's name.
+    #[schema(min_length = 1, max_length = 64)]
+    pub name: String,
+    /// The one-time token that an administrator made.
+    pub token: String,
+}
+
+/// A mover that has joined.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Joined {
+    /// Its own token from now on.
+    pub token: String,
+    /// The host it stands for.
+    pub host: HostId,
+}
+
+impl fmt::Debug for Joined {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Joined({})", self.host)
+    }
+}
+
+/// A host that a mover is to speak with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct AssignedHost {
+    /// Its id.
+    pub id: HostId,
+    /// `local`, or a libvirt URI.
+    pub address: String,
+}
+
+/// The machines of a host, all of them.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Inventory {
+    /// The host.
+    pub host: HostId,
+    /// Its machines.
+    #[schema(max_items = 10000)]
+    pub machines: Vec<SeenMachine>,
+}
+
+/// A machine as its hypervisor tells.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SeenMachine {
+    /// A uuid, or its name where it has none.
+    pub known_as: String,
+    /// Its name.
+    pub name: String,
+    /// Whether it runs.
+    pub state: MachineState,
+    /// Its disks, if they could be told.
+    pub disks: Vec<MachineDisk>,
+    /// Why it cannot be backed up as it is: it has no monitor that anybody could speak with...
+    #[serde(default)]
+    pub obstacle: Option<String>,
+    /// All else that is told.
+    pub description: Value,
+}
+
+/// A mover's wish for work.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ClaimRequest {
+    /// This run of the mover: drawn anew with every start.
+    pub claimant: ClaimantId,
+    /// How long to wait for work if there is none, in seconds.
+    #[serde(default)]
+    #[schema(maximum = 25)]
+    pub wait_seconds: u32,
+}
+
+/// Something to be done.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Order {
+    /// The job.
+    pub job: JobId,
+    /// What it is, for people.
+    pub kind: JobKind,
+    /// The number of the claim; goes with every report.
+    pub generation: Generation,
+    /// Steps that are done already: go on after them.
+    pub steps_done: usize,
+    /// What the job has come to so far: what the steps that are done have reported.
+    pub result: Option<Value>,
+    /// The vault.
+    pub vault: VaultAccess,
+    /// The session to write under, if anything is written.
+    pub session: Uuid,
+    /// Sessions of earlier claims: to be aborted first.
+    pub fenced: Vec<Uuid>,
+    /// What exactly.
+    pub work: Work,
+}
+
+/// How a vault is opened.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct VaultAccess {
+    /// Its id.
+    pub id: VaultId,
+    /// Where it is. Credentials for a bucket are the mover's own.
+    pub location: String,
+    /// Where the snapshot tier is, if there is one.
+    pub snapshot_store: Option<String>,
+    /// The text of a key file that opens it.
+    pub key: String,
+}
+
+impl fmt::Debug for VaultAccess {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "VaultAccess({}, {})", self.id, self.location)
+    }
+}
+
+/// What a mover is to do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "work", rename_all = "snake_case")]
+pub enum Work {
+    /// Make a point of a machine.
+    BackUp(Box<BackUpWork>),
+    /// Write disks of a point as images.
+    Restore {
+        /// The item: what the machine's points are kept under.
+        item: Uuid,
+        /// The point.
+        point: PointId,
+        /// An absolute path.
+        folder: String,
+        /// Names of disks; empty for all.
+        disks: Vec<String>,
+        /// What the images are to be.
+        format: RestoreFormat,
+    },
+    /// Read a point back.
+    Verify {
+        /// The item.
+        item: Uuid,
+        /// The point.
+        point: PointId,
+    },
+    /// Delete points in the vault. Whether they may go was settled by who asks.
+    DeletePoints {
+        /// The item.
+        item: Uuid,
+        /// Which: in the vault, if it has them.
+        points: Vec<PointId>,
+        /// Of which the copy in the snapshot tier goes. A point may stand in both lists: first this one.
+        #[serde(default)]
+        snapshots: Vec<PointId>,
+    },
+    /// Bring deleted points back.
+    UndeletePoints {
+        /// The item.
+        item: Uuid,
+        /// Which.
+        points: Vec<PointId>,
+    },
+    /// Purge what was deleted before, and give space back.
+    Collect {
+        /// Points deleted longer ago than this may go for good, in seconds.
+        soft_delete_seconds: i64,
+        /// The time, by the server's clock: a mover's decides nothing that cannot be taken back.
+        #[schema(value_type = String, format = DateTime)]
+        now: Timestamp,
+        /// The points that nobody was promised any longer. No other is purged, whatever the vault's log says. Those
+        /// of them that are in no store any more are told in the result, as `gone`.
+        purge: Vec<PointId>,
+    },
+}
+
+/// A backup.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct BackUpWork {
+    /// The item: what the machine's points are kept under.
+    pub item: Uuid,
+    /// Where the machine is.
+    pub host: AssignedHost,
+    /// What its hypervisor knows it by.
+    pub known_as: String,
+    /// Its name.
+    pub name: String,
+    /// What to ask of the guest.
+    pub consistency: ConsistencyWish,
+    /// Which disks.
+    pub disks: DiskSelection,
+    /// Read everything.
+    pub full: bool,
+    /// Whether the point gets to the vault; else it stays in the snapshot tier alone.
+    pub transfer: bool,
+    /// Stands in the vault with the point, so that a catalog can be made again from it: see `Service`.
+    pub service: Service,
+}
+
+/// What the service says of a point, kept in the vault with it. A catalog is made again from these alone.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct Service {
+    /// The version of this shape: 1.
+    pub version: u32,
+    /// The job that made the point: no other point of the vault names it.
+    pub job: JobId,
+    /// The item.
+    pub item: Uuid,
+    /// The machine, as the catalog knew it.
+    pub machine: model::MachineId,
+    /// The machine's name.
+    pub name: String,
+    /// What its host's hypervisor knows it by.
+    pub known_as: String,
+    /// Why the point was made, with its slot and the days it stands for.
+    pub origin: model::Origin,
+    /// The policy, as it was.
+    pub policy: Option<ServicePolicy>,
+}
+
+/// A policy, as it was when a point was made.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServicePolicy {
+    /// Its id.
+    pub id: model::PolicyId,
+    /// Its name.
+    pub name: String,
+    /// What it said.
+    pub document: model::policy::PolicyDocument,
+}
+
+/// What a mover says of an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// As it claimed.
+    pub claimant: ClaimantId,
+    /// As the order says.
+    pub generation: Generation,
+    /// What happened.
+    pub event: ReportEvent,
+    /// How far it is; none leaves it as it was.
+    #[serde(default)]
+    pub progress: Option<JobProgress>,
+}
+
+/// What happened to an order.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "event", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ReportEvent {
+    /// It goes on. The lease is made longer.
+    GoesOn {},
+    /// A step is done. With the last one the job is.
+    StepDone {
+        /// Which.
+        step: Step,
+        /// What the job has come to.
+        result: Option<Value>,
+    },
+    /// The attempt failed.
+    Failed {
+        /// Why.
+        error: JobError,
+    },
+    /// Given back unharmed: the mover shuts down.
+    Released {},
+    /// Ended as was wanted.
+    Cancelled {},
+}
+
+impl ReportEvent {
+    /// A failure.
+    pub fn failed(failure: Failure, text: impl Into<String>) -> Self {
+        Self::Failed { error: JobError { failure, text: text.into(), hint: None } }
+    }
+}
+
+/// What the server answers to a report.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "instruction", rename_all = "snake_case")]
+pub enum Instruction {
+    /// Go on; the lease holds until then.
+    GoOn {
+        /// By the server's clock.
+        #[schema(value_type = String, format = DateTime)]
+        until: Timestamp,
+    },
+    /// Somebody wants it to end: leave things tidy and report so.
+    Cancel {},
+    /// The claim is no longer good: stop, and leave everything as it is.
+    Lost {},
+    /// The job is over.
+    Over {},
+}
+
+/// What the vault has of a point that a backup has made: the `result` of a backup's step.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct MadePoint {
+    /// Its id.
+    pub point: PointId,
+    /// The instant of its disks.
+    #[schema(value_type = String, format = DateTime)]
+    pub taken: Timestamp,
+    /// `application`, `file_system` or `crash`.
+    pub consistency: String,
+    /// What was proved.
+    pub evidence: Value,
+    /// Its disks.
+    pub disks: Vec<crate::PointDisk>,
+    /// Bytes it added to the store.
+    pub stored_bytes: u64,
+    /// Whether the snapshot tier has it.
+    pub in_snapshot_tier: bool,
+    /// Whether the vault has it.
+    pub in_vault_tier: bool,
+}

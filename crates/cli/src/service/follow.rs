@@ -1,0 +1,237 @@
+//! A job, watched until it is over: bars on a terminal, plain lines elsewhere.
+
+use super::words::word;
+use crate::failure::Told;
+use crate::output::{self, Output};
+use anyhow::{Context as _, Result};
+use api::client::{Client, ClientError};
+use api::{Accepted, Code, Job, JobState, StepState};
+use clap::Args as ClapArgs;
+use indicatif::{ProgressBar, ProgressStyle};
+use model::JobId;
+use std::io::IsTerminal;
+use std::time::Duration;
+
+/// How often the server is asked: as often as a mover tells it something, in a busy moment.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
+/// A server that was killed is started again within this, or somebody has to look; the job waits longer than that.
+const SILENT_LOOKS_MAX: u32 = 180;
+/// Without a terminal a line is written for so many percent more.
+const PERCENT_A_LINE: u64 = 10;
+
+/// Whether to wait for what takes long.
+#[derive(Clone, Copy, Debug, ClapArgs)]
+pub(crate) struct Wait {
+    /// Do not wait until it is done: print the job and end. `strongroom job watch` waits for it.
+    #[arg(long)]
+    no_wait: bool,
+}
+
+/// Waits for a job that the server has accepted, unless nobody wants to, and prints it.
+pub(super) async fn accepted(
+    output: &Output,
+    client: &Client,
+    accepted: Option<Accepted>,
+    wait: Wait,
+) -> Result<()> {
+    let accepted = accepted.context("the server named no job")?;
+    if wait.no_wait {
+        return output::print(output, &accepted, || format!("{}\n", accepted.job));
+    }
+    finish(output, &follow(client, accepted.job).await?)
+}
+
+/// Prints a job that is over, or fails as it did.
+pub(super) fn finish(output: &Output, job: &Job) -> Result<()> {
+    if matches!(job.state, JobState::Completed | JobState::CompletedWithWarnings) {
+        return output::print(output, job, || super::job::show(job));
+    }
+    let what = format!("the {} of {} has {}", word(&job.kind), job.name, ended(job.state));
+    let Some(error) = &job.error else {
+        return Err(Told::job(None, what, format!("`strongroom job show {}` tells more", job.id)));
+    };
+    let hint = error.hint.clone();
+    let hint = hint.unwrap_or_else(|| format!("`strongroom job retry {}` tries it again", job.id));
+    Err(Told::job(Some(error.failure), format!("{what}: {}", error.text), hint))
+}
+
+fn ended(state: JobState) -> &'static str {
+    match state {
+        JobState::Cancelled => "been cancelled",
+        _ => "failed",
+    }
+}
+
+/// Shows a job until it is over. A server that is away for a while is waited for: the job is, too.
+pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
+    let mut shown = Shown::new();
+    let watching = async {
+        let mut silent = 0;
+        loop {
+            match client.get::<Job>(&format!("/v1/jobs/{id}")).await {
+                Ok(job) => {
+                    silent = 0;
+                    shown.show(&job);
+                    if job.state.is_over() {
+                        return Ok(job);
+                    }
+                }
+                Err(error) if is_away(&error) && silent < SILENT_LOOKS_MAX => {
+                    if silent == 0 {
+                        shown.say(&format!("The server does not answer ({error}); waiting for it"));
+                    }
+                    silent += 1;
+                }
+                Err(error) => return Err(error.into()),
+            }
+            tokio::time::sleep(LOOK_EVERY).await;
+        }
+    };
+    let doing = format!("watching (the job goes on: `strongroom job watch {id}`)");
+    crate::commands::unless_interrupted(&doing, watching).await
+}
+
+fn is_away(error: &ClientError) -> bool {
+    match error {
+        ClientError::Unreachable { .. } => true,
+        ClientError::Refused(problem) => matches!(problem.code, Code::Unavailable | Code::TooManyRequests),
+        ClientError::Endpoint(_) => false,
+    }
+}
+
+/// What has been shown of a job.
+struct Shown {
+    bar: Option<ProgressBar>,
+    before: Option<Job>,
+}
+
+impl Shown {
+    fn new() -> Self {
+        let terminal = std::io::stderr().is_terminal();
+        Self { bar: terminal.then(|| ProgressBar::new(0).with_style(style())), before: None }
+    }
+
+    fn show(&mut self, job: &Job) {
+        for line in news(self.before.as_ref(), job, self.bar.is_none()) {
+            self.say(&line);
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_length(job.progress.total_bytes);
+            bar.set_position(job.progress.done_bytes);
+            if job.state.is_over() {
+                bar.finish_and_clear();
+            }
+        }
+        self.before = Some(job.clone());
+    }
+
+    fn say(&self, line: &str) {
+        match &self.bar {
+            Some(bar) => bar.suspend(|| eprintln!("{line}")),
+            None => eprintln!("{line}"),
+        }
+    }
+}
+
+fn style() -> ProgressStyle {
+    let style = "  {bar:40} {percent:>3} %  {binary_bytes} of {binary_total_bytes}  {binary_bytes_per_sec}";
+    ProgressStyle::with_template(style).expect("the template is fixed")
+}
+
+/// What is to be told of a job that was not the last time; how far it is only where no bar tells it.
+fn news(before: Option<&Job>, now: &Job, tells_percent: bool) -> Vec<String> {
+    let mut lines = Vec::new();
+    if before.map(|job| job.state) != Some(now.state) && !now.state.is_over() {
+        lines.extend(waits(now));
+    }
+    for (number, step) in now.steps.iter().enumerate() {
+        let was = before.and_then(|job| job.steps.get(number)).map(|step| step.state);
+        let begun = |state| matches!(state, StepState::InProgress | StepState::Done);
+        if begun(step.state) && !was.is_some_and(begun) {
+            lines.push(step.title.clone());
+        }
+    }
+    let told = before.map_or(0, |job| job.progress.warnings.len());
+    lines.extend(now.progress.warnings.iter().skip(told).map(|warning| format!("warning: {warning}")));
+    let was = before.map_or(0, percent);
+    let is = percent(now);
+    if tells_percent && is / PERCENT_A_LINE > was / PERCENT_A_LINE {
+        let (done, total) = (now.progress.done_bytes, now.progress.total_bytes);
+        lines.push(format!("{is} %  {} of {}", output::size(done), output::size(total)));
+    }
+    lines
+}
+
+/// Why nothing happens just now.
+fn waits(job: &Job) -> Option<String> {
+    match job.state {
+        JobState::Queued => Some("Waiting for a mover".to_owned()),
+        JobState::Waiting => {
+            let until = super::words::when(job.next_attempt);
+            let why = job.error.as_ref().map(|error| error.text.clone()).unwrap_or_default();
+            Some(format!("Attempt {} failed: {why}; the next one is at {until}", job.attempts))
+        }
+        JobState::Cancelling => Some("Cancelling".to_owned()),
+        _ => None,
+    }
+}
+
+/// How far a job is.
+pub(super) fn percent(job: &Job) -> u64 {
+    let progress = &job.progress;
+    let share = u128::from(progress.done_bytes.min(progress.total_bytes)) * 100;
+    // 0 while nobody knows what all of it is.
+    share.checked_div(progress.total_bytes.into()).map_or(0, |percent| u64::try_from(percent).unwrap_or(100))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn job(state: &str, steps: [&str; 2], done: u64) -> Job {
+        let steps = ["Take snapshot", "Transfer data to vault"].into_iter().zip(steps);
+        let words = ["take_snapshot", "transfer_to_vault"];
+        let steps: Vec<_> = steps
+            .zip(words)
+            .map(|((title, state), step)| json!({ "step": step, "title": title, "state": state }))
+            .collect();
+        serde_json::from_value(json!({
+            "id": "00000000-0000-0000-0000-000000000001", "kind": "backup", "name": "shop", "state": state,
+            "scheduled": false, "steps": steps, "attempts": 1, "created": "2026-11-21T15:00:00Z",
+            "progress": { "done_bytes": done, "total_bytes": 1000, "warnings": [] },
+        }))
+        .expect("a job")
+    }
+
+    #[test]
+    fn everything_is_told_once() {
+        let queued = job("queued", ["pending", "pending"], 0);
+        assert_eq!(news(None, &queued, true), ["Waiting for a mover"]);
+        assert!(news(Some(&queued), &queued, true).is_empty());
+        let begun = job("in_progress", ["in_progress", "pending"], 0);
+        assert_eq!(news(Some(&queued), &begun, true), ["Take snapshot"]);
+        let mut further = job("in_progress", ["done", "in_progress"], 250);
+        further.progress.warnings.push("the guest has no hook".to_owned());
+        let told = news(Some(&begun), &further, true);
+        assert_eq!(
+            told,
+            ["Transfer data to vault", "warning: the guest has no hook", "25 %  250 B of 1000 B"]
+        );
+        assert!(news(Some(&further), &job("in_progress", ["done", "in_progress"], 290), true).is_empty());
+        assert_eq!(news(Some(&begun), &further, false).len(), 2, "a bar tells how far it is");
+        // Who comes late is told what was.
+        let over = job("completed", ["done", "done"], 1000);
+        assert_eq!(news(None, &over, false), ["Take snapshot", "Transfer data to vault"]);
+    }
+
+    #[test]
+    fn no_number_is_too_strange_for_a_percentage() {
+        let of = |done, total| {
+            let mut job = job("queued", ["pending", "pending"], 0);
+            (job.progress.done_bytes, job.progress.total_bytes) = (done, total);
+            percent(&job)
+        };
+        assert_eq!([of(0, 0), of(5, 0), of(5, 4), of(u64::MAX, u64::MAX), of(1, 3)], [0, 0, 100, 100, 33]);
+    }
+}

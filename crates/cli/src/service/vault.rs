@@ -1,0 +1,283 @@
+//! `strongroom vault`.
+
+use super::confirm::{Undo, Yes, confirm};
+use super::names;
+use super::words::{count, or_dash};
+use crate::failure::Told;
+use crate::output::{self, Output};
+use anyhow::{Context as _, Result};
+use api::client::{Client, Method};
+use api::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
+use clap::{Args as ClapArgs, Subcommand};
+use std::path::PathBuf;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum VaultCommand {
+    /// Make a vault in an empty place; its key is kept by the server.
+    Create {
+        #[command(flatten)]
+        place: PlaceArgs,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// Take a vault in that exists already, with all its points: what is left when a server and its catalog are lost.
+    Adopt {
+        #[command(flatten)]
+        place: PlaceArgs,
+        /// A key file that opens it.
+        #[arg(long, value_name = "FILE")]
+        key_file: PathBuf,
+        #[command(flatten)]
+        settings: SettingsArgs,
+    },
+    /// List the vaults.
+    List,
+    /// Show a vault.
+    Show {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+    },
+    /// Change a vault's name or settings.
+    Update {
+        /// The vault, by its name or id.
+        #[arg(value_name = "VAULT")]
+        vault: String,
+        /// A new name.
+        #[arg(long, value_name = "NAME")]
+        name: Option<String>,
+        #[command(flatten)]
+        settings: SettingsArgs,
+        #[command(flatten)]
+        yes: Yes,
+    },
+    /// Have the server forget a vault that protects no machine. What lies in its store stays there.
+    Delete {
+        /// The vault, by its name or id.
+        #[arg(value_name = "VAULT")]
+        vault: String,
+        #[command(flatten)]
+        yes: Yes,
+    },
+}
+
+/// What it is called, and where it is.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct PlaceArgs {
+    /// What to call it.
+    #[arg(value_name = "NAME")]
+    name: String,
+    /// An absolute path of a directory on the server's host, s3://BUCKET/PREFIX or
+    /// azure://ACCOUNT/CONTAINER/PREFIX.
+    #[arg(value_name = "URL|DIR")]
+    location: String,
+}
+
+/// What is not said stays as it is.
+#[derive(Debug, Default, ClapArgs)]
+pub(crate) struct SettingsArgs {
+    /// How long what was deleted can be brought back: 14 to 180 days.
+    #[arg(long, value_name = "DAYS")]
+    soft_delete_days: Option<u16>,
+    /// Whether nothing may be lost sooner than was promised.
+    #[arg(long, value_name = "true|false")]
+    immutable: Option<bool>,
+    /// A folder beside the hosts for a snapshot tier; `none` for none.
+    #[arg(long, value_name = "DIR")]
+    snapshot_store: Option<String>,
+    /// Machines that come under protection by themselves, as `name=web-*,policy=nightly` or
+    /// `tag=env=prod,policy=nightly`; may be repeated. The first that fits counts. `none` for none.
+    #[arg(long, value_name = "RULE")]
+    auto_protect: Vec<String>,
+}
+
+impl SettingsArgs {
+    fn is_empty(&self) -> bool {
+        let Self { soft_delete_days, immutable, snapshot_store, auto_protect } = self;
+        soft_delete_days.is_none()
+            && immutable.is_none()
+            && snapshot_store.is_none()
+            && auto_protect.is_empty()
+    }
+
+    /// Changes what is said. Rules name policies of `vault`; a vault that is to be made has none.
+    async fn apply(&self, settings: &mut VaultSettings, of: Option<(&Client, &Vault)>) -> Result<()> {
+        settings.soft_delete_days = self.soft_delete_days.unwrap_or(settings.soft_delete_days);
+        settings.immutable = self.immutable.unwrap_or(settings.immutable);
+        if let Some(store) = &self.snapshot_store {
+            settings.snapshot_store = Some(store.clone()).filter(|store| store != "none");
+        }
+        if self.auto_protect.is_empty() {
+            return Ok(());
+        }
+        settings.auto_protect.clear();
+        for rule in self.auto_protect.iter().filter(|rule| *rule != "none") {
+            let (name, tag, policy) = read_rule(rule)?;
+            let Some((client, vault)) = of else {
+                let hint = "make the vault and a policy first, then `strongroom vault update --auto-protect`";
+                return Err(Told::usage("a new vault has no policies yet", hint));
+            };
+            let policy = names::policy(client, vault, &policy).await?.id;
+            settings.auto_protect.push(AutoProtect { name, tag, policy });
+        }
+        Ok(())
+    }
+}
+
+/// `name=PATTERN,tag=KEY[=VALUE],policy=POLICY`, of which the first two may be left out.
+fn read_rule(rule: &str) -> Result<(Option<String>, Option<String>, String)> {
+    let hint = "write it as name=web-*,policy=nightly or tag=env=prod,policy=nightly";
+    let wrong = || Told::usage(format!("'{rule}' is no rule to protect by"), hint);
+    let (mut name, mut tag, mut policy) = (None, None, None);
+    for part in rule.split(',') {
+        let (key, value) = part.split_once('=').ok_or_else(wrong)?;
+        let place = match key {
+            "name" => &mut name,
+            "tag" => &mut tag,
+            "policy" => &mut policy,
+            _ => return Err(wrong()),
+        };
+        if place.replace(value.to_owned()).is_some() {
+            return Err(wrong());
+        }
+    }
+    Ok((name, tag, policy.ok_or_else(wrong)?))
+}
+
+pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand) -> Result<()> {
+    match command {
+        VaultCommand::Create { place, settings } => create(output, client, (place, None), &settings).await,
+        VaultCommand::Adopt { place, key_file, settings } => {
+            let key = std::fs::read_to_string(&key_file);
+            let key = key.with_context(|| format!("read the key file {}", key_file.display()))?;
+            create(output, client, (place, Some(key)), &settings).await
+        }
+        VaultCommand::List => {
+            let all: Vec<Vault> = client.all("/v1/vaults").await?;
+            output::print(output, &all, || list(&all))
+        }
+        VaultCommand::Show { vault } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            output::print(output, &vault, || show(&vault))
+        }
+        VaultCommand::Update { vault, name, settings, yes } => {
+            let vault = names::vault(client, Some(&vault)).await?;
+            update(output, client, &vault, (name, &settings, yes)).await
+        }
+        VaultCommand::Delete { vault, yes } => {
+            let vault = names::vault(client, Some(&vault)).await?;
+            let text = format!(
+                "The server forgets the vault {} with all its policies. What lies in {} stays there, and only a \
+                 copy of its key opens it.",
+                vault.name, vault.location
+            );
+            confirm(yes, Undo::Impossible, &text)?;
+            let gone = client.act(Method::DELETE, &format!("/v1/vaults/{}", vault.id)).await?;
+            let gone: VaultRemoved = gone.context("the server told nothing of what is left")?;
+            output::print(output, &gone, || format!("{} is forgotten. {}\n", vault.name, gone.note))
+        }
+    }
+}
+
+async fn create(
+    output: &Output,
+    client: &Client,
+    (place, key): (PlaceArgs, Option<String>),
+    args: &SettingsArgs,
+) -> Result<()> {
+    let mut settings = VaultSettings::default();
+    args.apply(&mut settings, None).await?;
+    let PlaceArgs { name, location } = place;
+    let adopt = key.is_some();
+    let new = NewVault { name, location, settings, adopt, key };
+    let made = client.send(Method::POST, "/v1/vaults", &new).await?;
+    let made: VaultMade = made.context("the server told nothing of the vault")?;
+    output::print(output, &made, || {
+        let mut text = show(&made.vault);
+        text.extend(made.recovery_key.iter().map(|key| output::facts(&[("Recovery key", key.clone())])));
+        text.extend(made.key.iter().map(|key| format!("\n{key}")));
+        text
+    })?;
+    if made.key.is_some() {
+        eprintln!("Keep the key file, which is printed last, somewhere else than the vault and the server.");
+    }
+    if made.recovery_key.is_some() {
+        eprintln!("{}", crate::commands::KEEP_RECOVERY_KEY);
+    }
+    Ok(())
+}
+
+async fn update(
+    output: &Output,
+    client: &Client,
+    vault: &Vault,
+    (name, args, yes): (Option<String>, &SettingsArgs, Yes),
+) -> Result<()> {
+    if name.is_none() && args.is_empty() {
+        return Err(Told::usage(
+            "nothing is to be changed",
+            "`strongroom vault update --help` tells what can be",
+        ));
+    }
+    let mut settings = vault.settings.clone();
+    args.apply(&mut settings, Some((client, vault))).await?;
+    if settings.immutable && !vault.settings.immutable {
+        let text = format!("From now on nothing in {} may be lost sooner than was promised.", vault.name);
+        confirm(yes, Undo::Possible, &text)?;
+    }
+    let settings = Some(settings).filter(|settings| *settings != vault.settings);
+    let change = VaultChange { name, settings, revision: Some(vault.revision) };
+    let changed = client.send(Method::PATCH, &format!("/v1/vaults/{}", vault.id), &change).await?;
+    let vault: Vault = changed.context("the server told nothing of the vault")?;
+    output::print(output, &vault, || show(&vault))
+}
+
+fn list(all: &[Vault]) -> String {
+    if all.is_empty() {
+        return "No vaults yet. `strongroom vault create NAME URL|DIR` makes one.\n".into();
+    }
+    let rows = all.iter().map(|vault| {
+        vec![vault.name.clone(), vault.location.clone(), vault.items.to_string(), vault.id.to_string()]
+    });
+    output::table(&["VAULT", "LOCATION", "MACHINES", "ID"], &["MACHINES"], rows)
+}
+
+fn show(vault: &Vault) -> String {
+    let settings = &vault.settings;
+    let mut facts = vec![
+        ("Vault", vault.name.clone()),
+        ("Id", vault.id.to_string()),
+        ("Location", vault.location.clone()),
+        ("Machines", vault.items.to_string()),
+        ("Deleted things stay", count(settings.soft_delete_days.into(), "day")),
+        ("Immutable", if settings.immutable { "yes" } else { "no" }.to_owned()),
+        ("Snapshot tier", or_dash(settings.snapshot_store.clone())),
+        ("Known since", output::instant(vault.created)),
+    ];
+    facts.extend(settings.auto_protect.iter().map(|rule| ("Protects by itself", rule_in_words(rule))));
+    output::facts(&facts)
+}
+
+fn rule_in_words(rule: &AutoProtect) -> String {
+    let name = rule.name.as_ref().map(|name| format!("named {name} "));
+    let tag = rule.tag.as_ref().map(|tag| format!("tagged {tag} "));
+    format!("{}{}by policy {}", name.unwrap_or_default(), tag.unwrap_or_default(), rule.policy)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_to_protect_by() {
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(read_rule("name=web-*,policy=p").expect("a rule"), (some("web-*"), None, "p".to_owned()));
+        assert_eq!(
+            read_rule("policy=p,tag=env=prod").expect("a rule"),
+            (None, some("env=prod"), "p".to_owned())
+        );
+        for wrong in ["", "web-*", "name=web-*", "policy=p,policy=q", "nome=x,policy=p"] {
+            assert!(read_rule(wrong).is_err(), "{wrong}");
+        }
+    }
+}

@@ -1,0 +1,321 @@
+//! A vault that is there is taken in: items, policies and points are made again from what its points say.
+//!
+//! What the service wrote into each point (`api::work::Service`) says whose it is, why it was made and under which
+//! policy; classes and expiries follow from that by `model`'s rules. The vault's log says what is deleted, and since
+//! when. [`Adopted::lost`] tells what neither says.
+
+use crate::{Control, Error, Result};
+use api::work::{Service, ServicePolicy};
+use api::{Code, PointDisk, VaultSettings};
+use catalog::{ErrorKind, Item, PointRow, PolicyRow};
+use jiff::{SignedDuration, Timestamp};
+use model::policy::Policy;
+use model::protection::{Keep, Protection};
+use model::retention::{self, Tier};
+use model::{MachineId, Origin, PointId, PolicyId, VaultCopy, VaultId};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
+use vault::{MachineKey, Vault};
+
+/// Points written in one transaction.
+const POINTS_AT_ONCE: usize = 500;
+/// An item without a new point for so long while others got some, and for so many slots of its policy, was stopped,
+/// for all that can be told. It is not protected again unasked: what somebody kept for ever must not expire.
+const SILENT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// See [`SILENT`].
+const SLOTS_MISSED: usize = 3;
+
+/// What was taken in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Adopted {
+    /// Machines that have points.
+    pub items: u64,
+    /// Policies, as the newest points of each tell.
+    pub policies: u64,
+    /// Points, those among them that are deleted and can be brought back.
+    pub points: u64,
+    /// What could not be, or is in no vault: for people.
+    pub lost: Vec<String>,
+}
+
+/// A point as the vault has it.
+struct Found {
+    point: vault::Point,
+    service: Option<Service>,
+    purge_at: Option<Timestamp>,
+}
+
+/// The points of one machine: of an item that the service made, or of a machine that was backed up without.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Whose {
+    Item(Uuid),
+    Machine(MachineKey),
+}
+
+/// What the vault as a whole says.
+struct Scene {
+    vault: VaultId,
+    settings: VaultSettings,
+    policies: BTreeMap<PolicyId, Policy>,
+    /// When the newest point of all was taken.
+    newest: Option<Timestamp>,
+    now: Timestamp,
+}
+
+impl Control {
+    /// Takes in all that a vault holds; its row is there already. What is known of it stays as it is.
+    ///
+    /// # Errors
+    /// `Unavailable` when the vault cannot be read; the catalog's. CRASH, or an error: some items are there. Taking
+    /// the vault in again goes on.
+    pub async fn adopt(&self, vault: VaultId, opened: &Vault, now: Timestamp) -> Result<Adopted> {
+        let row = self.catalog.vault(vault).await?;
+        let settings: VaultSettings = serde_json::from_value(row.settings)
+            .map_err(|e| Error::new(Code::Internal, format!("the settings of the vault {vault}: {e}")))?;
+        let mut adopted = Adopted::default();
+        let found = found(opened, &settings, &mut adopted).await?;
+        let newest = found.iter().map(|one| one.point.instant).max();
+        let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
+        let scene = Scene { vault, settings, policies, newest, now };
+        let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
+        for one in found {
+            let whose = match &one.service {
+                Some(service) => Whose::Item(service.item),
+                None => Whose::Machine(one.point.machine.clone()),
+            };
+            items.entry(whose).or_default().push(one);
+        }
+        for (whose, points) in items {
+            self.adopt_item(&scene, whose, points, &mut adopted).await?;
+        }
+        adopted.lost.push(
+            "not in any vault, so lost with the catalog: pins, tags, jobs, alerts, users and the audit log"
+                .to_owned(),
+        );
+        Ok(adopted)
+    }
+
+    /// Writes every policy that a point names, as the newest of them says it.
+    async fn adopt_policies(
+        &self,
+        vault: VaultId,
+        found: &[Found],
+        adopted: &mut Adopted,
+    ) -> Result<BTreeMap<PolicyId, Policy>> {
+        let mut newest: BTreeMap<PolicyId, (Timestamp, &ServicePolicy)> = BTreeMap::new();
+        for one in found {
+            let Some(policy) = one.service.as_ref().and_then(|service| service.policy.as_ref()) else {
+                continue;
+            };
+            let entry = newest.entry(policy.id).or_insert((one.point.instant, policy));
+            if entry.0 <= one.point.instant {
+                *entry = (one.point.instant, policy);
+            }
+        }
+        // Of an earlier run, or somebody's who has changed it since: what is known stays.
+        let known = self.catalog.policies(vault).await?;
+        let mut names: BTreeSet<String> = known.iter().map(|row| row.name.clone()).collect();
+        let mut policies = BTreeMap::new();
+        for (id, (_, told)) in newest {
+            let row = known.iter().find(|row| row.id == id);
+            let document = row.map_or(&told.document, |row| &row.document).clone();
+            let policy = match document.clone().check() {
+                Ok(policy) => policy,
+                Err(found) => {
+                    let what = format!(
+                        "the policy {} breaks rules of today, so it is left out: {found:?}",
+                        told.name
+                    );
+                    adopted.lost.push(what);
+                    continue;
+                }
+            };
+            if row.is_none() {
+                let name = free_name(&told.name, &mut names);
+                let row = PolicyRow { id, vault, name, document, created: self.now(), revision: 1 };
+                self.catalog.add_policy(&row).await?;
+                adopted.policies += 1;
+            }
+            policies.insert(id, policy);
+        }
+        Ok(policies)
+    }
+
+    async fn adopt_item(
+        &self,
+        scene: &Scene,
+        whose: Whose,
+        mut points: Vec<Found>,
+        adopted: &mut Adopted,
+    ) -> Result<()> {
+        points.sort_by_key(|one| (one.point.instant, one.point.id));
+        let last = points.last().expect("an item is made of its points");
+        let (id, machine, known_as) = match (&whose, &last.service) {
+            (Whose::Item(id), Some(service)) => (Some(*id), service.machine, service.known_as.clone()),
+            (Whose::Item(id), None) => (Some(*id), MachineId(*id), id.to_string()),
+            (Whose::Machine(key), _) => {
+                // Its own uuid, or a name.
+                let machine = key.as_str().parse().unwrap_or_else(|_| self.draw());
+                (None, MachineId(machine), key.as_str().to_owned())
+            }
+        };
+        let machine = match self.catalog.machine_known_as(&known_as).await? {
+            Some(known) => known,
+            None => self.catalog.adopted_machine(&known_as).await?.unwrap_or(machine),
+        };
+        let id = id.unwrap_or(machine.0);
+        let protection = protection(scene, &points);
+        let item = Item {
+            id,
+            vault: scene.vault,
+            machine,
+            name: last.service.as_ref().map_or(&last.point.machine_name, |service| &service.name).clone(),
+            protection,
+            last_point: Some(last.point.instant),
+            created: points[0].point.instant,
+            revision: 1,
+        };
+        let item = self.add_adopted(item, adopted).await?;
+        self.catalog.note_adopted(&known_as, machine).await?;
+        let policy = item.protection.retention_policy().and_then(|id| scene.policies.get(&id));
+        let mut rows = rows(scene, &item, policy, &points);
+        // What is known of a point, a pin for instance, stays.
+        let known = self.catalog.points_to_plan(item.id).await?;
+        let known: BTreeSet<PointId> = known.into_iter().map(|known| known.point.id).collect();
+        rows.retain(|row| !known.contains(&row.point.id));
+        for some in rows.chunks(POINTS_AT_ONCE) {
+            self.catalog.put_points(some).await?;
+        }
+        adopted.points += rows.len() as u64;
+        Ok(())
+    }
+
+    /// Adds an item. Where another vault protects its machine, this one keeps what it has.
+    async fn add_adopted(&self, mut item: Item, adopted: &mut Adopted) -> Result<Item> {
+        match self.catalog.item(item.id).await {
+            Ok(known) if known.vault == item.vault => return Ok(known),
+            // Two vaults hold points of one machine that was backed up without a server.
+            Ok(_) => item.id = self.draw(),
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) => return Err(error.into()),
+        }
+        let added = match self.catalog.add_item(&item).await {
+            Err(error) if error.kind() == ErrorKind::Exists && item.protection.runs() => {
+                adopted.lost.push(format!(
+                    "another vault protects {}: here its points are kept and none are made",
+                    item.name
+                ));
+                let stopped = Item { protection: Protection::Stopped { keep: Keep::Forever {} }, ..item };
+                self.catalog.add_item(&stopped).await.map(|()| stopped)
+            }
+            added => added.map(|()| item),
+        }?;
+        adopted.items += 1;
+        Ok(added)
+    }
+}
+
+/// All points, those that can be had back among them. One that cannot be read hides no other.
+async fn found(opened: &Vault, settings: &VaultSettings, adopted: &mut Adopted) -> Result<Vec<Found>> {
+    let unreadable = |error: vault::Error| Error::new(Code::Unavailable, format!("read the vault: {error}"));
+    let (live, deleted) = (opened.survey(None).await, opened.survey_deleted().await);
+    let (live, deleted) = (live.map_err(unreadable)?, deleted.map_err(unreadable)?);
+    let deleted_at = opened.deletions().await.map_err(unreadable)?;
+    let lasts = SignedDuration::from_hours(24 * i64::from(settings.soft_delete_days));
+    let damage = live.damage.iter().chain(&deleted.damage);
+    adopted.lost.extend(damage.map(|error| format!("a point cannot be read: {error}")));
+    let purge_at = |id: &vault::PointId| deleted_at.get(id).map(|at| at.saturating_add(lasts).unwrap_or(*at));
+    let points = live.points.into_iter().chain(deleted.points);
+    Ok(points
+        .map(|point| Found {
+            service: serde_json::from_value(point.service.clone()).ok(),
+            purge_at: purge_at(&point.id),
+            point,
+        })
+        .collect())
+}
+
+/// Where a machine stands, as far as its points tell.
+fn protection(scene: &Scene, points: &[Found]) -> Protection {
+    if points.iter().all(|one| one.purge_at.is_some()) {
+        let purge_at = points.iter().filter_map(|one| one.purge_at).max().expect("all have one");
+        return Protection::Deleted { purge_at };
+    }
+    let last = points.last().expect("an item is made of its points");
+    let policy = last.service.as_ref().and_then(|service| service.policy.as_ref()).map(|policy| policy.id);
+    match policy.and_then(|id| Some((id, scene.policies.get(&id)?))) {
+        Some((id, policy)) if !is_silent(policy, last.point.instant, scene.newest) => {
+            Protection::Protected { policy: id }
+        }
+        _ => Protection::Stopped { keep: Keep::Forever {} },
+    }
+}
+
+/// Whether a machine got no more points while others of the vault did.
+fn is_silent(policy: &Policy, last: Timestamp, newest: Option<Timestamp>) -> bool {
+    let Some(newest) = newest.filter(|newest| newest.duration_since(last) > SILENT) else { return false };
+    let slots = std::iter::successors(policy.next_slot(last), |slot| policy.next_slot(slot.at));
+    slots.take_while(|slot| slot.at <= newest).take(SLOTS_MISSED).count() == SLOTS_MISSED
+}
+
+/// The rows of an item's points. Classes are not stored: they follow from origin and policy.
+fn rows(scene: &Scene, item: &Item, policy: Option<&Policy>, points: &[Found]) -> Vec<PointRow> {
+    let kept: Vec<model::Point> = points.iter().map(kept).collect();
+    let plan = policy.map(|policy| retention::plan(&kept, policy, scene.now));
+    let expiry = |id| plan.as_ref().and_then(|plan| plan.of(id, Tier::Vault)?.expiry());
+    let row = |(found, mut point): (&Found, model::Point)| {
+        let expires = expiry(point.id);
+        // In an immutable vault what the plan promises is a lock.
+        point.locked_until = expires.filter(|_| scene.settings.immutable);
+        let disk = |disk: &vault::DiskRecord| PointDisk {
+            name: disk.name.clone(),
+            bytes: disk.map.size,
+            read_bytes: disk.read_bytes,
+        };
+        let disks: Vec<PointDisk> = found.point.disks.iter().map(disk).collect();
+        let job = found.service.as_ref().map(|service| service.job);
+        PointRow {
+            point,
+            item: item.id,
+            consistency: consistency(&found.point).to_owned(),
+            expires,
+            stored_bytes: found.point.stats.stored_bytes,
+            detail: json!({ "evidence": found.point.consistency, "disks": disks, "job": job }),
+        }
+    };
+    points.iter().zip(kept.clone()).map(row).collect()
+}
+
+fn kept(found: &Found) -> model::Point {
+    // Nobody asked for it here, so nobody said how long.
+    let forever = Origin::OnDemand { keep_until: Timestamp::MAX };
+    model::Point {
+        id: PointId(found.point.id.0),
+        taken: found.point.instant,
+        origin: found.service.as_ref().map_or(forever, |service| service.origin),
+        in_snapshot_tier: false,
+        vault: VaultCopy::There,
+        pinned: false,
+        locked_until: None,
+        purge_at: found.purge_at,
+    }
+}
+
+/// As `api` says it.
+fn consistency(point: &vault::Point) -> &'static str {
+    match point.consistency["level"].as_str() {
+        Some("application") => "application",
+        Some("file-system") => "file_system",
+        _ => "crash",
+    }
+}
+
+/// Two policies may have had one name, one after the other.
+fn free_name(name: &str, taken: &mut BTreeSet<String>) -> String {
+    let others = (2..).map(|number| format!("{name} ({number})"));
+    let free = std::iter::once(name.to_owned()).chain(others).find(|name| !taken.contains(name));
+    let free = free.expect("one of infinitely many is free");
+    taken.insert(free.clone());
+    free
+}

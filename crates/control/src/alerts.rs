@@ -1,0 +1,71 @@
+//! Alerts that the engine raises and resolves: one open alert for each thing that is wrong.
+
+use crate::{Control, Result};
+use catalog::{Alert, Severity};
+use uuid::Uuid;
+
+/// What is wrong: the category of its alert.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Trouble {
+    /// A machine's backup failed for good.
+    BackupFailed,
+    /// A slot of a machine had no run.
+    BackupSkipped,
+    /// A machine's last point is less consistent than the one before.
+    ConsistencyFell,
+    /// A restore failed.
+    RestoreFailed,
+    /// A point could not be read back.
+    VerifyFailed,
+    /// Points could not be deleted, or brought back.
+    DeletionFailed,
+    /// Space could not be given back.
+    CollectFailed,
+}
+
+impl Trouble {
+    fn word(self) -> &'static str {
+        match self {
+            Self::BackupFailed => "backup_failed",
+            Self::BackupSkipped => "backup_skipped",
+            Self::ConsistencyFell => "consistency_fell",
+            Self::RestoreFailed => "restore_failed",
+            Self::VerifyFailed => "verify_failed",
+            Self::DeletionFailed => "deletion_failed",
+            Self::CollectFailed => "collect_failed",
+        }
+    }
+
+    fn severity(self) -> Severity {
+        match self {
+            // What lies in the vault may be lost.
+            Self::VerifyFailed => Severity::Critical,
+            Self::BackupFailed | Self::RestoreFailed => Severity::Error,
+            _ => Severity::Warning,
+        }
+    }
+}
+
+impl Control {
+    /// Raises an alert on an item or a vault, unless it is open already.
+    pub(crate) async fn raise(&self, trouble: Trouble, subject: &str, text: String) -> Result<()> {
+        let alert = Alert {
+            id: self.draw(),
+            severity: trouble.severity(),
+            category: trouble.word().to_owned(),
+            subject: subject.to_owned(),
+            text,
+            raised: self.now(),
+            resolved: None,
+            acknowledged_by: None,
+        };
+        self.catalog.raise(&alert).await?;
+        Ok(())
+    }
+
+    /// Says that it is over.
+    pub(crate) async fn resolve(&self, trouble: Trouble, subject: Uuid) -> Result<()> {
+        self.catalog.resolve(trouble.word(), &subject.to_string(), self.now()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,166 @@
+//! Jobs, as people see them, cancel them and have them tried again.
+
+use crate::order::request_of;
+use crate::request::{Request, When};
+use crate::{Actor, Control, Error, Result};
+use api::{Code, Job, JobProgress, JobState, JobStep, SkippedRun, StepState};
+use catalog::{Cursor, JobFilter, JobRow, Told};
+use jiff::Timestamp;
+use model::access::Action;
+use model::job::{Event, JobKind, JobState as State};
+use model::retention::stands_for;
+use model::schedule::Skipped;
+use model::{JobId, Origin, VaultId};
+use serde_json::json;
+use uuid::Uuid;
+
+impl Control {
+    /// A job.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn job(&self, id: JobId) -> Result<Job> {
+        Ok(told(self.job_row(id).await?))
+    }
+
+    /// A page of jobs, newest first.
+    ///
+    /// # Errors
+    /// `Invalid` for a place that is not one of ours.
+    pub async fn jobs(&self, filter: &JobFilter, after: Option<&str>, limit: u32) -> Result<api::Page<Job>> {
+        let after: Option<Cursor> = match after.map(str::parse) {
+            None => None,
+            Some(Ok(place)) => Some(place),
+            Some(Err(_)) => return Err(Error::invalid("after", "must be the `next` of the page before")),
+        };
+        let page = self.catalog.jobs(filter, after.as_ref(), limit).await?;
+        let next = page.next.map(|place| place.to_string());
+        Ok(api::Page { items: page.rows.into_iter().map(told).collect(), next })
+    }
+
+    /// Wants a job to end. One that waits ends at once, one that runs as soon as its mover has left things tidy.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is over.
+    pub async fn cancel_job(&self, actor: &Actor, id: JobId) -> Result<Job> {
+        self.job_row(id).await?;
+        self.audit(actor, "job.cancel", &id.to_string(), &json!({})).await?;
+        let changed = self.apply(id, Event::Cancel, Told::default()).await?;
+        changed.map(told).map_err(|refusal| Error::new(Code::Conflict, refusal.to_string()))
+    }
+
+    /// Queues a job that asks for the same as one that failed, or was cancelled.
+    ///
+    /// # Errors
+    /// `NotFound`; `Conflict` when it is not over, went well, or something is under way that excludes it.
+    pub async fn retry_job(&self, actor: &Actor, id: JobId) -> Result<JobId> {
+        let row = self.job_row(id).await?;
+        if !matches!(row.job.state, State::Failed | State::Cancelled) {
+            let detail = format!("the job {id} has not failed: there is nothing to be tried again");
+            return Err(Error::new(Code::Conflict, detail));
+        }
+        let vault = row.vault.ok_or_else(|| Error::not_found(format!("vault of the job {id}")))?;
+        let subject = crate::order::item_of(&row)?;
+        let request = match request_of(&row)? {
+            Request::BackUp { origin: Origin::Scheduled { slot, .. }, full } => {
+                // Another run may have stood for the same days since.
+                let stands_for = stands_for(&slot, self.covered(subject).await?);
+                Request::BackUp { origin: Origin::Scheduled { slot, stands_for }, full }
+            }
+            other => other,
+        };
+        self.audit(actor, "job.retry", &id.to_string(), &json!({})).await?;
+        self.queue(vault, subject, &request, When { ready: self.now(), slot: None }).await
+    }
+
+    /// Slots of an item that had no run, the newest first.
+    ///
+    /// # Errors
+    /// `NotFound` when the vault has no such item.
+    pub async fn skipped_runs(&self, vault: VaultId, item: Uuid, limit: u32) -> Result<Vec<SkippedRun>> {
+        let row = self.catalog.item(item).await;
+        if !row.is_ok_and(|row| row.vault == vault) {
+            return Err(Error::not_found(format!("item {item}")));
+        }
+        let shown = |one: Skipped| {
+            let why = serde_json::to_value(one.why).expect("a word");
+            SkippedRun { slot: one.slot.at, why: why.as_str().expect("a word").to_owned() }
+        };
+        Ok(self.catalog.skipped_runs(item, limit).await?.into_iter().map(shown).collect())
+    }
+
+    async fn job_row(&self, id: JobId) -> Result<JobRow> {
+        match self.catalog.job(id).await {
+            Err(error) if error.kind() == catalog::ErrorKind::NotFound => {
+                Err(Error::not_found(format!("job {id}")))
+            }
+            found => Ok(found?),
+        }
+    }
+}
+
+/// What somebody must be allowed to do who has a job of this kind done again.
+pub fn action_of(kind: JobKind) -> Action {
+    match kind {
+        JobKind::Backup => Action::BackUp,
+        JobKind::Restore | JobKind::Replace => Action::Restore,
+        JobKind::DeleteData => Action::DeleteData,
+        JobKind::Verify => Action::Verify,
+        JobKind::Undelete => Action::Undelete,
+        JobKind::Collect => Action::UpdateVault,
+    }
+}
+
+/// A job as the API tells it.
+fn told(row: JobRow) -> Job {
+    let next_attempt: Option<Timestamp> = match row.job.state {
+        State::Waiting { until } => Some(until),
+        _ => None,
+    };
+    let progress: JobProgress = serde_json::from_value(row.progress).unwrap_or_default();
+    Job {
+        id: row.id,
+        kind: row.job.kind,
+        vault: row.vault,
+        item: row.subject.parse().ok().filter(|_| row.job.kind != JobKind::Collect),
+        name: row.name,
+        state: state(&row.job.state),
+        // Only people's wishes are for no slot; what expired nobody wished for.
+        scheduled: row.slot.is_some() || row.request["expired"] == json!(true),
+        steps: steps(&row.job),
+        progress,
+        attempts: row.job.attempts,
+        next_attempt,
+        error: row.error.and_then(|error| serde_json::from_value(error).ok()),
+        result: row.result,
+        created: row.created,
+        ended: row.ended,
+    }
+}
+
+fn state(state: &State) -> JobState {
+    match state {
+        State::Queued => JobState::Queued,
+        State::Waiting { .. } => JobState::Waiting,
+        State::InProgress { .. } => JobState::InProgress,
+        State::Cancelling { .. } => JobState::Cancelling,
+        State::Completed => JobState::Completed,
+        State::CompletedWithWarnings => JobState::CompletedWithWarnings,
+        State::Failed => JobState::Failed,
+        State::Cancelled => JobState::Cancelled,
+    }
+}
+
+fn steps(job: &model::job::Job) -> Vec<JobStep> {
+    let of = |(place, step): (usize, &model::job::Step)| {
+        let state = match job.state {
+            _ if place < job.steps_done => StepState::Done,
+            _ if place > job.steps_done => StepState::Pending,
+            State::InProgress { .. } | State::Cancelling { .. } => StepState::InProgress,
+            State::Failed | State::Cancelled => StepState::Failed,
+            _ => StepState::Pending,
+        };
+        JobStep { step: *step, title: step.to_string(), state }
+    };
+    job.kind.steps().iter().enumerate().map(of).collect()
+}

@@ -1,0 +1,204 @@
+//! Orders: what exactly a claim is to do, settled at the moment of the claim.
+
+use crate::request::{Request, settings};
+use crate::retention::over;
+use crate::schedule::Policies;
+use crate::{Control, Error, Result};
+use api::Code;
+use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
+use catalog::{Item, JobRow, VaultRow};
+use jiff::Timestamp;
+use model::policy::{ConsistencyWish, DiskSelection};
+use model::protection::Protection;
+use model::retention::goes_to_vault;
+use model::{Origin, Point, PointId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Points that one collection purges at most; the next one goes on.
+const PURGED_AT_ONCE: usize = 10_000;
+
+/// What a claim was told to do, kept with the job: what follows from its end goes by this.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub(crate) struct Ordered {
+    /// Points to be deleted, or brought back.
+    pub(crate) points: Vec<PointId>,
+    /// Points whose copy in the snapshot tier goes.
+    pub(crate) snapshots: Vec<PointId>,
+    /// Whether the point of a backup is to get to the vault.
+    pub(crate) transfer: bool,
+    /// When it was ordered.
+    pub(crate) at: Option<Timestamp>,
+}
+
+/// What comes of looking at a job that was claimed.
+pub(crate) enum Prepared {
+    /// A mover is to do this.
+    Work(Box<Work>, Ordered),
+    /// There is nothing left to do: it is done.
+    Done,
+    /// Nobody wants it any more.
+    Unwanted(String),
+}
+
+/// What a job was asked to do.
+pub(crate) fn request_of(row: &JobRow) -> Result<Request> {
+    let unreadable =
+        |error| Error::new(Code::Internal, format!("the request of the job {}: {error}", row.id));
+    serde_json::from_value(row.request.clone()).map_err(unreadable)
+}
+
+/// What its last claim was told to do.
+pub(crate) fn ordered_of(row: &JobRow) -> Ordered {
+    row.ordered.clone().and_then(|ordered| serde_json::from_value(ordered).ok()).unwrap_or_default()
+}
+
+/// The item it works on.
+pub(crate) fn item_of(row: &JobRow) -> Result<Uuid> {
+    let unreadable =
+        |error| Error::new(Code::Internal, format!("the subject of the job {}: {error}", row.id));
+    row.subject.parse().map_err(unreadable)
+}
+
+impl Control {
+    /// What a claimed job comes to.
+    pub(crate) async fn prepare(&self, row: &JobRow, now: Timestamp) -> Result<Prepared> {
+        let ordered = Ordered { at: Some(now), ..Ordered::default() };
+        let item = match request_of(row)? {
+            Request::Collect {} => return self.collect_work(row, ordered).await,
+            _ => self.catalog.item(item_of(row)?).await?,
+        };
+        let work = |work| Ok(Prepared::Work(Box::new(work), ordered.clone()));
+        match request_of(row)? {
+            Request::BackUp { origin, full } => self.back_up_work(row, &item, (origin, full), ordered).await,
+            Request::Restore { point, folder, disks, format, .. } => {
+                work(Work::Restore { item: item.id, point, folder, disks, format })
+            }
+            Request::Verify { point } => work(Work::Verify { item: item.id, point }),
+            Request::DeletePoints { points, expired } => {
+                let (points, snapshots) = self.to_delete(&item, &points, expired, now).await?;
+                if points.is_empty() && snapshots.is_empty() {
+                    return Ok(Prepared::Done);
+                }
+                let ordered = Ordered { points: points.clone(), snapshots: snapshots.clone(), ..ordered };
+                let work = Work::DeletePoints { item: item.id, points, snapshots };
+                Ok(Prepared::Work(Box::new(work), ordered))
+            }
+            Request::UndeletePoints { points } => {
+                let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
+                let named = |point: &Point| points.is_empty() || points.contains(&point.id);
+                // Whoever asked has marked them; those whose days are over stay deleted.
+                let wanted = |point: &Point| named(point) && !point.is_deleted();
+                let points: Vec<_> = all.filter(wanted).map(|point| point.id).collect();
+                if points.is_empty() {
+                    return Ok(Prepared::Done);
+                }
+                let ordered = Ordered { points: points.clone(), ..ordered };
+                let work = Work::UndeletePoints { item: item.id, points };
+                Ok(Prepared::Work(Box::new(work), ordered))
+            }
+            Request::Collect {} => unreachable!("decided above"),
+        }
+    }
+
+    async fn back_up_work(
+        &self,
+        row: &JobRow,
+        item: &Item,
+        (origin, full): (Origin, bool),
+        ordered: Ordered,
+    ) -> Result<Prepared> {
+        let Some(id) = item.protection.backup_policy() else {
+            return Ok(Prepared::Unwanted(format!("the protection of {} has ended", item.name)));
+        };
+        let policy_row = self.catalog.policy(id).await?;
+        let policy = self.policy_of(id, &mut Policies::default()).await?;
+        let machine = self.catalog.machine(item.machine).await?;
+        let host = self.catalog.host_of(item.machine).await?;
+        let host = host.ok_or_else(|| Error::not_found(format!("host of the machine {}", item.name)))?;
+        let has_snapshots = settings(&self.catalog.vault(item.vault).await?)?.snapshot_store.is_some();
+        let transfer = match origin {
+            Origin::OnDemand { .. } => true,
+            // Without a snapshot tier there is nowhere else to keep it.
+            Origin::Scheduled { stands_for, .. } => !has_snapshots || goes_to_vault(&policy, stands_for),
+        };
+        let document = policy_row.document;
+        let (consistency, disks): (ConsistencyWish, DiskSelection) =
+            (document.consistency, document.disks.clone());
+        let service = Service {
+            version: 1,
+            job: row.id,
+            item: item.id,
+            machine: machine.id,
+            name: machine.name.clone(),
+            known_as: machine.known_as.clone(),
+            origin,
+            policy: Some(ServicePolicy { id, name: policy_row.name, document }),
+        };
+        let work = BackUpWork {
+            item: item.id,
+            host: AssignedHost { id: host.id, address: host.address },
+            known_as: machine.known_as,
+            name: machine.name,
+            consistency,
+            disks,
+            full,
+            transfer,
+            service,
+        };
+        Ok(Prepared::Work(Box::new(Work::BackUp(Box::new(work))), Ordered { transfer, ..ordered }))
+    }
+
+    /// What of these points is to be deleted: their copies in the vault, and in the snapshot tier.
+    async fn to_delete(
+        &self,
+        item: &Item,
+        wanted: &[PointId],
+        expired: bool,
+        now: Timestamp,
+    ) -> Result<(Vec<PointId>, Vec<PointId>)> {
+        let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
+        let all: Vec<Point> = all.collect();
+        let is_wanted = |id: &PointId| wanted.is_empty() || wanted.contains(id);
+        if expired {
+            let Some(policy) = item.protection.retention_policy() else { return Ok(Default::default()) };
+            let policy = self.policy_of(policy, &mut Policies::default()).await?;
+            let (mut points, mut snapshots) = over(&all, &policy, now);
+            points.retain(is_wanted);
+            snapshots.retain(is_wanted);
+            return Ok((points, snapshots));
+        }
+        // Whoever asked has settled that they may go, and marked them; what was brought back since then stays.
+        let is_over = matches!(item.protection, Protection::Deleted { .. });
+        let may_go = |point: &&Point| is_over || point.is_deleted();
+        let gone: Vec<_> = all.iter().filter(|point| is_wanted(&point.id)).filter(may_go).collect();
+        let snapshots = gone.iter().filter(|point| point.in_snapshot_tier).map(|point| point.id).collect();
+        Ok((gone.iter().map(|point| point.id).collect(), snapshots))
+    }
+
+    async fn collect_work(&self, row: &JobRow, ordered: Ordered) -> Result<Prepared> {
+        let vault = self.vault_of(row).await?;
+        let soft_delete_seconds = self.soft_delete(&vault).await?.as_secs();
+        // INVARIANT: what the catalog calls live, or has promised for longer, stands in no list, so no vault purges
+        // it: not after an undeletion that failed, nor by the clock of a mover that is wrong.
+        let now = self.now();
+        let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
+        purge.truncate(PURGED_AT_ONCE);
+        Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge }), ordered))
+    }
+
+    /// The vault a job belongs to.
+    pub(crate) async fn vault_of(&self, row: &JobRow) -> Result<VaultRow> {
+        let vault = row.vault.ok_or_else(|| Error::not_found(format!("vault of the job {}", row.id)))?;
+        Ok(self.catalog.vault(vault).await?)
+    }
+
+    /// How a mover opens the vault of a job.
+    pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
+        let vault = self.vault_of(row).await?;
+        let snapshot_store = settings(&vault)?.snapshot_store;
+        let key = self.vault_key(vault.id)?;
+        Ok(VaultAccess { id: vault.id, location: vault.location, snapshot_store, key })
+    }
+}

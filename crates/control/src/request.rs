@@ -1,0 +1,168 @@
+//! What a job is asked to do, as it is stored with the job; and the one way to queue one.
+
+use crate::machines::OWN_MOVER;
+use crate::{Control, Error, Result};
+use api::{Code, RestoreFormat, VaultSettings};
+use catalog::{Host, NewJob, Queued, VaultRow};
+use jiff::Timestamp;
+use model::job::JobKind;
+use model::{JobId, Origin, PointId, VaultId};
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// What a job is asked to do. Settled when it is queued: what a machine or a policy is by then does not matter.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "request", rename_all = "snake_case", deny_unknown_fields)]
+pub(crate) enum Request {
+    /// Make a point of the item's machine.
+    BackUp {
+        /// Why.
+        origin: Origin,
+        /// Read everything.
+        full: bool,
+    },
+    /// Write disks of a point as images.
+    Restore {
+        /// The point.
+        point: PointId,
+        /// An absolute path on the mover's host.
+        folder: String,
+        /// Names of disks; empty for all.
+        disks: Vec<String>,
+        /// What the images are to be.
+        format: RestoreFormat,
+        /// The mover that writes them; none: the one of the machine's host.
+        mover: Option<String>,
+    },
+    /// Read a point back.
+    Verify {
+        /// The point.
+        point: PointId,
+    },
+    /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
+    /// stays.
+    DeletePoints {
+        /// Which; empty: all of the item.
+        points: Vec<PointId>,
+        /// Whether they expired, rather than that somebody deletes them.
+        expired: bool,
+    },
+    /// Bring deleted points back.
+    UndeletePoints {
+        /// Which; empty: all of the item.
+        points: Vec<PointId>,
+    },
+    /// Purge what was deleted long enough ago in a vault, and give space back.
+    Collect {},
+}
+
+impl Request {
+    /// The kind of job that does it.
+    pub(crate) fn kind(&self) -> JobKind {
+        match self {
+            Self::BackUp { .. } => JobKind::Backup,
+            Self::Restore { .. } => JobKind::Restore,
+            Self::Verify { .. } => JobKind::Verify,
+            Self::DeletePoints { .. } => JobKind::DeleteData,
+            Self::UndeletePoints { .. } => JobKind::Undelete,
+            Self::Collect {} => JobKind::Collect,
+        }
+    }
+}
+
+/// When a job is to run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct When {
+    /// Not before.
+    pub(crate) ready: Timestamp,
+    /// The slot of a schedule it is for: there is one job for each.
+    pub(crate) slot: Option<String>,
+}
+
+impl Control {
+    /// Queues a job on an item, or on a vault: `subject` is its id. Who asked is the caller's to write down.
+    ///
+    /// # Errors
+    /// `Conflict` when something is under way that excludes it, or the slot has had its job.
+    pub(crate) async fn queue(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<JobId> {
+        let new = self.job_for(vault, subject, request, when).await?;
+        queued(self.catalog.queue_job(&new, self.now()).await?)?;
+        self.tell_jobs_changed();
+        Ok(new.id)
+    }
+
+    /// A job on an item, or on a vault, with the mover that is to do it.
+    pub(crate) async fn job_for(
+        &self,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+        when: When,
+    ) -> Result<NewJob> {
+        let row = self.catalog.vault(vault).await?;
+        let (name, host) = match request {
+            Request::Collect {} => (row.name.clone(), None),
+            _ => {
+                let item = self.catalog.item(subject).await?;
+                let host = self.catalog.host_of(item.machine).await?;
+                (item.name, host)
+            }
+        };
+        Ok(NewJob {
+            id: JobId(self.draw()),
+            kind: request.kind(),
+            vault: Some(vault),
+            subject: subject.to_string(),
+            name,
+            mover: mover_for(request, &row, host.as_ref())?,
+            host: host.map(|host| host.id),
+            request: serde_json::to_value(request).expect("plain data"),
+            ready: when.ready,
+            slot: when.slot,
+        })
+    }
+}
+
+/// Fails if a job was not queued.
+pub(crate) fn queued(outcome: Queued) -> Result<()> {
+    match outcome {
+        Queued::New => Ok(()),
+        Queued::SlotIsTaken => Err(Error::new(Code::Conflict, "the slot has had its job")),
+        Queued::Excluded(other) => {
+            let detail = format!("job {} is under way for it, and excludes this", other.id);
+            let hint = format!("wait for it, or cancel it: `strongroom job watch {}`", other.id);
+            Err(Error::new(Code::Conflict, detail).hint(hint))
+        }
+    }
+}
+
+/// Who can do it. A machine is reached by its host's mover, and so is the snapshot tier beside it; a bucket by any; a
+/// directory by the mover within the server.
+fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result<Option<String>> {
+    let of_host = || host.map(|host| host.mover.clone());
+    let is_directory = !vault.location.contains("://");
+    let of_vault = || is_directory.then(|| OWN_MOVER.to_owned());
+    Ok(match request {
+        Request::BackUp { .. } => of_host(),
+        Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
+        Request::Collect {} => of_vault(),
+        _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
+        _ => of_vault(),
+    })
+}
+
+/// How a vault treats what it holds.
+pub(crate) fn settings(vault: &VaultRow) -> Result<VaultSettings> {
+    serde_json::from_value(vault.settings.clone()).map_err(|error| {
+        Error::new(
+            Code::Internal,
+            format!("the settings of the vault {} cannot be read: {error}", vault.name),
+        )
+    })
+}

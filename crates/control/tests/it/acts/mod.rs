@@ -1,0 +1,8 @@
+//! What people do: vaults, policies, machines, items, points; and what is refused to them.
+
+mod items;
+mod machines;
+mod points;
+mod policies;
+pub(crate) mod scene;
+mod vaults;

@@ -1,0 +1,10 @@
+//! The engine: schedules, claims, reports, retention, with the clock moved by hand and a mover that is scripted. The
+//! real mover has its own tests; this one is there to die at the worst moments.
+
+mod dispatch;
+mod limits;
+mod mover;
+mod race;
+mod retention;
+mod scene;
+mod schedule;

@@ -1,0 +1,160 @@
+//! A mover that is scripted, and a vault that is a list: it keeps the one promise that matters here, that an aborted
+//! session commits nothing.
+
+use anyhow::Result;
+use api::work::{ClaimRequest, Instruction, MadePoint, Order, Report, ReportEvent, Work};
+use control::Control;
+use jiff::Timestamp;
+use model::job::{Failure, Step};
+use model::{ClaimantId, JobId, PointId};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use uuid::Uuid;
+
+/// What lies in the vault.
+#[derive(Default)]
+pub(crate) struct Contents {
+    /// Which points there are, deleted ones included, and of which job each is.
+    pub(crate) points: BTreeMap<Uuid, (JobId, MadePoint)>,
+    pub(crate) deleted: BTreeSet<Uuid>,
+    aborted: BTreeSet<Uuid>,
+}
+
+/// A vault that all movers of a test write to.
+#[derive(Clone, Default)]
+pub(crate) struct FakeVault(pub(crate) Arc<Mutex<Contents>>);
+
+impl FakeVault {
+    fn abort(&self, sessions: &[Uuid]) {
+        self.0.lock().unwrap().aborted.extend(sessions);
+    }
+
+    /// The point of a job, if it has one.
+    pub(crate) fn of_job(&self, job: JobId) -> Option<MadePoint> {
+        let contents = self.0.lock().unwrap();
+        contents.points.values().find(|(of, _)| *of == job).map(|(_, made)| made.clone())
+    }
+
+    /// Commits a point; none if the session was aborted.
+    fn commit(&self, session: Uuid, job: JobId, taken: Timestamp) -> Option<MadePoint> {
+        let mut contents = self.0.lock().unwrap();
+        if contents.aborted.contains(&session) {
+            return None;
+        }
+        let made = MadePoint {
+            point: PointId(Uuid::now_v7()),
+            taken,
+            consistency: "application".to_owned(),
+            evidence: serde_json::json!({}),
+            disks: Vec::new(),
+            stored_bytes: 10,
+            in_snapshot_tier: false,
+            in_vault_tier: true,
+        };
+        contents.points.insert(made.point.0, (job, made.clone()));
+        Some(made)
+    }
+}
+
+/// One run of a mover.
+#[derive(Clone)]
+pub(crate) struct FakeMover {
+    pub(crate) name: String,
+    pub(crate) claimant: ClaimantId,
+    pub(crate) vault: FakeVault,
+}
+
+impl FakeMover {
+    pub(crate) fn new(name: &str, vault: &FakeVault) -> Self {
+        Self { name: name.to_owned(), claimant: ClaimantId(Uuid::now_v7()), vault: vault.clone() }
+    }
+
+    pub(crate) async fn claim(&self, control: &Control) -> Result<Option<Order>> {
+        let request = ClaimRequest { claimant: self.claimant, wait_seconds: 0 };
+        Ok(control.claim(&self.name, &request).await?)
+    }
+
+    pub(crate) async fn say(
+        &self,
+        control: &Control,
+        order: &Order,
+        event: ReportEvent,
+    ) -> Result<Instruction> {
+        let report = Report { claimant: self.claimant, generation: order.generation, event, progress: None };
+        Ok(control.report(&self.name, order.job, &report).await?)
+    }
+
+    pub(crate) async fn fail(
+        &self,
+        control: &Control,
+        order: &Order,
+        failure: Failure,
+    ) -> Result<Instruction> {
+        self.say(control, order, ReportEvent::failed(failure, "as the script says")).await
+    }
+
+    /// What a mover does first: nobody who claimed before can commit any more.
+    pub(crate) fn fence(&self, order: &Order) {
+        self.vault.abort(&order.fenced);
+    }
+
+    /// Makes the point of a backup, or finds it. None: this claim was fenced off.
+    pub(crate) fn make(&self, order: &Order, now: Timestamp) -> Option<MadePoint> {
+        self.vault.of_job(order.job).or_else(|| self.vault.commit(order.session, order.job, now))
+    }
+
+    /// Reports that all of a backup is done.
+    pub(crate) async fn tell_made(
+        &self,
+        control: &Control,
+        order: &Order,
+        made: &MadePoint,
+    ) -> Result<Instruction> {
+        if order.steps_done == 0 {
+            let first = ReportEvent::StepDone { step: Step::TakeSnapshot, result: None };
+            let answer = self.say(control, order, first).await?;
+            if matches!(answer, Instruction::Lost {}) {
+                return Ok(answer);
+            }
+        }
+        let result = Some(serde_json::to_value(made)?);
+        self.say(control, order, ReportEvent::StepDone { step: Step::TransferToVault, result }).await
+    }
+
+    /// Does what an order says, and reports that it is done.
+    pub(crate) async fn carry_out(&self, control: &Control, order: &Order) -> Result<Instruction> {
+        self.fence(order);
+        let mut result = None;
+        match &order.work {
+            Work::BackUp(_) => {
+                let made = self.make(order, control.now()).expect("nobody has fenced it off");
+                return self.tell_made(control, order, &made).await;
+            }
+            Work::DeletePoints { points, .. } => {
+                self.vault.0.lock().unwrap().deleted.extend(points.iter().map(|point| point.0));
+            }
+            Work::UndeletePoints { points, .. } => {
+                self.vault.0.lock().unwrap().deleted.retain(|point| !points.contains(&PointId(*point)));
+            }
+            Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
+            Work::Restore { .. } | Work::Verify { .. } => {}
+        }
+        let mut answer = Instruction::Over {};
+        for step in &order.kind.steps()[order.steps_done..] {
+            answer = self
+                .say(control, order, ReportEvent::StepDone { step: *step, result: result.clone() })
+                .await?;
+        }
+        Ok(answer)
+    }
+
+    /// Does all there is to do now. Gives the jobs.
+    pub(crate) async fn work(&self, control: &Control) -> Result<Vec<JobId>> {
+        let mut done = Vec::new();
+        while let Some(order) = self.claim(control).await? {
+            self.carry_out(control, &order).await?;
+            done.push(order.job);
+        }
+        Ok(done)
+    }
+}

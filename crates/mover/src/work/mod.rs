@@ -1,0 +1,49 @@
+//! The mover as a program: it asks a server for orders and carries them out, until it is told to stop.
+//!
+//! ```text
+//! orders.rs   claim ─► carry out, a few at once ─────────────────────────────┐
+//! lease.rs              └─ reports every 20 s: go on / cancel / lost ◄──────►│ server
+//! inventory.rs          machines of the hosts, every minute ────────────────►│
+//! ```
+//! | file | holds |
+//! | --- | --- |
+//! | `settings.rs` | where it may write, how much at once |
+//! | `server.rs` | the server, as far as the loop needs it |
+//! | `orders.rs` | [`run()`]: the loop; `order.rs`: the course of one order, whatever comes of it |
+//! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
+//! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
+//! | `restore.rs`, `verify.rs`, `points.rs` | all else that is done with points |
+//! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
+//! | `failure.rs` | what an error means for whether it is tried again |
+//! | `join.rs` | how a mover comes by its token |
+//!
+//! Invariants:
+//! - nothing is committed before the claim was made longer, after all was read; sessions of earlier claims were
+//!   aborted before, in every store that they may have written to;
+//! - a claim that is lost drops everything at once; one that is cancelled, fails or is given back leaves no session
+//!   behind that could still commit, and tells of a point that exists;
+//! - a panic in one order ends that order.
+//!
+//! CRASH: a lease that lapses, and what `backup()` and [`restore()`](crate::restore()) leave. The next claim goes on.
+
+mod backup;
+mod doors;
+mod failure;
+mod inventory;
+mod join;
+mod lease;
+mod order;
+mod orders;
+mod points;
+mod restore;
+mod server;
+mod settings;
+mod told;
+mod transfer;
+mod vaults;
+mod verify;
+
+pub use join::join;
+pub use orders::run;
+pub use server::Server;
+pub use settings::Settings;

@@ -1,0 +1,97 @@
+//! What is done with points that are there: deleted, brought back, collected. In every store of the vault.
+//!
+//! Each does what is not done yet: an order that died half way is carried out again.
+
+use super::backup::makes_no_sense;
+use super::failure::Result;
+use super::order::Run;
+use super::vaults::Tiers;
+use jiff::{SignedDuration, Timestamp};
+use model::PointId;
+use model::job::Step;
+use serde_json::json;
+use vault::{CollectOptions, ErrorKind, Standing, Vault};
+
+/// What to do when a collection would free most of a vault.
+const ALLOW_LARGE: &str = "If that is what you want, `strongroom rescue vault collect --allow-large` does it";
+
+/// Deletes points, softly: `snapshots` in the snapshot tier, then `points` in the vault.
+pub(super) async fn delete(run: &Run, points: &[PointId], snapshots: &[PointId]) -> Result<()> {
+    let Tiers { vault, snapshots: near } = run.vaults().tiers(&run.order.vault).await?;
+    run.lease.begin(&Step::DeletePoints.to_string(), 0);
+    let mut copies: Vec<(&Vault, PointId)> = Vec::new();
+    copies.extend(near.iter().flat_map(|store| snapshots.iter().map(|point| (&**store, *point))));
+    copies.extend(points.iter().map(|point| (&*vault, *point)));
+    for (store, point) in copies {
+        // Nobody brings back what an order deletes that is no longer ours.
+        run.lease.renewed_lately().await;
+        if let (here, Standing::Listed) = store.standing_of(vault::PointId(point.0)).await? {
+            store.delete_point(here, run.now()).await?;
+        }
+    }
+    run.lease.step_done(Step::DeletePoints, Some(json!({ "deleted": points, "snapshots": snapshots })));
+    Ok(())
+}
+
+/// Brings deleted points back: in the vault if that has them, else in the snapshot tier. A snapshot of a point that
+/// the vault has may have expired by itself before, and nobody would let it expire again.
+pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
+    let tiers = run.vaults().tiers(&run.order.vault).await?;
+    run.lease.begin(&Step::BringPointsBack.to_string(), 0);
+    let mut gone = Vec::new();
+    for point in points {
+        run.lease.renewed_lately().await;
+        let mut is_back = false;
+        for store in std::iter::once(&tiers.vault).chain(&tiers.snapshots) {
+            let (here, standing) = store.standing_of(vault::PointId(point.0)).await?;
+            if standing == Standing::Deleted {
+                store.undelete_point(here, run.now()).await?;
+            }
+            is_back = matches!(standing, Standing::Deleted | Standing::Listed);
+            if is_back {
+                break;
+            }
+        }
+        gone.extend((!is_back).then(|| point.to_string()));
+    }
+    if !gone.is_empty() {
+        return Err(makes_no_sense(format!("these points are gone for good: {}", gone.join(", "))));
+    }
+    run.lease.step_done(Step::BringPointsBack, Some(json!({ "points": points })));
+    Ok(())
+}
+
+/// Purges these points, if they were deleted long enough ago by the server's clock, and gives space back. Where that would
+/// be most of a store, nothing is done unasked, for purging cannot be taken back: somebody is told.
+pub(super) async fn collect(
+    run: &Run,
+    (soft_delete, now): (SignedDuration, Timestamp),
+    purge: &[PointId],
+) -> Result<()> {
+    let tiers = run.vaults().tiers(&run.order.vault).await?;
+    run.lease.begin(&Step::FreeSpace.to_string(), 0);
+    let purge: Vec<vault::PointId> = purge.iter().map(|point| vault::PointId(point.0)).collect();
+    let (mut gone, mut freed_bytes) = (vec![true; purge.len()], 0);
+    for store in tiers.nearest_first() {
+        run.vaults().attach(store).await?;
+        let only = store.standings(&purge).await?.into_iter().map(|(here, _)| here).collect();
+        let options = CollectOptions { soft_delete, only: Some(only), ..CollectOptions::new(now) };
+        match Box::pin(store.collect(&options)).await {
+            Ok(done) => freed_bytes += done.freed_bytes,
+            Err(error) if error.kind() == ErrorKind::TooMuch => {
+                let place = store.store().shown();
+                run.lease.warn(format!("Nothing in {place} is purged: {error}. {ALLOW_LARGE}"));
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for (gone, (_, standing)) in gone.iter_mut().zip(store.standings(&purge).await?) {
+            *gone &= matches!(standing, Standing::Purged | Standing::NotInLog);
+        }
+        if let Some(error) = store.index_trouble() {
+            run.lease.warn(format!("The index of {} is not as it should be: {error}", store.store().shown()));
+        }
+    }
+    let gone: Vec<_> = purge.iter().zip(gone).filter(|(_, gone)| *gone).map(|(point, _)| point.0).collect();
+    run.lease.step_done(Step::FreeSpace, Some(json!({ "gone": gone, "freed_bytes": freed_bytes })));
+    Ok(())
+}

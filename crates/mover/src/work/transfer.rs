@@ -1,0 +1,90 @@
+//! From the snapshot tier to the vault: the second part of a backup, which no guest feels.
+
+use super::backup::{Tier, fence, makes_no_sense, told};
+use super::failure::Result;
+use super::order::Run;
+use crate::Progress;
+use api::work::BackUpWork;
+use model::job::Step;
+use std::sync::Arc;
+use uuid::Uuid;
+use vault::{Copied, CopyRun, Ended, Point, PointId, SessionId, Standing, Vault};
+
+/// The session that an order's copy is written under.
+///
+/// INVARIANT: not the one of its snapshot. Keys are made of the vault and the session, which both stores share, and
+/// nonces are places within a pack: two packs of one name in two stores would be sealed with the same of both.
+/// It follows from the order's, so that whoever fences that knows this. The bit lies where ids are random.
+pub(super) fn session_of_transfer(session: Uuid) -> SessionId {
+    SessionId(Uuid::from_u128(session.as_u128() ^ (1 << 60)))
+}
+
+/// Copies a point from the snapshot store to the vault, or finds that an earlier claim has.
+pub(super) async fn to_vault(
+    run: &Run,
+    work: &BackUpWork,
+    snapshots: &Arc<Vault>,
+    point: &Point,
+) -> Result<()> {
+    let vault = run.vaults().vault(&run.order.vault).await?;
+    run.vaults().attach(&vault).await?;
+    fence(run, &vault).await?;
+    run.lease.begin(&Step::TransferToVault.to_string(), 0);
+    run.will_write();
+    let copy = CopyRun { session: session_of_transfer(run.order.session), now: run.now() };
+    let advance = |bytes| run.lease.progress(Progress::Advance(bytes));
+    // Before, because a copy commits by itself; what was aborted meanwhile commits nothing.
+    run.lease.renewed().await;
+    let stored_bytes = match Box::pin(vault::copy_point(snapshots, &vault, point, copy, &advance)).await? {
+        Copied::Made(made) => made.stats.stored_bytes,
+        Copied::There(there) => stored_by(&vault, point, there).await?,
+        Copied::Deleted(_) => {
+            let text = format!("the point {} of {} was deleted in the vault", point.id, work.name);
+            return Err(makes_no_sense(text));
+        }
+    };
+    done(run, point, stored_bytes);
+    Ok(())
+}
+
+/// Ends the copy that was begun. Gives whether the vault has the point.
+pub(super) async fn settle(run: &Run, point: &Point) -> Result<bool> {
+    let vault = run.vaults().vault(&run.order.vault).await?;
+    let session = session_of_transfer(run.order.session);
+    if vault.abort_session(session, run.now()).await? == Ended::Aborted {
+        return Ok(false);
+    }
+    match vault.standing_of(point.id).await? {
+        (there, Standing::Listed) => {
+            done(run, point, stored_by(&vault, point, there).await?);
+            Ok(true)
+        }
+        _ => Ok(false),
+    }
+}
+
+fn done(run: &Run, point: &Point, stored_bytes: u64) {
+    let mut point = point.clone();
+    point.stats.stored_bytes = stored_bytes;
+    run.lease.step_done(Step::TransferToVault, Some(told(&point, point.id, Tier::Both)));
+}
+
+/// What a copy that is there added to the vault.
+async fn stored_by(vault: &Vault, point: &Point, there: PointId) -> Result<u64> {
+    Ok(vault.point(&point.machine, there).await?.stats.stored_bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_transfer_has_a_session_of_its_own_of_the_same_time() {
+        let session = Uuid::now_v7();
+        let SessionId(other) = session_of_transfer(session);
+        assert_ne!(session, other);
+        assert_eq!(session_of_transfer(other), SessionId(session));
+        assert_eq!((other.get_version_num(), other.get_timestamp()), (7, session.get_timestamp()));
+        assert_eq!(other.get_variant(), uuid::Variant::RFC4122);
+    }
+}

@@ -1,0 +1,11 @@
+//! The work of a mover, from an order to a point and back.
+//!
+//! What is not real is the server: `desk.rs` hands out orders as it is told, writes down what is reported, and dies,
+//! forgets or refuses on demand. `scene.rs` is a test's folder with its vault and machine.
+
+mod backup;
+mod desk;
+mod dying;
+mod others;
+mod scene;
+mod tiers;

@@ -1,0 +1,111 @@
+//! What is done with points that are there.
+
+use super::desk::{Desk, Working};
+use super::scene::{Guest, Scene, made, now};
+use anyhow::{Result, ensure};
+use api::work::{ReportEvent, Work};
+use jiff::SignedDuration;
+use model::PointId;
+use model::job::{Failure, JobKind, Step};
+use std::sync::Arc;
+use uuid::Uuid;
+use vault::{CollectOptions, Standing, Vault};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let backup = scene.back_up(&guest);
+    let desk = Desk::kind(vec![backup.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&backup).await)?.point;
+    let item = scene.item;
+    let vault = scene.open("vault").await?;
+    let standing = async || vault.standing_of(vault::PointId(point.0)).await.map(|(_, standing)| standing);
+
+    let read_back = scene.order(JobKind::Verify, Work::Verify { item, point });
+    desk.hand_out(read_back.clone());
+    let end = desk.end_of(&read_back).await;
+    let ReportEvent::StepDone { step: Step::ReadBack, result: Some(result) } = &end else {
+        anyhow::bail!("{end:?}")
+    };
+    ensure!(result["bytes"] == 3u64 << 29, "{result}");
+
+    // Twice: what is done already is done.
+    for _ in 0..2 {
+        let delete = scene.order(
+            JobKind::DeleteData,
+            Work::DeletePoints { item, points: vec![point], snapshots: vec![point] },
+        );
+        desk.hand_out(delete.clone());
+        let end = desk.end_of(&delete).await;
+        ensure!(matches!(end, ReportEvent::StepDone { step: Step::DeletePoints, .. }), "{end:?}");
+        ensure!(standing().await? == Standing::Deleted, "deleted");
+    }
+    for _ in 0..2 {
+        let undelete = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
+        desk.hand_out(undelete.clone());
+        let end = desk.end_of(&undelete).await;
+        ensure!(matches!(end, ReportEvent::StepDone { step: Step::BringPointsBack, .. }), "{end:?}");
+        ensure!(standing().await? == Standing::Listed, "back");
+    }
+    let delete = scene
+        .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
+    let collect = scene.order(
+        JobKind::Collect,
+        Work::Collect {
+            soft_delete_seconds: 0,
+            now: now() + SignedDuration::from_mins(1),
+            purge: vec![point],
+        },
+    );
+    for order in [&delete, &collect] {
+        desk.hand_out(order.clone());
+        desk.end_of(order).await;
+    }
+    let end = desk.end_of(&collect).await;
+    let ReportEvent::StepDone { step: Step::FreeSpace, result: Some(result) } = &end else {
+        anyhow::bail!("{end:?}")
+    };
+    ensure!(result["gone"] == serde_json::json!([]), "{result}");
+    ensure!(standing().await? == Standing::Deleted, "what cannot be taken back waits for somebody's word");
+    let warnings =
+        desk.last(collect.job).and_then(|report| report.progress).map(|progress| progress.warnings);
+    let is_told = |text: &String| text.contains("--allow-large");
+    ensure!(warnings.is_some_and(|texts| texts.iter().any(is_told)), "all of the vault would go");
+
+    purged_only_if_listed(&scene, &desk, &vault, point).await?;
+
+    let too_late = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
+    let stranger = PointId(Uuid::now_v7());
+    let unknown = scene.order(JobKind::Verify, Work::Verify { item, point: stranger });
+    for order in [&too_late, &unknown] {
+        desk.hand_out(order.clone());
+        let end = desk.end_of(order).await;
+        let ReportEvent::Failed { error } = &end else { anyhow::bail!("{end:?}") };
+        ensure!(error.failure == Failure::Invalid, "{error:?}");
+    }
+    working.stop().await;
+    Ok(())
+}
+
+/// What the catalog does not list is not purged, however long ago it was deleted; what is gone is told.
+async fn purged_only_if_listed(scene: &Scene, desk: &Desk, vault: &Arc<Vault>, point: PointId) -> Result<()> {
+    let standing = async || vault.standing_of(vault::PointId(point.0)).await.map(|(_, standing)| standing);
+    let none = Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() };
+    let none = scene.order(JobKind::Collect, none);
+    desk.hand_out(none.clone());
+    desk.end_of(&none).await;
+    ensure!(standing().await? == Standing::Deleted, "it may have been brought back");
+    let again = Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point] };
+    let again = scene.order(JobKind::Collect, again);
+    let soft_delete = SignedDuration::ZERO;
+    let options = CollectOptions { soft_delete, share_max: 1.0, ..CollectOptions::new(now()) };
+    Box::pin(vault.collect(&options)).await?;
+    ensure!(standing().await? == Standing::Purged, "gone");
+    desk.hand_out(again.clone());
+    let end = desk.end_of(&again).await;
+    let ReportEvent::StepDone { result: Some(result), .. } = &end else { anyhow::bail!("{end:?}") };
+    ensure!(result["gone"] == serde_json::json!([point]), "{result}");
+    Ok(())
+}
