@@ -6,7 +6,7 @@
 //! one) → `guard.rs`, the one place that asks whether a caller may → `routes/`, a file a noun → `app.rs`, all of it.
 //!
 //! Invariants:
-//! - a route without a [`Need`](route::Need) cannot be made, and the guard runs before the body is read;
+//! - a route without a `Need` cannot be made, and the guard runs before the body is read;
 //! - every error is a problem document: never a panic's text, never a bare status;
 //! - a vault that a caller may not see is not told from one that is not there.
 
