@@ -198,7 +198,7 @@ pub enum Work {
         /// The time, by the server's clock: a mover's decides nothing that cannot be taken back.
         #[schema(value_type = String, format = DateTime)]
         now: Timestamp,
-        /// The points that nobody was promised any longer. No other is purged, whatever the vault's log says. Those
+        /// The points that nobody was promised any longer. No other is purged in the vault, whatever its log says. Those
         /// of them that are in no store any more are told in the result, as `gone`.
         purge: Vec<PointId>,
     },

@@ -151,7 +151,11 @@ pub async fn thaw_outstanding(records: &Path) -> Vec<Reconciled> {
     all
 }
 
-async fn reconcile(address: &[String]) -> Result<Vec<String>> {
+/// Takes back what backups have left of the machine at an address, in the words of a freeze record. Gives what was done.
+///
+/// # Errors
+/// As [`Machine::reconcile`]; `Invalid` for words that are no address.
+pub async fn reconcile(address: &[String]) -> Result<Vec<String>> {
     let words: Vec<&str> = address.iter().map(String::as_str).collect();
     let machine: Box<dyn Machine> = match words[..] {
         ["--qmp", socket] => Box::new(QemuMachine::connect(Path::new(socket), None).await?),

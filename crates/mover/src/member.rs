@@ -5,7 +5,7 @@ use crate::backup::BackupRequest;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::store_disk::store_disk;
-use crate::throttle::{Backoff, Limits, Throttle, Throttled, watch};
+use crate::throttle::{Backoff, Limits, READS_BESIDE_GUEST, Throttle, Throttled, watch};
 use hypervisor::{
     FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous, SkippedDrive,
     Tracking, WriteLoad,
@@ -199,7 +199,10 @@ impl<'a> Member<'a> {
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<DiskRecord> {
         let doing = || format!("back up disk {}", frozen.id);
-        let source = Throttled::new(open(frozen).await.doing(doing)?, throttles.to_vec());
+        let mut source = Throttled::new(open(frozen).await.doing(doing)?, throttles.to_vec());
+        if self.request.back_off {
+            source = source.at_once(READS_BESIDE_GUEST);
+        }
         let incremental = matches!(frozen.tracking, Tracking::Incremental { .. });
         let parent = self.parent.as_ref().filter(|_| incremental);
         let old = parent.map(|point| point.disk(&frozen.id)).transpose().doing(doing)?;

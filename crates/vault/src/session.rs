@@ -170,7 +170,7 @@ impl Session {
     pub async fn store(&self, offset: u64, buffer: Vec<u8>) -> Result<StoredBatch> {
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
-        let work = work::run(move || {
+        let work = work::run_aside(move || {
             let worked = inner.store_batch(&buffer);
             drop(permit);
             (worked, buffer)
@@ -227,7 +227,7 @@ impl Session {
         }
         let permit = Arc::clone(&self.cores).acquire_owned().await.expect("never closed");
         let inner = Arc::clone(&self.inner);
-        let work = work::run(move || {
+        let work = work::run_aside(move || {
             let _permit = permit;
             let (mut encoded, mut ids) = (Vec::new(), Vec::with_capacity(chunks.len()));
             for Encoded { id, bytes } in chunks {

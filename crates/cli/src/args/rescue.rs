@@ -2,7 +2,7 @@
 
 use crate::limits;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args as ClapArgs, Parser, Subcommand, ValueEnum};
+use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use hypervisor::DiskSelection;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
@@ -289,14 +289,6 @@ pub(crate) struct WatchdogArgs {
     /// Where the freeze is written down.
     #[arg(long)]
     pub(crate) record: PathBuf,
-}
-
-/// The address of a machine, as it is written down.
-#[derive(Debug, Parser)]
-#[command(no_binary_name = true)]
-pub(crate) struct Address {
-    #[command(flatten)]
-    pub(crate) machine: MachineArgs,
 }
 
 /// Which machine, and how it is reached.

@@ -1,19 +1,12 @@
 //! `strongroom machine reconcile`, and what every backup does of it first.
 
-use crate::args::Address;
 use crate::machines::{self, Known};
 use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Result, bail};
-use clap::Parser;
-use hypervisor::{ErrorKind, Outstanding, Watchdog};
+use hypervisor::{ErrorKind, Watchdog};
+use mover::machines::{Reconciled, reconcile};
 use std::path::Path;
-
-/// What came of one machine.
-struct Reconciled {
-    machine: String,
-    came_of_it: hypervisor::Result<Vec<String>>,
-}
 
 pub(crate) async fn run(output: &Output, only_outstanding: bool) -> Result<()> {
     let mut all = outstanding().await;
@@ -70,24 +63,7 @@ pub(crate) fn watchdog() -> Watchdog {
 }
 
 async fn outstanding() -> Vec<Reconciled> {
-    let mut all = Vec::new();
-    for record in Outstanding::list(&open::freeze_records()) {
-        let machine = record.address().join(" ");
-        let settled = match reconcile(record.address()).await {
-            Ok(done) => record.settle().map(|()| done),
-            Err(gone) if gone.is_gone() => record.settle().map(|()| vec!["the machine is gone".into()]),
-            Err(error) => Err(error),
-        };
-        all.push(Reconciled { machine, came_of_it: settled });
-    }
-    all
-}
-
-async fn reconcile(address: &[String]) -> hypervisor::Result<Vec<String>> {
-    let understood = Address::try_parse_from(address).map_err(|error| {
-        hypervisor::Error::caused(ErrorKind::Invalid, "understand the address of a machine", error)
-    })?;
-    Box::pin(machines::open_now(&understood.machine)).await?.reconcile().await
+    mover::machines::thaw_outstanding(&open::freeze_records()).await
 }
 
 fn address(qmp: &Path, agent: Option<&Path>) -> Vec<String> {

@@ -14,6 +14,7 @@ use bucket::Bucket;
 use std::num::NonZeroU64;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
+use tokio::sync::Semaphore;
 use tokio::time::{Instant, sleep_until};
 
 /// The most that may be read in a second.
@@ -58,16 +59,27 @@ impl Throttle {
     }
 }
 
+/// Reads of a running machine's disk that are under way at once. QEMU answers them on the thread that also serves the
+/// guest, one behind the other: a write of the guest's waits for all that came before it.
+pub(crate) const READS_BESIDE_GUEST: usize = 4;
+
 /// A source that is read no faster than all its throttles allow.
 pub struct Throttled<S> {
     source: S,
     throttles: Vec<Arc<Throttle>>,
+    /// Reads that may still be begun.
+    turns: Semaphore,
 }
 
 impl<S: BlockSource> Throttled<S> {
     /// Puts a source under throttles.
     pub fn new(source: S, throttles: Vec<Arc<Throttle>>) -> Self {
-        Self { source, throttles }
+        Self { source, throttles, turns: Semaphore::new(Semaphore::MAX_PERMITS) }
+    }
+
+    /// Has so many reads under way at most.
+    pub(crate) fn at_once(self, reads: usize) -> Self {
+        Self { turns: Semaphore::new(reads), ..self }
     }
 
     /// The source again.
@@ -90,6 +102,7 @@ impl<S: BlockSource> BlockSource for Throttled<S> {
         for throttle in &self.throttles {
             throttle.admit(buffer.len() as u64).await;
         }
+        let _turn = self.turns.acquire().await.expect("never closed");
         self.source.read(offset, buffer).await
     }
 }

@@ -10,6 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::PointId;
 use model::job::Step;
 use serde_json::json;
+use std::sync::Arc;
 use vault::{CollectOptions, ErrorKind, Standing, Vault};
 
 /// What to do when a collection would free most of a vault.
@@ -61,7 +62,8 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     Ok(())
 }
 
-/// Purges these points, if they were deleted long enough ago by the server's clock, and gives space back. Where that would
+/// Purges these points in the vault, and whatever was deleted in the snapshot tier, if it was long enough ago by the
+/// server's clock; and gives space back. Where that would
 /// be most of a store, nothing is done unasked, for purging cannot be taken back: somebody is told.
 pub(super) async fn collect(
     run: &Run,
@@ -74,8 +76,12 @@ pub(super) async fn collect(
     let (mut gone, mut freed_bytes) = (vec![true; purge.len()], 0);
     for store in tiers.nearest_first() {
         run.vaults().attach(store).await?;
-        let only = store.standings(&purge).await?.into_iter().map(|(here, _)| here).collect();
-        let options = CollectOptions { soft_delete, only: Some(only), ..CollectOptions::new(now) };
+        // Copies in the snapshot tier go before the catalog is through with their points: there the days alone count.
+        let only = match Arc::ptr_eq(store, &tiers.vault) {
+            true => Some(store.standings(&purge).await?.into_iter().map(|(here, _)| here).collect()),
+            false => None,
+        };
+        let options = CollectOptions { soft_delete, only, ..CollectOptions::new(now) };
         match Box::pin(store.collect(&options)).await {
             Ok(done) => freed_bytes += done.freed_bytes,
             Err(error) if error.kind() == ErrorKind::TooMuch => {

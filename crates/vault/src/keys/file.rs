@@ -69,7 +69,7 @@ impl KeyFile {
         };
         let text = Zeroizing::new(format!(
             "{HEAD}\nkey {}\n# Opens the vault {vault}. Without this file nothing in it can be read,\n\
-             # unless it has another holder: `strongroom key list` tells.\n",
+             # unless it has another holder: `strongroom rescue key list` tells.\n",
             *Zeroizing::new(hex::encode(&self.key))
         ));
         let mut file =
