@@ -29,6 +29,13 @@ const CHANGED_BLOCKS: u64 = 200;
 const BLOCK: u64 = 64 << 10;
 /// Seconds that the guest measures its writes.
 const LATENCY_SECONDS: u32 = 20;
+/// Less than an incremental of much takes.
+const ONE_SECONDS: u32 = 4;
+/// The file that is written meanwhile, and its bytes.
+const WRITER: &str = "/data1/lat 150000000";
+/// The disk of which much changes: some 1.6 GiB, at random in 4 GiB.
+const LARGE: &str = "vdf";
+const LARGE_WRITES: u64 = 32 << 10;
 
 pub(crate) fn run() -> Result<()> {
     let image = GuestImage::build(&testkit::default_cache(), &testkit::to_stderr)?;
@@ -200,29 +207,55 @@ impl Scene<'_> {
         self.sh("pkill pgbench || true").map(drop)
     }
 
-    /// The same writer, alone and while incrementals run one behind the other.
+    /// The same writer: alone, beside one incremental of much, and beside one small one behind the other.
     async fn latency(&self) -> Result<()> {
-        let line = format!("guest-probe lat /data1/lat 150000000 {LATENCY_SECONDS} 4096");
-        self.sh("guest-probe fill /data1/lat 150000000 1")?;
-        self.backup(&["disk0", "disk1"]).await?;
-        let before = p50(&self.sh(&line)?)?;
-        let started = format!("({line} >/run/lat.part && mv /run/lat.part /run/lat) 2>/dev/null");
-        tokio::task::block_in_place(|| self.guest.agent().start(&started))?;
+        self.sh(&format!("guest-probe fill {WRITER} 1"))?;
+        self.backup(&["disk0", "disk1", LARGE]).await?;
+        let before = p50(&self.sh(&writer(LATENCY_SECONDS))?)?;
+        self.sh(&format!("guest-probe rndw /dev/{LARGE} {} {LARGE_WRITES} {BLOCK} 77", 4u64 << 30))?;
+        self.start_writer(ONE_SECONDS)?;
+        let taken = self.backup(&["disk0", "disk1", LARGE]).await?;
+        let one = self.writer_ends()?;
+        println!(
+            "guest's writes, p50: {before} µs before, {one} µs in the first {ONE_SECONDS} s of an incremental of \
+             {:.1} s ({} MiB read): {:.2} times (goal: 1.3)",
+            taken.seconds,
+            taken.point.stats.read_bytes >> 20,
+            one as f64 / before.max(1) as f64
+        );
+        self.start_writer(LATENCY_SECONDS)?;
         let (mut backups, mut read) = (0, 0);
         let began = Instant::now();
         while began.elapsed() < Duration::from_secs(LATENCY_SECONDS.into()) {
             read += self.backup(&["disk0", "disk1"]).await?.point.stats.read_bytes;
             backups += 1;
         }
-        let during = p50(&self.sh("until [ -s /run/lat ]; do sleep 0.2; done; cat /run/lat")?)?;
+        let during = self.writer_ends()?;
         println!(
-            "guest's writes, p50: {before} µs before, {during} µs during {backups} incrementals ({} MiB read): \
-             {:.2} times (goal: 1.3)",
+            "guest's writes, p50: {during} µs during {backups} incrementals without a pause ({} MiB read): {:.2} times",
             read >> 20,
             during as f64 / before.max(1) as f64
         );
         Ok(())
     }
+
+    fn start_writer(&self, seconds: u32) -> Result<()> {
+        let line = format!(
+            "rm -f /run/lat; ({} >/run/lat.part && mv /run/lat.part /run/lat) 2>/dev/null",
+            writer(seconds)
+        );
+        tokio::task::block_in_place(|| self.guest.agent().start(&line))?;
+        Ok(())
+    }
+
+    fn writer_ends(&self) -> Result<u64> {
+        p50(&self.sh("until [ -s /run/lat ]; do sleep 0.2; done; cat /run/lat")?)
+    }
+}
+
+/// Random writes of 4 KiB past the guest's cache, for so long.
+fn writer(seconds: u32) -> String {
+    format!("guest-probe lat {WRITER} {seconds} 4096")
 }
 
 fn p50(said: &str) -> Result<u64> {

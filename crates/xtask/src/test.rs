@@ -86,7 +86,17 @@ fn documentation() -> Result<()> {
 
 /// Measures an index of so many chunks.
 pub(crate) fn index(chunks: &str) -> Result<()> {
-    let test = ["test", "--release", "--package", "vault", "--lib", "index::measure", "--", "--nocapture"];
+    let test = [
+        "test",
+        "--release",
+        "--package",
+        "vault",
+        "--lib",
+        "an_index_of_many",
+        "--",
+        "--nocapture",
+        "--test-threads=1",
+    ];
     cargo_with(("STRONGROOM_INDEX_CHUNKS", chunks), test)
 }
 
