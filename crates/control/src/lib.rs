@@ -48,6 +48,7 @@ mod service;
 mod sign_in;
 mod stopping;
 mod store;
+mod survey;
 mod tries;
 mod vaults;
 

@@ -5,7 +5,7 @@ use crate::retention::over;
 use crate::schedule::Policies;
 use crate::{Control, Error, Result};
 use api::Code;
-use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
+use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, ServicePromise, VaultAccess, Work};
 use catalog::{Item, JobRow, VaultRow};
 use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
@@ -117,7 +117,8 @@ impl Control {
         let machine = self.catalog.machine(item.machine).await?;
         let host = self.catalog.host_of(item.machine).await?;
         let host = host.ok_or_else(|| Error::not_found(format!("host of the machine {}", item.name)))?;
-        let has_snapshots = settings(&self.catalog.vault(item.vault).await?)?.snapshot_store.is_some();
+        let settings = settings(&self.catalog.vault(item.vault).await?)?;
+        let has_snapshots = settings.snapshot_store.is_some();
         let transfer = match origin {
             Origin::OnDemand { .. } => true,
             // Without a snapshot tier there is nowhere else to keep it.
@@ -135,6 +136,10 @@ impl Control {
             known_as: machine.known_as.clone(),
             origin,
             policy: Some(ServicePolicy { id, name: policy_row.name, document }),
+            promised: Some(ServicePromise {
+                soft_delete_days: settings.soft_delete_days,
+                immutable: settings.immutable,
+            }),
         };
         let work = BackUpWork {
             item: item.id,
@@ -163,6 +168,9 @@ impl Control {
         let is_wanted = |id: &PointId| wanted.is_empty() || wanted.contains(id);
         if expired {
             let Some(policy) = item.protection.retention_policy() else { return Ok(Default::default()) };
+            if settings(&self.catalog.vault(item.vault).await?)?.keep_everything {
+                return Ok(Default::default());
+            }
             let policy = self.policy_of(policy, &mut Policies::default()).await?;
             let (mut points, mut snapshots) = over(&all, &policy, now);
             points.retain(is_wanted);
