@@ -45,6 +45,7 @@ mod retention;
 mod schedule;
 mod secret;
 mod service;
+mod settle;
 mod sign_in;
 mod stopping;
 mod store;

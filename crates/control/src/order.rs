@@ -13,6 +13,7 @@ use model::protection::Protection;
 use model::retention::goes_to_vault;
 use model::{Origin, Point, PointId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Points that one collection purges at most; the next one goes on.
@@ -28,8 +29,20 @@ pub(crate) struct Ordered {
     pub(crate) snapshots: Vec<PointId>,
     /// Whether the point of a backup is to get to the vault.
     pub(crate) transfer: bool,
+    /// Points that earlier claims were told to delete: they may have done it.
+    pub(crate) tried: Vec<PointId>,
+    /// The same of the snapshot tier.
+    pub(crate) tried_snapshots: Vec<PointId>,
     /// When it was ordered.
     pub(crate) at: Option<Timestamp>,
+}
+
+impl Ordered {
+    /// All points that this claim or an earlier one may have deleted: in the vault, and in the snapshot tier.
+    pub(crate) fn all_tried(&self) -> [BTreeSet<PointId>; 2] {
+        let all = |now: &[PointId], before: &[PointId]| now.iter().chain(before).copied().collect();
+        [all(&self.points, &self.tried), all(&self.snapshots, &self.tried_snapshots)]
+    }
 }
 
 /// What comes of looking at a job that was claimed.
@@ -76,8 +89,11 @@ impl Control {
                 work(Work::Restore { item: item.id, point, folder, disks, format })
             }
             Request::Verify { point } => work(Work::Verify { item: item.id, point }),
-            Request::DeletePoints { points, expired } => {
+            Request::DeletePoints { points, expired, .. } => {
                 let (points, snapshots) = self.to_delete(&item, &points, expired, now).await?;
+                let [tried, tried_snapshots] =
+                    ordered_of(row).all_tried().map(|all| all.into_iter().collect());
+                let ordered = Ordered { tried, tried_snapshots, ..ordered };
                 if points.is_empty() && snapshots.is_empty() {
                     return Ok(Prepared::Done);
                 }
@@ -85,7 +101,7 @@ impl Control {
                 let work = Work::DeletePoints { item: item.id, points, snapshots };
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
-            Request::UndeletePoints { points } => {
+            Request::UndeletePoints { points, .. } => {
                 let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
                 let named = |point: &Point| points.is_empty() || points.contains(&point.id);
                 // Whoever asked has marked them; those whose days are over stay deleted.
@@ -156,7 +172,7 @@ impl Control {
     }
 
     /// What of these points is to be deleted: their copies in the vault, and in the snapshot tier.
-    async fn to_delete(
+    pub(crate) async fn to_delete(
         &self,
         item: &Item,
         wanted: &[PointId],

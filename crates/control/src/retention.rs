@@ -85,7 +85,7 @@ impl Control {
         if expired.is_empty() {
             return Ok(());
         }
-        let request = Request::DeletePoints { points: expired, expired: true };
+        let request = Request::DeletePoints { points: expired, expired: true, purge_at: None };
         match self.queue(item.vault, item.id, &request, When { ready: now, slot: None }).await {
             // A backup or a restore is under way: the points are still there a minute later.
             Err(error) if error.code() == Code::Conflict => Ok(()),

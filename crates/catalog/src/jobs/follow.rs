@@ -11,11 +11,20 @@ use sqlx::any::AnyRow;
 use uuid::Uuid;
 
 impl Catalog {
-    /// Jobs whose reports were stored, and what follows from them perhaps not done: the server that took them died.
-    pub async fn jobs_to_follow(&self, limit: u32) -> Result<Vec<JobRow>> {
-        let select = "select * from jobs where followed = 0 order by created_at limit $1";
-        let query = sqlx::query(select).bind(i64::from(limit)).try_map(|row| job(&row));
+    /// Jobs whose reports were stored, and what follows from them not done: the server that took them died, or it
+    /// had to wait until now. Those that were looked at least lately come first.
+    pub async fn jobs_to_follow(&self, now: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
+        let select = "select * from jobs where followed = 0 and coalesce(follow_at, 0) <= $1
+            order by coalesce(follow_at, 0), created_at limit $2";
+        let query = sqlx::query(select).bind(micros(now)).bind(i64::from(limit)).try_map(|row| job(&row));
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs to follow", e))
+    }
+
+    /// Has a job looked at again, not before then.
+    pub async fn follow_later(&self, row: &JobRow, at: Timestamp) -> Result<()> {
+        let update = "update jobs set followed = 0, follow_at = $1 where id = $2 and revision = $3";
+        let query = sqlx::query(update).bind(micros(at)).bind(row.id.to_string()).bind(count(row.revision));
+        query.execute(&self.pool).await.map(drop).map_err(|e| Error::sql("have a job followed later", e))
     }
 
     /// Marks that all that follows from a job as it was read is done. One that was changed since is looked at again.

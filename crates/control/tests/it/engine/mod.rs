@@ -8,3 +8,4 @@ mod race;
 mod retention;
 mod scene;
 mod schedule;
+mod settle;
