@@ -52,6 +52,7 @@ mod store;
 mod survey;
 mod tries;
 mod vaults;
+mod waiting;
 
 pub use adopt::Adopted;
 pub use error::{Error, Result};

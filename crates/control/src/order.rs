@@ -6,7 +6,7 @@ use crate::schedule::Policies;
 use crate::{Control, Error, Result};
 use api::Code;
 use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, ServicePromise, VaultAccess, Work};
-use catalog::{Item, JobRow, VaultRow};
+use catalog::{Item, JobFilter, JobRow, VaultRow};
 use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// Points that one collection purges at most; the next one goes on.
 const PURGED_AT_ONCE: usize = 10_000;
+/// Of these the newest that was told anything counts; others never came to it.
+const COLLECTIONS_READ: u32 = 10;
 
 /// What a claim was told to do, kept with the job: what follows from its end goes by this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +35,8 @@ pub(crate) struct Ordered {
     pub(crate) tried: Vec<PointId>,
     /// The same of the snapshot tier.
     pub(crate) tried_snapshots: Vec<PointId>,
+    /// The last point that a collection was told to purge.
+    pub(crate) purged_to: Option<PointId>,
     /// When it was ordered.
     pub(crate) at: Option<Timestamp>,
 }
@@ -208,8 +212,25 @@ impl Control {
         // it: not after an undeletion that failed, nor by the clock of a mover that is wrong.
         let now = self.now();
         let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
+        // Those that a store does not let go would be first every day: each day begins where the last one ended.
+        let before = self.last_collection(&vault, row).await?.purged_to;
+        let begin = before.map_or(0, |before| purge.partition_point(|point| *point <= before));
+        purge.rotate_left(begin);
         purge.truncate(PURGED_AT_ONCE);
+        let ordered = Ordered { purged_to: purge.last().copied(), ..ordered };
         Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge }), ordered))
+    }
+
+    /// What the collection of a vault before this one was told.
+    async fn last_collection(&self, vault: &VaultRow, this: &JobRow) -> Result<Ordered> {
+        let filter = JobFilter {
+            subject: Some(vault.id.to_string()),
+            kind: Some("collect".to_owned()),
+            ..JobFilter::default()
+        };
+        let lately = self.catalog.jobs(&filter, None, COLLECTIONS_READ).await?.rows;
+        let told = lately.iter().find(|row| row.id != this.id && row.ordered.is_some());
+        Ok(told.map(ordered_of).unwrap_or_default())
     }
 
     /// The vault a job belongs to.

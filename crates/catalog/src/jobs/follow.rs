@@ -10,6 +10,19 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+/// Jobs of a vault that wait for one mover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingJobs {
+    /// The vault.
+    pub vault: VaultId,
+    /// The mover.
+    pub mover: String,
+    /// How many.
+    pub jobs: u64,
+    /// Since when the first of them does.
+    pub since: Timestamp,
+}
+
 impl Catalog {
     /// Jobs whose reports were stored, and what follows from them not done: the server that took them died, or it
     /// had to wait until now. Those that were looked at least lately come first.
@@ -75,6 +88,22 @@ impl Catalog {
             Ok((parsed(&row, "subject")?, to.duration_since(from)))
         });
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look at past backups", e))
+    }
+
+    /// Jobs of vaults that one mover alone may claim and nobody has, though they could have been since then.
+    pub async fn jobs_waiting(&self, since: Timestamp) -> Result<Vec<WaitingJobs>> {
+        let select = "select vault_id, mover, count(*) as jobs, min(claimable_at) as since from jobs
+            where claimable_at <= $1 and mover <> '' and vault_id is not null
+            group by vault_id, mover order by vault_id, mover";
+        let query = sqlx::query(select).bind(micros(since)).try_map(|row: AnyRow| {
+            Ok(WaitingJobs {
+                vault: parsed(&row, "vault_id")?,
+                mover: text(&row, "mover")?,
+                jobs: crate::row::number(&row, "jobs")?,
+                since: crate::row::instant(&row, "since")?,
+            })
+        });
+        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs that wait", e))
     }
 
     /// Backups that wait or are under way.

@@ -12,6 +12,7 @@ mod follow;
 pub(crate) use change::queue_in;
 pub use change::{Queued, Told};
 pub use claim::ClaimWish;
+pub use follow::WaitingJobs;
 
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{flag, instant, instant_option, json, micros, number, parsed, parsed_option, text};

@@ -9,3 +9,4 @@ mod retention;
 mod scene;
 mod schedule;
 mod settle;
+mod waiting;
