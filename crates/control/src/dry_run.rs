@@ -5,9 +5,9 @@ use crate::{Control, Result};
 use api::{DryRun, ItemDryRun, PointChange};
 use catalog::{Item, ItemFilter, PAGE_MAX};
 use jiff::Timestamp;
-use model::{Point, VaultId};
 use model::policy::Policy;
 use model::retention::{Change, Difference, Fate, Tier, Until, difference, plan};
+use model::{Point, VaultId};
 
 /// Changes that are listed: more than anybody reads, and a few megabytes.
 const LISTED_MAX: usize = 10_000;
@@ -95,8 +95,10 @@ impl Control {
         match tally.result().lost {
             0 => Ok(()),
             lost => {
-                let detail = format!("{lost} copies of points are over by their policies and would be gone at once");
-                let hint = "pin what is to stay, or stop the protection of its machine; then say `accept_loss`";
+                let detail =
+                    format!("{lost} copies of points are over by their policies and would be gone at once");
+                let hint =
+                    "pin what is to stay, or stop the protection of its machine; then say `accept_loss`";
                 Err(crate::Error::new(api::Code::Conflict, detail).hint(hint))
             }
         }

@@ -128,11 +128,7 @@ impl Control {
     }
 
     /// What of a deletion is wanted now: copies in the vault, and in the snapshot tier.
-    async fn wanted(
-        &self,
-        item: Uuid,
-        asked: &Deletion,
-    ) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
+    async fn wanted(&self, item: Uuid, asked: &Deletion) -> Result<(BTreeSet<PointId>, BTreeSet<PointId>)> {
         let item = self.catalog.item(item).await?;
         let wanted = self.to_delete(&item, &asked.points, asked.expired, self.now()).await?;
         Ok((wanted.0.into_iter().collect(), wanted.1.into_iter().collect()))

@@ -274,7 +274,8 @@ fn show(vault: &Vault) -> String {
         ("Known since", output::instant(vault.created)),
     ];
     if settings.keep_everything {
-        facts.push(("Points expire", "no: everything is kept (--keep-everything false lets them)".to_owned()));
+        facts
+            .push(("Points expire", "no: everything is kept (--keep-everything false lets them)".to_owned()));
     }
     facts.extend(settings.auto_protect.iter().map(|rule| ("Protects by itself", rule_in_words(rule))));
     output::facts(&facts)

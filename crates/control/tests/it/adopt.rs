@@ -68,7 +68,11 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
     // What is deleted was promised more days than the wish of whoever takes the vault in says.
     let adopted = new.control.make_vault(&new.me, wish.clone()).await?;
     ensure!(adopted.vault.settings.soft_delete_days == 30 && adopted.vault.settings.keep_everything);
-    ensure!(adopted.advice.iter().any(|text| text.contains("strongroom resume by-hand")), "{:?}", adopted.advice);
+    ensure!(
+        adopted.advice.iter().any(|text| text.contains("strongroom resume by-hand")),
+        "{:?}",
+        adopted.advice
+    );
     ensure!(adopted.vault.id == made.id && adopted.vault.items == 3, "{adopted:?}");
     ensure!(adopted.lost.len() == 1 && adopted.lost[0].contains("pins"), "{:?}", adopted.lost);
     compare(lost, new, &made, &items).await?;
@@ -146,7 +150,8 @@ async fn machines_that_were_silent_are_stopped_and_keep_everything() -> Result<(
         ensure!(new.jobs(&item).await?.is_empty());
     }
     let key = std::fs::read_to_string(lost.folder.path().join(format!("data/keys/{}.key", unsaid.id)))?;
-    let other = Vault::open(Store::local(&lost.folder.path().join("unsaid"))?, &KeyFile::from_text(&key)?).await?;
+    let other =
+        Vault::open(Store::local(&lost.folder.path().join("unsaid"))?, &KeyFile::from_text(&key)?).await?;
     let by_hand = Made { id: unsaid.id, vault: Arc::new(other), key, policy: made.policy.clone() };
     commit(&lost, &by_hand, "by-hand", lost.ago(9), Value::Null).await?;
     let adopted = new.control.make_vault(&new.me, wish(&by_hand.key, "unsaid")).await?;

@@ -66,7 +66,10 @@ fn every_state_and_every_act() {
     let not = Err(NotProtected);
     let none = Err(NotDeleted);
     let table = [
-        (Unprotected {}, [Ok(AwaitsFirst { policy: NEW }), not, not, not, not, not, none, not, not, none, not]),
+        (
+            Unprotected {},
+            [Ok(AwaitsFirst { policy: NEW }), not, not, not, not, not, none, not, not, none, not],
+        ),
         (AwaitsFirst { policy: OLD }, active(AwaitsFirst { policy: NEW }, AwaitsFirst { policy: OLD })),
         (Protected { policy: OLD }, active(Protected { policy: NEW }, InError { policy: OLD })),
         (InError { policy: OLD }, active(InError { policy: NEW }, InError { policy: OLD })),
