@@ -43,12 +43,21 @@ pub struct VaultSettings {
     /// fits counts. At most 100; a new vault has no policies yet, so it gets its rules later.
     #[schema(max_items = 100)]
     pub auto_protect: Vec<AutoProtect>,
+    /// No point expires, whatever its policy says. A vault that was taken in begins so: its catalog knew more than it
+    /// does, so somebody is to look first. Turned off, what is over by then goes.
+    pub keep_everything: bool,
 }
 
 impl Default for VaultSettings {
     fn default() -> Self {
         let soft_delete_days = model::protection::SOFT_DELETE_DAYS;
-        Self { soft_delete_days, immutable: false, snapshot_store: None, auto_protect: Vec::new() }
+        Self {
+            soft_delete_days,
+            immutable: false,
+            snapshot_store: None,
+            auto_protect: Vec::new(),
+            keep_everything: false,
+        }
     }
 }
 
@@ -105,6 +114,9 @@ pub struct VaultMade {
     /// When a vault was taken in: what could not be, or stands in no vault, in words.
     #[serde(default)]
     pub lost: Vec<String>,
+    /// When a vault was taken in: what to look at now, and the commands for it, in words.
+    #[serde(default)]
+    pub advice: Vec<String>,
 }
 
 impl fmt::Debug for VaultMade {
@@ -138,4 +150,7 @@ pub struct VaultChange {
     /// The revision that was read; without it, the newest is changed.
     #[serde(default)]
     pub revision: Option<u64>,
+    /// Say that points may be gone at once: for `keep_everything` turned off while some are over.
+    #[serde(default)]
+    pub accept_loss: bool,
 }

@@ -246,6 +246,18 @@ pub struct Service {
     pub origin: model::Origin,
     /// The policy, as it was.
     pub policy: Option<ServicePolicy>,
+    /// What the vault promised then. None: made before this was written down.
+    #[serde(default)]
+    pub promised: Option<ServicePromise>,
+}
+
+/// What a vault promised when a point was made. Who takes it in keeps at least that.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ServicePromise {
+    /// How long what was deleted can be brought back.
+    pub soft_delete_days: u16,
+    /// Whether nothing may be lost sooner than was promised.
+    pub immutable: bool,
 }
 
 /// A policy, as it was when a point was made.

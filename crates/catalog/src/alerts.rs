@@ -68,6 +68,14 @@ impl Catalog {
         Ok(done.rows_affected() == 1)
     }
 
+    /// Has an open alert say what is so by now.
+    pub async fn reword(&self, category: &str, subject: &str, text: &str) -> Result<()> {
+        let update = "update alerts set text = $1
+            where category = $2 and subject = $3 and resolved_at is null and text <> $1";
+        let query = sqlx::query(update).bind(text).bind(category).bind(subject);
+        query.execute(&self.pool).await.map(drop).map_err(|e| Error::sql("reword an alert", e))
+    }
+
     /// Says that what an alert told of is over. Gives whether there was one.
     pub async fn resolve(&self, category: &str, subject: &str, now: Timestamp) -> Result<bool> {
         let update = "update alerts set resolved_at = $1

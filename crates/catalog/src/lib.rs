@@ -44,7 +44,7 @@ pub use audit::{AuditEntry, AuditProof};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
 pub use items::{Item, ItemChange, ItemFilter};
-pub use jobs::{ClaimWish, JobFilter, JobRow, NewJob, Queued, Told};
+pub use jobs::{ClaimWish, JobFilter, JobRow, NewJob, Queued, Told, WaitingJobs};
 pub use machines::{Host, Machine, MachineFilter, Seen};
 pub use movers::Mover;
 pub use open::Catalog;

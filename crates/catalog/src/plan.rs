@@ -48,10 +48,11 @@ impl Catalog {
         Ok(revision)
     }
 
-    /// Points of a vault whose days to be brought back were over by then.
+    /// Points of a vault whose days to be brought back were over by then, by id.
     pub async fn points_to_purge(&self, vault: VaultId, by: Timestamp) -> Result<Vec<PointId>> {
         let select = "select id from points
-            where purge_at <= $1 and item_id in (select id from items where vault_id = $2)";
+            where purge_at <= $1 and item_id in (select id from items where vault_id = $2)
+            order by id";
         let query = sqlx::query(select).bind(micros(by)).bind(vault.to_string());
         let found = query.try_map(|row: AnyRow| parsed(&row, "id")).fetch_all(&self.pool).await;
         found.map_err(|e| Error::sql("look for points to purge", e))

@@ -3,9 +3,14 @@
 //! What the service wrote into each point (`api::work::Service`) says whose it is, why it was made and under which
 //! policy; classes and expiries follow from that by `model`'s rules. The vault's log says what is deleted, and since
 //! when. [`Adopted::lost`] tells what neither says.
+//!
+//! INVARIANT: nothing is lost because a vault was taken in. What the catalog knew beyond the vault (pins, who stopped
+//! a protection) is unknown now, so a new row of a vault keeps everything until somebody says otherwise
+//! (`survey.rs`), and a machine that is not plainly being backed up is stopped.
 
+use crate::survey::{Found, Survey};
 use crate::{Control, Error, Result};
-use api::work::{Service, ServicePolicy};
+use api::work::ServicePolicy;
 use api::{Code, PointDisk, VaultSettings};
 use catalog::{ErrorKind, Item, PointRow, PolicyRow};
 use jiff::{SignedDuration, Timestamp};
@@ -16,15 +21,18 @@ use model::{MachineId, Origin, PointId, PolicyId, VaultCopy, VaultId};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
-use vault::{MachineKey, Vault};
+use vault::MachineKey;
 
 /// Points written in one transaction.
 const POINTS_AT_ONCE: usize = 500;
-/// An item without a new point for so long while others got some, and for so many slots of its policy, was stopped,
-/// for all that can be told. It is not protected again unasked: what somebody kept for ever must not expire.
-const SILENT: SignedDuration = SignedDuration::from_hours(7 * 24);
+/// An item without a new point for so long, and for so many slots of its policy, was stopped, for all that can be told.
+/// It is not protected again unasked: what somebody kept for ever must not expire. Losing a server and making
+/// another takes less.
+const SILENT: SignedDuration = SignedDuration::from_hours(2 * 24);
 /// See [`SILENT`].
 const SLOTS_MISSED: usize = 3;
+/// Names that one line takes.
+const STOPPED_SHOWN: usize = 10;
 
 /// What was taken in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -37,13 +45,8 @@ pub struct Adopted {
     pub points: u64,
     /// What could not be, or is in no vault: for people.
     pub lost: Vec<String>,
-}
-
-/// A point as the vault has it.
-struct Found {
-    point: vault::Point,
-    service: Option<Service>,
-    purge_at: Option<Timestamp>,
+    /// What people are to look at now.
+    pub advice: Vec<String>,
 }
 
 /// The points of one machine: of an item that the service made, or of a machine that was backed up without.
@@ -58,8 +61,6 @@ struct Scene {
     vault: VaultId,
     settings: VaultSettings,
     policies: BTreeMap<PolicyId, Policy>,
-    /// When the newest point of all was taken.
-    newest: Option<Timestamp>,
     now: Timestamp,
 }
 
@@ -69,15 +70,14 @@ impl Control {
     /// # Errors
     /// `Unavailable` when the vault cannot be read; the catalog's. CRASH, or an error: some items are there. Taking
     /// the vault in again goes on.
-    pub async fn adopt(&self, vault: VaultId, opened: &Vault, now: Timestamp) -> Result<Adopted> {
+    pub(crate) async fn adopt(&self, vault: VaultId, survey: Survey, now: Timestamp) -> Result<Adopted> {
         let row = self.catalog.vault(vault).await?;
-        let settings: VaultSettings = serde_json::from_value(row.settings)
+        let settings: VaultSettings = serde_json::from_value(row.settings.clone())
             .map_err(|e| Error::new(Code::Internal, format!("the settings of the vault {vault}: {e}")))?;
-        let mut adopted = Adopted::default();
-        let found = found(opened, &settings, &mut adopted).await?;
-        let newest = found.iter().map(|one| one.point.instant).max();
+        let (found, damage) = survey.found(settings.soft_delete_days);
+        let mut adopted = Adopted { lost: damage, ..Adopted::default() };
         let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
-        let scene = Scene { vault, settings, policies, newest, now };
+        let scene = Scene { vault, settings, policies, now };
         let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
         for one in found {
             let whose = match &one.service {
@@ -86,8 +86,16 @@ impl Control {
             };
             items.entry(whose).or_default().push(one);
         }
+        let mut stopped = Vec::new();
         for (whose, points) in items {
-            self.adopt_item(&scene, whose, points, &mut adopted).await?;
+            let item = self.adopt_item(&scene, whose, points, &mut adopted).await?;
+            if matches!(item.protection, Protection::Stopped { .. }) {
+                stopped.push(item.name);
+            }
+        }
+        adopted.advice.extend(of_stopped(&row.name, &stopped));
+        if scene.settings.keep_everything {
+            adopted.advice.push(of_kept(&row.name));
         }
         adopted.lost.push(
             "not in any vault, so lost with the catalog: pins, tags, jobs, alerts, users and the audit log"
@@ -148,7 +156,7 @@ impl Control {
         whose: Whose,
         mut points: Vec<Found>,
         adopted: &mut Adopted,
-    ) -> Result<()> {
+    ) -> Result<Item> {
         points.sort_by_key(|one| (one.point.instant, one.point.id));
         let last = points.last().expect("an item is made of its points");
         let (id, machine, known_as) = match (&whose, &last.service) {
@@ -188,7 +196,7 @@ impl Control {
             self.catalog.put_points(some).await?;
         }
         adopted.points += rows.len() as u64;
-        Ok(())
+        Ok(item)
     }
 
     /// Adds an item. Where another vault protects its machine, this one keeps what it has.
@@ -216,26 +224,6 @@ impl Control {
     }
 }
 
-/// All points, those that can be had back among them. One that cannot be read hides no other.
-async fn found(opened: &Vault, settings: &VaultSettings, adopted: &mut Adopted) -> Result<Vec<Found>> {
-    let unreadable = |error: vault::Error| Error::new(Code::Unavailable, format!("read the vault: {error}"));
-    let (live, deleted) = (opened.survey(None).await, opened.survey_deleted().await);
-    let (live, deleted) = (live.map_err(unreadable)?, deleted.map_err(unreadable)?);
-    let deleted_at = opened.deletions().await.map_err(unreadable)?;
-    let lasts = SignedDuration::from_hours(24 * i64::from(settings.soft_delete_days));
-    let damage = live.damage.iter().chain(&deleted.damage);
-    adopted.lost.extend(damage.map(|error| format!("a point cannot be read: {error}")));
-    let purge_at = |id: &vault::PointId| deleted_at.get(id).map(|at| at.saturating_add(lasts).unwrap_or(*at));
-    let points = live.points.into_iter().chain(deleted.points);
-    Ok(points
-        .map(|point| Found {
-            service: serde_json::from_value(point.service.clone()).ok(),
-            purge_at: purge_at(&point.id),
-            point,
-        })
-        .collect())
-}
-
 /// Where a machine stands, as far as its points tell.
 fn protection(scene: &Scene, points: &[Found]) -> Protection {
     if points.iter().all(|one| one.purge_at.is_some()) {
@@ -245,18 +233,42 @@ fn protection(scene: &Scene, points: &[Found]) -> Protection {
     let last = points.last().expect("an item is made of its points");
     let policy = last.service.as_ref().and_then(|service| service.policy.as_ref()).map(|policy| policy.id);
     match policy.and_then(|id| Some((id, scene.policies.get(&id)?))) {
-        Some((id, policy)) if !is_silent(policy, last.point.instant, scene.newest) => {
+        // A vault that was known, and has released what it kept, lets points expire: nothing new comes under it.
+        Some((id, policy))
+            if scene.settings.keep_everything && !is_silent(policy, last.point.instant, scene.now) =>
+        {
             Protection::Protected { policy: id }
         }
         _ => Protection::Stopped { keep: Keep::Forever {} },
     }
 }
 
-/// Whether a machine got no more points while others of the vault did.
-fn is_silent(policy: &Policy, last: Timestamp, newest: Option<Timestamp>) -> bool {
-    let Some(newest) = newest.filter(|newest| newest.duration_since(last) > SILENT) else { return false };
+/// Whether a machine got no more points although its policy asked for some.
+fn is_silent(policy: &Policy, last: Timestamp, now: Timestamp) -> bool {
+    if now.duration_since(last) <= SILENT {
+        return false;
+    }
     let slots = std::iter::successors(policy.next_slot(last), |slot| policy.next_slot(slot.at));
-    slots.take_while(|slot| slot.at <= newest).take(SLOTS_MISSED).count() == SLOTS_MISSED
+    slots.take_while(|slot| slot.at <= now).take(SLOTS_MISSED).count() == SLOTS_MISSED
+}
+
+/// What to do for machines that were taken in as stopped.
+fn of_stopped(vault: &str, names: &[String]) -> Option<String> {
+    let first = names.first()?;
+    let shown = names.iter().take(STOPPED_SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    let more = names.len().saturating_sub(STOPPED_SHOWN);
+    let more = if more == 0 { String::new() } else { format!(" and {more} more") };
+    Some(format!(
+        "stopped, with all points kept, because they have no recent point or no policy: {shown}{more}; to go on \
+         with one: `strongroom resume {first} --vault {vault} --policy POLICY`"
+    ))
+}
+
+fn of_kept(vault: &str) -> String {
+    format!(
+        "no point of this vault expires until you say so, for pins are lost: look at the points, pin what is to stay, \
+         then `strongroom vault update {vault} --keep-everything false`"
+    )
 }
 
 /// The rows of an item's points. Classes are not stored: they follow from origin and policy.
@@ -279,7 +291,7 @@ fn rows(scene: &Scene, item: &Item, policy: Option<&Policy>, points: &[Found]) -
             point,
             item: item.id,
             consistency: consistency(&found.point).to_owned(),
-            expires,
+            expires: expires.filter(|_| !scene.settings.keep_everything),
             stored_bytes: found.point.stats.stored_bytes,
             detail: json!({ "evidence": found.point.consistency, "disks": disks, "job": job }),
         }

@@ -21,6 +21,8 @@ pub(crate) enum Trouble {
     DeletionFailed,
     /// Space could not be given back.
     CollectFailed,
+    /// Jobs wait for a mover that is not there.
+    MoverGone,
 }
 
 impl Trouble {
@@ -33,6 +35,7 @@ impl Trouble {
             Self::VerifyFailed => "verify_failed",
             Self::DeletionFailed => "deletion_failed",
             Self::CollectFailed => "collect_failed",
+            Self::MoverGone => "mover_gone",
         }
     }
 
@@ -40,7 +43,7 @@ impl Trouble {
         match self {
             // What lies in the vault may be lost.
             Self::VerifyFailed => Severity::Critical,
-            Self::BackupFailed | Self::RestoreFailed => Severity::Error,
+            Self::BackupFailed | Self::RestoreFailed | Self::MoverGone => Severity::Error,
             _ => Severity::Warning,
         }
     }
@@ -61,6 +64,12 @@ impl Control {
         };
         self.catalog.raise(&alert).await?;
         Ok(())
+    }
+
+    /// Raises an alert, or has the one that is open say what is so by now.
+    pub(crate) async fn raise_anew(&self, trouble: Trouble, subject: &str, text: String) -> Result<()> {
+        self.catalog.reword(trouble.word(), subject, &text).await?;
+        self.raise(trouble, subject, text).await
     }
 
     /// Says that it is over.

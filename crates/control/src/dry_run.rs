@@ -1,12 +1,13 @@
 //! Dry runs: what another policy would make of the points that are there, before it does.
 
+use crate::schedule::Policies;
 use crate::{Control, Result};
 use api::{DryRun, ItemDryRun, PointChange};
-use catalog::Item;
+use catalog::{Item, ItemFilter, PAGE_MAX};
 use jiff::Timestamp;
-use model::Point;
 use model::policy::Policy;
 use model::retention::{Change, Difference, Fate, Tier, Until, difference, plan};
+use model::{Point, VaultId};
 
 /// Changes that are listed: more than anybody reads, and a few megabytes.
 const LISTED_MAX: usize = 10_000;
@@ -73,6 +74,34 @@ impl Control {
             KeptBy::Policy(before) => difference(&points, before, after, self.now()),
             KeptBy::Word => from_word(&points, after, self.now()),
         })
+    }
+
+    /// Refuses to let a vault's points expire again if some are over already.
+    pub(crate) async fn nothing_is_over(&self, vault: VaultId) -> Result<()> {
+        let filter = ItemFilter { vault: Some(vault), ..ItemFilter::default() };
+        let (mut tally, mut policies, mut place) = (Tally::new(false), Policies::default(), None);
+        loop {
+            let page = self.catalog.items(&filter, place.as_ref(), PAGE_MAX).await?;
+            for item in &page.rows {
+                let Some(policy) = item.protection.retention_policy() else { continue };
+                let policy = self.policy_of(policy, &mut policies).await?;
+                tally.add(item, self.item_difference(item, KeptBy::Word, &policy).await?);
+            }
+            place = page.next;
+            if place.is_none() {
+                break;
+            }
+        }
+        match tally.result().lost {
+            0 => Ok(()),
+            lost => {
+                let detail =
+                    format!("{lost} copies of points are over by their policies and would be gone at once");
+                let hint =
+                    "pin what is to stay, or stop the protection of its machine; then say `accept_loss`";
+                Err(crate::Error::new(api::Code::Conflict, detail).hint(hint))
+            }
+        }
     }
 }
 

@@ -7,11 +7,12 @@ use crate::alerts::Trouble;
 use crate::order::{Ordered, item_of, ordered_of, request_of};
 use crate::request::{Request, settings};
 use crate::schedule::Policies;
+use crate::settle::Deletion;
 use crate::{Control, Error, Result};
 use api::work::MadePoint;
 use api::{Code, JobError};
 use catalog::{ErrorKind, JobRow, PointRow};
-use jiff::{SignedDuration, Timestamp};
+use jiff::Timestamp;
 use model::job::JobState;
 use model::protection::{Act, Circumstances, apply};
 use model::{Origin, Point, PointId, VaultCopy};
@@ -30,7 +31,7 @@ impl Control {
     /// # Errors
     /// The catalog's. What fails for one job is told to the log, and tried again.
     pub async fn tick_follow(&self) -> Result<()> {
-        for row in self.catalog.jobs_to_follow(JOBS).await? {
+        for row in self.catalog.jobs_to_follow(self.now(), JOBS).await? {
             if let Err(error) = self.follow(&row).await {
                 tracing::error!(job = %row.id, %error, "what follows from a job could not be done yet");
             }
@@ -40,20 +41,29 @@ impl Control {
 
     /// Does what follows from a job as it is stored, and marks it.
     pub(crate) async fn follow(&self, row: &JobRow) -> Result<()> {
-        let has_ended = match request_of(row)? {
-            Request::BackUp { origin, .. } => self.follow_backup(row, origin).await,
-            Request::DeletePoints { expired, .. } => self.follow_deletion(row, expired).await,
-            Request::UndeletePoints { .. } => self.follow_undeletion(row).await,
-            Request::Collect {} => self.follow_collect(row).await,
-            Request::Restore { .. } => self.tell_end(row, Trouble::RestoreFailed, "the restore of").await,
-            Request::Verify { .. } => self.tell_end(row, Trouble::VerifyFailed, "reading back").await,
+        let done = match request_of(row)? {
+            Request::BackUp { origin, .. } => self.follow_backup(row, origin).await.map(|()| None),
+            Request::DeletePoints { points, expired, purge_at } => {
+                self.follow_deletion(row, &Deletion { points, expired, purge_at }).await
+            }
+            Request::UndeletePoints { was, .. } => self.follow_undeletion(row, &was).await,
+            Request::Collect {} => self.follow_collect(row).await.map(|()| None),
+            Request::Restore { .. } => {
+                self.tell_end(row, Trouble::RestoreFailed, "the restore of").await.map(|()| None)
+            }
+            Request::Verify { .. } => {
+                self.tell_end(row, Trouble::VerifyFailed, "reading back").await.map(|()| None)
+            }
         };
-        match has_ended {
+        let later = match done {
             // The item or the vault is gone: nothing follows any more.
-            Err(error) if error.code() == Code::NotFound => {}
+            Err(error) if error.code() == Code::NotFound => None,
             done => done?,
+        };
+        match later {
+            Some(at) => Ok(self.catalog.follow_later(row, at).await?),
+            None => Ok(self.catalog.job_followed(row).await?),
         }
-        Ok(self.catalog.job_followed(row).await?)
     }
 
     async fn follow_backup(&self, row: &JobRow, origin: Origin) -> Result<()> {
@@ -140,47 +150,6 @@ impl Control {
         Ok(())
     }
 
-    /// Copies that were deleted are marked, or forgotten where nothing can bring them back.
-    async fn follow_deletion(&self, row: &JobRow, expired: bool) -> Result<()> {
-        self.tell_end(row, Trouble::DeletionFailed, "deleting points of").await?;
-        if !matches!(row.job.state, JobState::Completed | JobState::CompletedWithWarnings) {
-            return Ok(());
-        }
-        let (item, Ordered { points, snapshots, .. }) = (item_of(row)?, ordered_of(row));
-        let days = settings(&self.vault_of(row).await?)?.soft_delete_days;
-        let ended = row.ended.unwrap_or(self.now());
-        let purge_at = ended + SignedDuration::from_hours(24 * i64::from(days));
-        let is_gone =
-            |point: &Point| expired && snapshots.contains(&point.id) && point.vault != VaultCopy::There;
-        let gone = self.catalog.points_to_plan(item).await?.into_iter().map(|one| one.point);
-        let gone: Vec<PointId> = gone.filter(is_gone).map(|point| point.id).collect();
-        self.change_points(item, |point| {
-            let mut changed = point.clone();
-            if points.contains(&point.id) {
-                // Whoever deleted it may have said until when it can be brought back.
-                changed.purge_at = changed.purge_at.or(Some(purge_at));
-            }
-            changed.in_snapshot_tier &= !(expired && snapshots.contains(&point.id));
-            Some(changed).filter(|_| !gone.contains(&point.id))
-        })
-        .await?;
-        for point in gone {
-            self.forget_point(point).await?;
-        }
-        self.expire(item, &mut Policies::default(), self.now()).await
-    }
-
-    async fn follow_undeletion(&self, row: &JobRow) -> Result<()> {
-        self.tell_end(row, Trouble::DeletionFailed, "bringing back points of").await?;
-        if !matches!(row.job.state, JobState::Completed | JobState::CompletedWithWarnings) {
-            return Ok(());
-        }
-        let (item, Ordered { points, .. }) = (item_of(row)?, ordered_of(row));
-        let back = |point: &Point| Point { purge_at: None, ..point.clone() };
-        self.change_points(item, |point| points.contains(&point.id).then(|| back(point))).await?;
-        self.expire(item, &mut Policies::default(), self.now()).await
-    }
-
     /// Points whose days were over when the vault was asked to purge are there no more.
     async fn follow_collect(&self, row: &JobRow) -> Result<()> {
         self.tell_end(row, Trouble::CollectFailed, "freeing space in").await?;
@@ -199,7 +168,7 @@ impl Control {
         self.tick_purge(self.now()).await
     }
 
-    async fn forget_point(&self, point: PointId) -> Result<()> {
+    pub(crate) async fn forget_point(&self, point: PointId) -> Result<()> {
         match self.catalog.remove_point(point).await {
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
             done => Ok(done?),
@@ -245,7 +214,7 @@ impl Control {
     }
 
     /// Raises an alert if the job has failed, and resolves it if it went well. What a person cancelled is no trouble.
-    async fn tell_end(&self, row: &JobRow, trouble: Trouble, doing: &str) -> Result<()> {
+    pub(crate) async fn tell_end(&self, row: &JobRow, trouble: Trouble, doing: &str) -> Result<()> {
         let subject: Uuid = item_of(row)?;
         match row.job.state {
             JobState::Completed | JobState::CompletedWithWarnings => self.resolve(trouble, subject).await,

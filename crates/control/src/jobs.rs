@@ -67,6 +67,11 @@ impl Control {
                 let stands_for = stands_for(&slot, self.covered(subject).await?);
                 Request::BackUp { origin: Origin::Scheduled { slot, stands_for }, full }
             }
+            // The points stand as they did before it, and the request would find nothing to do.
+            Request::UndeletePoints { .. } => return Err(undone("`strongroom undelete`")),
+            Request::DeletePoints { purge_at: Some(_), .. } if row.job.state == State::Cancelled => {
+                return Err(undone("`strongroom point delete` or `strongroom stop --delete-data`"));
+            }
             other => other,
         };
         self.audit(actor, "job.retry", &id.to_string(), &json!({})).await?;
@@ -163,4 +168,8 @@ fn steps(job: &model::job::Job) -> Vec<JobStep> {
         JobStep { step: *step, title: step.to_string(), state }
     };
     job.kind.steps().iter().enumerate().map(of).collect()
+}
+
+fn undone(ask: &str) -> Error {
+    Error::new(Code::Conflict, "what the job had begun was undone").hint(format!("ask for it anew: {ask}"))
 }

@@ -45,11 +45,14 @@ mod retention;
 mod schedule;
 mod secret;
 mod service;
+mod settle;
 mod sign_in;
 mod stopping;
 mod store;
+mod survey;
 mod tries;
 mod vaults;
+mod waiting;
 
 pub use adopt::Adopted;
 pub use error::{Error, Result};

@@ -5,18 +5,21 @@ use crate::retention::over;
 use crate::schedule::Policies;
 use crate::{Control, Error, Result};
 use api::Code;
-use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, VaultAccess, Work};
-use catalog::{Item, JobRow, VaultRow};
+use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, ServicePromise, VaultAccess, Work};
+use catalog::{Item, JobFilter, JobRow, VaultRow};
 use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
 use model::protection::Protection;
 use model::retention::goes_to_vault;
 use model::{Origin, Point, PointId};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 use uuid::Uuid;
 
 /// Points that one collection purges at most; the next one goes on.
 const PURGED_AT_ONCE: usize = 10_000;
+/// Of these the newest that was told anything counts; others never came to it.
+const COLLECTIONS_READ: u32 = 10;
 
 /// What a claim was told to do, kept with the job: what follows from its end goes by this.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -28,8 +31,22 @@ pub(crate) struct Ordered {
     pub(crate) snapshots: Vec<PointId>,
     /// Whether the point of a backup is to get to the vault.
     pub(crate) transfer: bool,
+    /// Points that earlier claims were told to delete: they may have done it.
+    pub(crate) tried: Vec<PointId>,
+    /// The same of the snapshot tier.
+    pub(crate) tried_snapshots: Vec<PointId>,
+    /// The last point that a collection was told to purge.
+    pub(crate) purged_to: Option<PointId>,
     /// When it was ordered.
     pub(crate) at: Option<Timestamp>,
+}
+
+impl Ordered {
+    /// All points that this claim or an earlier one may have deleted: in the vault, and in the snapshot tier.
+    pub(crate) fn all_tried(&self) -> [BTreeSet<PointId>; 2] {
+        let all = |now: &[PointId], before: &[PointId]| now.iter().chain(before).copied().collect();
+        [all(&self.points, &self.tried), all(&self.snapshots, &self.tried_snapshots)]
+    }
 }
 
 /// What comes of looking at a job that was claimed.
@@ -76,8 +93,11 @@ impl Control {
                 work(Work::Restore { item: item.id, point, folder, disks, format })
             }
             Request::Verify { point } => work(Work::Verify { item: item.id, point }),
-            Request::DeletePoints { points, expired } => {
+            Request::DeletePoints { points, expired, .. } => {
                 let (points, snapshots) = self.to_delete(&item, &points, expired, now).await?;
+                let [tried, tried_snapshots] =
+                    ordered_of(row).all_tried().map(|all| all.into_iter().collect());
+                let ordered = Ordered { tried, tried_snapshots, ..ordered };
                 if points.is_empty() && snapshots.is_empty() {
                     return Ok(Prepared::Done);
                 }
@@ -85,7 +105,7 @@ impl Control {
                 let work = Work::DeletePoints { item: item.id, points, snapshots };
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
-            Request::UndeletePoints { points } => {
+            Request::UndeletePoints { points, .. } => {
                 let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
                 let named = |point: &Point| points.is_empty() || points.contains(&point.id);
                 // Whoever asked has marked them; those whose days are over stay deleted.
@@ -117,7 +137,8 @@ impl Control {
         let machine = self.catalog.machine(item.machine).await?;
         let host = self.catalog.host_of(item.machine).await?;
         let host = host.ok_or_else(|| Error::not_found(format!("host of the machine {}", item.name)))?;
-        let has_snapshots = settings(&self.catalog.vault(item.vault).await?)?.snapshot_store.is_some();
+        let settings = settings(&self.catalog.vault(item.vault).await?)?;
+        let has_snapshots = settings.snapshot_store.is_some();
         let transfer = match origin {
             Origin::OnDemand { .. } => true,
             // Without a snapshot tier there is nowhere else to keep it.
@@ -135,6 +156,10 @@ impl Control {
             known_as: machine.known_as.clone(),
             origin,
             policy: Some(ServicePolicy { id, name: policy_row.name, document }),
+            promised: Some(ServicePromise {
+                soft_delete_days: settings.soft_delete_days,
+                immutable: settings.immutable,
+            }),
         };
         let work = BackUpWork {
             item: item.id,
@@ -151,7 +176,7 @@ impl Control {
     }
 
     /// What of these points is to be deleted: their copies in the vault, and in the snapshot tier.
-    async fn to_delete(
+    pub(crate) async fn to_delete(
         &self,
         item: &Item,
         wanted: &[PointId],
@@ -163,6 +188,9 @@ impl Control {
         let is_wanted = |id: &PointId| wanted.is_empty() || wanted.contains(id);
         if expired {
             let Some(policy) = item.protection.retention_policy() else { return Ok(Default::default()) };
+            if settings(&self.catalog.vault(item.vault).await?)?.keep_everything {
+                return Ok(Default::default());
+            }
             let policy = self.policy_of(policy, &mut Policies::default()).await?;
             let (mut points, mut snapshots) = over(&all, &policy, now);
             points.retain(is_wanted);
@@ -184,8 +212,25 @@ impl Control {
         // it: not after an undeletion that failed, nor by the clock of a mover that is wrong.
         let now = self.now();
         let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
+        // Those that a store does not let go would be first every day: each day begins where the last one ended.
+        let before = self.last_collection(&vault, row).await?.purged_to;
+        let begin = before.map_or(0, |before| purge.partition_point(|point| *point <= before));
+        purge.rotate_left(begin);
         purge.truncate(PURGED_AT_ONCE);
+        let ordered = Ordered { purged_to: purge.last().copied(), ..ordered };
         Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge }), ordered))
+    }
+
+    /// What the collection of a vault before this one was told.
+    async fn last_collection(&self, vault: &VaultRow, this: &JobRow) -> Result<Ordered> {
+        let filter = JobFilter {
+            subject: Some(vault.id.to_string()),
+            kind: Some("collect".to_owned()),
+            ..JobFilter::default()
+        };
+        let lately = self.catalog.jobs(&filter, None, COLLECTIONS_READ).await?.rows;
+        let told = lately.iter().find(|row| row.id != this.id && row.ordered.is_some());
+        Ok(told.map(ordered_of).unwrap_or_default())
     }
 
     /// The vault a job belongs to.

@@ -5,7 +5,7 @@ use crate::machines::OWN_MOVER;
 use crate::moving::TRIES;
 use crate::policies::stored;
 use crate::request::settings;
-use crate::request::{Request, When, queued};
+use crate::request::{Deleted, Request, When, queued};
 use crate::stopping::must_not_be_deleted;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, KeptFor, Page, Pin, Point, PointDisk, Restore, VaultSettings};
@@ -111,8 +111,9 @@ impl Control {
             may_be_deleted(facts, now)?;
             let lasts = SignedDuration::from_hours(24 * i64::from(facts.settings.soft_delete_days));
             let purge_at = Some(now.saturating_add(lasts).expect("a duration, not a span"));
+            let points = vec![place.point];
             let kept = PointToPlan { point: model::Point { purge_at, ..facts.point.clone() }, expires: None };
-            let request = Some(Request::DeletePoints { points: vec![place.point], expired: false });
+            let request = Some(Request::DeletePoints { points, expired: false, purge_at });
             Ok(Change { verb: "point.delete", kept, request })
         };
         let job = self.change_point(actor, place, delete).await?;
@@ -124,19 +125,20 @@ impl Control {
         let now = self.now();
         let bring_back = |facts: &Facts| {
             must_not_be_deleted(&facts.item)?;
-            match facts.point.purge_at {
+            let until = match facts.point.purge_at {
                 None => return Err(Error::new(Code::Conflict, "the point is not deleted")),
                 Some(until) if until <= now => {
                     let detail = format!("the point could be brought back until {until}");
                     return Err(Error::new(Code::Conflict, detail));
                 }
-                Some(_) => {}
-            }
+                Some(until) => until,
+            };
             let mut point = model::Point { purge_at: None, ..facts.point.clone() };
             point.pinned |=
                 facts.policy.as_ref().is_some_and(|policy| goes_at_once(&point, facts, policy, now));
             let kept = PointToPlan { point, expires: facts.policy.as_ref().map(|_| now) };
-            let request = Some(Request::UndeletePoints { points: vec![place.point] });
+            let was = Deleted { points: vec![(place.point, until)], item: None };
+            let request = Some(Request::UndeletePoints { points: vec![place.point], was });
             Ok(Change { verb: "point.undelete", kept, request })
         };
         let job = self.change_point(actor, place, bring_back).await?;

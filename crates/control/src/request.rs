@@ -46,11 +46,18 @@ pub(crate) enum Request {
         points: Vec<PointId>,
         /// Whether they expired, rather than that somebody deletes them.
         expired: bool,
+        /// Until when those can be brought back that somebody deletes: by this they are known if they change their
+        /// mind.
+        #[serde(default)]
+        purge_at: Option<Timestamp>,
     },
     /// Bring deleted points back.
     UndeletePoints {
         /// Which; empty: all of the item.
         points: Vec<PointId>,
+        /// How they stood, so that they do again if it fails.
+        #[serde(default)]
+        was: Deleted,
     },
     /// Purge what was deleted long enough ago in a vault, and give space back.
     Collect {},
@@ -68,6 +75,16 @@ impl Request {
             Self::Collect {} => JobKind::Collect,
         }
     }
+}
+
+/// How points stood that are to be brought back.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub(crate) struct Deleted {
+    /// Until when each could be brought back.
+    pub(crate) points: Vec<(PointId, Timestamp)>,
+    /// Until when the machine could be, if all of it was deleted.
+    pub(crate) item: Option<Timestamp>,
 }
 
 /// When a job is to run.

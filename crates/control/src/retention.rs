@@ -7,7 +7,7 @@
 use crate::request::{Request, When, settings};
 use crate::schedule::{BATCH, Policies};
 use crate::{Control, Result};
-use api::Code;
+use api::{Code, VaultSettings};
 use catalog::{ErrorKind, Item, PointToPlan, ScheduledItem};
 use jiff::Timestamp;
 use model::retention::{Fate, Plan, Tier, Until, plan};
@@ -85,7 +85,7 @@ impl Control {
         if expired.is_empty() {
             return Ok(());
         }
-        let request = Request::DeletePoints { points: expired, expired: true };
+        let request = Request::DeletePoints { points: expired, expired: true, purge_at: None };
         match self.queue(item.vault, item.id, &request, When { ready: now, slot: None }).await {
             // A backup or a restore is under way: the points are still there a minute later.
             Err(error) if error.code() == Code::Conflict => Ok(()),
@@ -114,16 +114,19 @@ impl Control {
     async fn try_plan(&self, item: &Item, policies: &mut Policies, now: Timestamp) -> Result<Vec<PointId>> {
         let read = self.catalog.points_to_plan(item.id).await?;
         let points: Vec<Point> = read.iter().map(|one| one.point.clone()).collect();
-        let is_immutable = settings(&self.catalog.vault(item.vault).await?)?.immutable;
+        let settings = settings(&self.catalog.vault(item.vault).await?)?;
         let plan = match item.protection.retention_policy() {
             None => Plan { copies: Vec::new() },
             Some(id) => plan(&points, &*self.policy_of(id, policies).await?, now),
         };
-        let planned = points.into_iter().map(|point| outcome(point, &plan, is_immutable));
+        let planned = points.into_iter().map(|point| outcome(point, &plan, &settings));
         let changed: Vec<_> =
             planned.zip(&read).filter(|(new, old)| new != *old).map(|(new, _)| new).collect();
         if !changed.is_empty() {
             self.catalog.write_plan(item, &changed).await?;
+        }
+        if settings.keep_everything {
+            return Ok(Vec::new());
         }
         let mut expired: Vec<_> = plan.expired().map(|copy| copy.point).collect();
         expired.dedup();
@@ -159,7 +162,7 @@ impl Control {
 }
 
 /// What a plan makes of a point: when the first of its copies may be over, and in an immutable vault the promise.
-fn outcome(mut point: Point, plan: &Plan, is_immutable: bool) -> PointToPlan {
+fn outcome(mut point: Point, plan: &Plan, settings: &VaultSettings) -> PointToPlan {
     if point.is_deleted() {
         return PointToPlan { point, expires: None };
     }
@@ -169,9 +172,9 @@ fn outcome(mut point: Point, plan: &Plan, is_immutable: bool) -> PointToPlan {
         Fate::Kept(Until::Open) => None,
         Fate::Expired(end) => Some(end.unwrap_or(point.taken)),
     });
-    let expires = ends.min();
+    let expires = ends.min().filter(|_| !settings.keep_everything);
     let promised = verdicts[Tier::Vault as usize].and_then(|verdict| verdict.expiry());
-    if is_immutable && point.vault == VaultCopy::There {
+    if settings.immutable && point.vault == VaultCopy::There {
         point.locked_until = point.locked_until.max(promised);
     }
     PointToPlan { point, expires }

@@ -4,7 +4,7 @@
 
 use crate::faults::Faults;
 use crate::moving::TRIES;
-use crate::request::{Request, When, queued};
+use crate::request::{Deleted, Request, When, queued};
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Item, Stop, StopHow};
 use catalog::{ItemChange, JobFilter, PAGE_MAX, PointToPlan, Told};
@@ -23,8 +23,6 @@ struct Ending {
     act: Act,
     verb: &'static str,
     detail: Value,
-    /// What the vault is to do; none: nothing.
-    request: Option<Request>,
     /// Jobs that wait for their turn and are not wanted any more.
     in_vain: JobKind,
 }
@@ -45,14 +43,12 @@ impl Control {
                 act: Act::StopAndKeep(wish.keep.unwrap_or(KeepWish::Forever)),
                 verb: "item.stop",
                 detail: json!({ "keep": wish.keep.unwrap_or(KeepWish::Forever), "reason": wish.reason }),
-                request: None,
                 in_vain: JobKind::Backup,
             },
             StopHow::Delete => Ending {
                 act: Act::StopAndDelete,
                 verb: "item.delete",
                 detail: json!({ "reason": wish.reason }),
-                request: Some(Request::DeletePoints { points: Vec::new(), expired: false }),
                 in_vain: JobKind::Backup,
             },
         };
@@ -65,7 +61,6 @@ impl Control {
             act: Act::Undelete,
             verb: "item.undelete",
             detail: json!({}),
-            request: Some(Request::UndeletePoints { points: Vec::new() }),
             in_vain: JobKind::DeleteData,
         };
         self.end_protection(actor, vault, id, &ending).await
@@ -98,10 +93,10 @@ impl Control {
         (detail["vault"], detail["name"]) = (json!(vault), json!(item.name));
         self.audit(actor, ending.verb, &id.to_string(), &detail).await?;
         self.cancel_waiting(id, ending.in_vain).await?;
-        carry_over(&mut kept, (ending.act, protection), world.now);
         let when = When { ready: world.now, slot: None };
-        let job = match &ending.request {
-            Some(request) => Some(self.job_for(vault, id, request, when).await?),
+        let request = carry_over(&mut kept, &item, (ending.act, protection), world.now);
+        let job = match request {
+            Some(request) => Some(self.job_for(vault, id, &request, when).await?),
             None => None,
         };
         let changed = catalog::Item { protection, ..item };
@@ -135,26 +130,44 @@ impl Control {
     }
 }
 
-/// What an act means for an item's points; leaves those that it changes. Points expire by a plan, which is made for
-/// items with a policy: without one nothing expires.
-fn carry_over(kept: &mut Vec<PointToPlan>, (act, protection): (Act, Protection), now: Timestamp) {
-    match (act, protection) {
+/// What an act means for an item's points, leaving those that it changes, and for the vault. Points expire by a plan,
+/// which is made for items with a policy: without one nothing expires.
+fn carry_over(
+    kept: &mut Vec<PointToPlan>,
+    item: &catalog::Item,
+    (act, protection): (Act, Protection),
+    now: Timestamp,
+) -> Option<Request> {
+    let request = match (act, protection) {
         // Those that were deleted before have a date of their own.
         (_, Protection::Deleted { purge_at }) => {
             kept.retain(|kept| !kept.point.is_deleted());
             kept.iter_mut().for_each(|kept| kept.point.purge_at = Some(purge_at));
+            let purge_at = Some(purge_at);
+            Some(Request::DeletePoints { points: Vec::new(), expired: false, purge_at })
         }
         // Until its date a point can be brought back, and no longer.
         (Act::Undelete, _) => {
             kept.retain(|kept| kept.point.purge_at.is_some_and(|purge_at| now < purge_at));
+            let points = kept.iter().filter_map(|kept| Some((kept.point.id, kept.point.purge_at?))).collect();
             kept.iter_mut().for_each(|kept| kept.point.purge_at = None);
+            let until = match item.protection {
+                Protection::Deleted { purge_at } => Some(purge_at),
+                _ => None,
+            };
+            let was = Deleted { points, item: until };
+            Some(Request::UndeletePoints { points: Vec::new(), was })
         }
-        _ => kept.retain(|kept| !kept.point.is_deleted()),
-    }
+        _ => {
+            kept.retain(|kept| !kept.point.is_deleted());
+            None
+        }
+    };
     match protection.retention_policy() {
         None => kept.iter_mut().for_each(|kept| kept.expires = None),
         Some(_) => kept.clear(),
     }
+    request
 }
 
 /// An item whose points are deleted, all of them.

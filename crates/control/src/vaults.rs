@@ -2,7 +2,8 @@
 
 use crate::faults::Faults;
 use crate::request::settings;
-use crate::{Actor, Control, Error, Paging, Result, store};
+use crate::survey::Survey;
+use crate::{Actor, Adopted, Control, Error, Paging, Result, store};
 use api::{Code, NewVault, Page, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
 use catalog::{ErrorKind, VaultRow};
 use jiff::SignedDuration;
@@ -99,11 +100,17 @@ impl Control {
             key: Some(text),
             recovery_key: Some(recovery.to_text().to_string()),
             lost: Vec::new(),
+            advice: Vec::new(),
         })
     }
 
     /// CRASH: leaves a vault of which not all is known; taking it in again goes on.
-    async fn take_vault_in(&self, actor: &Actor, new: NewVault, address: StoreAddress) -> Result<VaultMade> {
+    async fn take_vault_in(
+        &self,
+        actor: &Actor,
+        mut new: NewVault,
+        address: StoreAddress,
+    ) -> Result<VaultMade> {
         let key = self.told_key(new.key.as_deref().expect("checked with the rest"))?;
         let store = store::open(&address).await?;
         let opened = Box::pin(vault::Vault::open(store, &key.key)).await;
@@ -116,13 +123,18 @@ impl Control {
         }
         let detail = json!({ "name": new.name, "location": new.location });
         self.audit(actor, "vault.adopt", &id.to_string(), &detail).await?;
+        let goes_on = |error: Error| error.hint("take the vault in again: that goes on");
+        let survey = Box::pin(Survey::of(&opened)).await.map_err(goes_on)?;
         key.keep(id)?;
+        let mut advice = Vec::new();
         if known.is_none() {
+            advice.extend(survey.settle(&mut new.settings));
             self.add(id, &new, &address).await?;
         }
-        let adopted = Box::pin(self.adopt(id, &opened, self.now())).await;
-        let lost = adopted.map_err(|error| error.hint("take the vault in again: that goes on"))?.lost;
-        Ok(VaultMade { vault: self.vault(id).await?, key: None, recovery_key: None, lost })
+        let Adopted { lost, advice: more, .. } =
+            Box::pin(self.adopt(id, survey, self.now())).await.map_err(goes_on)?;
+        advice.extend(more);
+        Ok(VaultMade { vault: self.vault(id).await?, key: None, recovery_key: None, lost, advice })
     }
 
     async fn add(&self, id: VaultId, new: &NewVault, address: &StoreAddress) -> Result<Vault> {
@@ -160,8 +172,12 @@ impl Control {
         let items = self.catalog.items_by_vault().await?.get(&id).copied().unwrap_or(0);
         if let Some(wanted) = &change.settings {
             may_become(&before, wanted, items)?;
+            if before.keep_everything && !wanted.keep_everything && !change.accept_loss {
+                self.nothing_is_over(id).await?;
+            }
         }
-        let detail = json!({ "name": change.name, "settings": change.settings });
+        let detail =
+            json!({ "name": change.name, "settings": change.settings, "accept_loss": change.accept_loss });
         self.audit(actor, "vault.change", &id.to_string(), &detail).await?;
         if let Some(wanted) = change.settings {
             self.keep_promise(&row, &before, &wanted).await?;

@@ -4,6 +4,7 @@
 //! unprotected --protect--> awaiting first --backup--> protected <--backup / failure--> in error
 //! protected --stop, keep--> stopped (for ever, or as the policy says) --resume--> protected
 //! protected, stopped --stop, delete--> deleted --undelete--> stopped (for ever) --resume--> protected
+//! stopped --undeleting failed--> deleted
 //! deleted --its days are over--> purged: nothing is left, and the machine is unprotected
 //! ```
 //! One function, [`apply`], makes every transition; what it refuses, it says why.
@@ -85,6 +86,8 @@ pub enum Act {
     Resume(PolicyId),
     /// Brings deleted points back.
     Undelete,
+    /// They could not be brought back after all: they are deleted, until then.
+    NotBroughtBack(Timestamp),
     /// A backup went well.
     BackedUp,
     /// A backup failed for good.
@@ -160,6 +163,7 @@ pub fn apply(from: Protection, act: Act, world: &Circumstances) -> Result<Protec
         (Unprotected {}, Act::Protect(_)) if world.is_elsewhere => Err(Refusal::ProtectedElsewhere),
         (Unprotected {}, Act::Protect(policy)) => Ok(AwaitsFirst { policy }),
         (Stopped { .. }, Act::Protect(_)) => Err(Refusal::StoppedWithPoints),
+        (Stopped { .. }, Act::NotBroughtBack(purge_at)) => Ok(Deleted { purge_at }),
         (Deleted { purge_at }, Act::Undelete) if world.now >= purge_at => Err(Refusal::TooLate(purge_at)),
         (Deleted { .. }, Act::Undelete) => Ok(Stopped { keep: Keep::Forever {} }),
         (Deleted { purge_at }, Act::Purge) if world.now < purge_at => Err(Refusal::TooEarly(purge_at)),
@@ -168,6 +172,7 @@ pub fn apply(from: Protection, act: Act, world: &Circumstances) -> Result<Protec
         (_, Act::Undelete | Act::Purge) => Err(Refusal::NotDeleted),
         (_, Act::Protect(_)) => Err(Refusal::ProtectedAlready),
         (Unprotected {}, _) => Err(Refusal::NotProtected),
+        (_, Act::NotBroughtBack(_)) => Err(Refusal::NotStopped),
         (_, Act::StopAndDelete) => delete(world),
         (Stopped { .. }, Act::Resume(_)) if world.is_immutable && world.shortens => Err(Refusal::Immutable),
         (Stopped { .. }, Act::Resume(_)) if world.is_elsewhere => Err(Refusal::ProtectedElsewhere),
@@ -203,7 +208,7 @@ fn while_active(
         // Until there is a point, there is nothing to be in error about: it still awaits its first.
         Act::BackupFailed if matches!(from, AwaitsFirst { .. }) => Ok(from),
         Act::BackupFailed => Ok(InError { policy }),
-        Act::Resume(_) => Err(Refusal::NotStopped),
+        Act::Resume(_) | Act::NotBroughtBack(_) => Err(Refusal::NotStopped),
         // Not reached: `apply` decides these before the state does.
         Act::Protect(_) => Err(Refusal::ProtectedAlready),
         Act::Undelete | Act::Purge => Err(Refusal::NotDeleted),

@@ -152,6 +152,7 @@ async fn freeze_audited(
             paused: one.window(),
             consistency: level_name(one.consistency().level).into(),
             fell_because: one.consistency().fell_because.clone(),
+            is_all_there_is: one.consistency().is_all_there_is(),
             bytes: one.disks().iter().map(|disk| disk.size).sum(),
         });
     }

@@ -15,6 +15,8 @@ pub enum Progress {
         consistency: String,
         /// Why it is not more, if it is less than was wished.
         fell_because: Vec<String>,
+        /// Whether the guest gave all it has, so that nobody need see to it.
+        is_all_there_is: bool,
         /// The size of all its disks.
         bytes: u64,
     },

@@ -112,11 +112,11 @@ async fn claim(
     row.job = claimed;
     if !row.job.is_over() {
         row.sessions.push(wish.session);
-        (row.claimed, row.ordered) = (Some(now), None);
+        // What an earlier claim was told to do stays: it may have done it, and nobody has heard.
+        row.claimed = Some(now);
     }
     row.store(&mut **transaction, now).await?;
-    let note =
-        "update jobs set sessions = $1, claimed_at = $2, ordered = null where id = $3 and revision = $4";
+    let note = "update jobs set sessions = $1, claimed_at = $2 where id = $3 and revision = $4";
     let query = sqlx::query(note).bind(document(&row.sessions)).bind(row.claimed.map(micros));
     let query = query.bind(id.to_string()).bind(count(row.revision));
     query.execute(&mut **transaction).await.map_err(sql)?;

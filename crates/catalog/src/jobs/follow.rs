@@ -10,12 +10,34 @@ use serde_json::Value;
 use sqlx::any::AnyRow;
 use uuid::Uuid;
 
+/// Jobs of a vault that wait for one mover.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingJobs {
+    /// The vault.
+    pub vault: VaultId,
+    /// The mover.
+    pub mover: String,
+    /// How many.
+    pub jobs: u64,
+    /// Since when the first of them does.
+    pub since: Timestamp,
+}
+
 impl Catalog {
-    /// Jobs whose reports were stored, and what follows from them perhaps not done: the server that took them died.
-    pub async fn jobs_to_follow(&self, limit: u32) -> Result<Vec<JobRow>> {
-        let select = "select * from jobs where followed = 0 order by created_at limit $1";
-        let query = sqlx::query(select).bind(i64::from(limit)).try_map(|row| job(&row));
+    /// Jobs whose reports were stored, and what follows from them not done: the server that took them died, or it
+    /// had to wait until now. Those that were looked at least lately come first.
+    pub async fn jobs_to_follow(&self, now: Timestamp, limit: u32) -> Result<Vec<JobRow>> {
+        let select = "select * from jobs where followed = 0 and coalesce(follow_at, 0) <= $1
+            order by coalesce(follow_at, 0), created_at limit $2";
+        let query = sqlx::query(select).bind(micros(now)).bind(i64::from(limit)).try_map(|row| job(&row));
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs to follow", e))
+    }
+
+    /// Has a job looked at again, not before then.
+    pub async fn follow_later(&self, row: &JobRow, at: Timestamp) -> Result<()> {
+        let update = "update jobs set followed = 0, follow_at = $1 where id = $2 and revision = $3";
+        let query = sqlx::query(update).bind(micros(at)).bind(row.id.to_string()).bind(count(row.revision));
+        query.execute(&self.pool).await.map(drop).map_err(|e| Error::sql("have a job followed later", e))
     }
 
     /// Marks that all that follows from a job as it was read is done. One that was changed since is looked at again.
@@ -66,6 +88,22 @@ impl Catalog {
             Ok((parsed(&row, "subject")?, to.duration_since(from)))
         });
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look at past backups", e))
+    }
+
+    /// Jobs of vaults that one mover alone may claim and nobody has, though they could have been since then.
+    pub async fn jobs_waiting(&self, since: Timestamp) -> Result<Vec<WaitingJobs>> {
+        let select = "select vault_id, mover, count(*) as jobs, min(claimable_at) as since from jobs
+            where claimable_at <= $1 and mover <> '' and vault_id is not null
+            group by vault_id, mover order by vault_id, mover";
+        let query = sqlx::query(select).bind(micros(since)).try_map(|row: AnyRow| {
+            Ok(WaitingJobs {
+                vault: parsed(&row, "vault_id")?,
+                mover: text(&row, "mover")?,
+                jobs: crate::row::number(&row, "jobs")?,
+                since: crate::row::instant(&row, "since")?,
+            })
+        });
+        query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for jobs that wait", e))
     }
 
     /// Backups that wait or are under way.

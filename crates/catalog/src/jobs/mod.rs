@@ -12,6 +12,7 @@ mod follow;
 pub(crate) use change::queue_in;
 pub use change::{Queued, Told};
 pub use claim::ClaimWish;
+pub use follow::WaitingJobs;
 
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{flag, instant, instant_option, json, micros, number, parsed, parsed_option, text};
@@ -76,10 +77,12 @@ pub struct JobRow {
     pub error: Option<Value>,
     /// A session in the vault for each claim, the newest last.
     pub sessions: Vec<Uuid>,
-    /// What the last claim was told to do, where that was settled with the claim.
+    /// What the last claim that was told anything was told to do, where that was settled with the claim.
     pub ordered: Option<Value>,
     /// Whether all that follows from what was reported has been done.
     pub followed: bool,
+    /// When it is to be looked at again, if what follows had to wait.
+    pub follow_at: Option<Timestamp>,
     /// When it was made.
     pub created: Timestamp,
     /// When it was last claimed.
@@ -130,6 +133,7 @@ fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
         sessions: json(row, "sessions")?,
         ordered: json_option(row, "ordered")?,
         followed: flag(row, "followed")?,
+        follow_at: instant_option(row, "follow_at")?,
         created: instant(row, "created_at")?,
         claimed: instant_option(row, "claimed_at")?,
         ended: instant_option(row, "ended_at")?,

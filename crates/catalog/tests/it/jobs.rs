@@ -236,14 +236,18 @@ on_both! {
         let job = backup_of("db", 0);
         catalog.queue_job(&job, at(0)).await?;
         let (first, row) = claim_one(&catalog, holder(), at(0)).await?.expect("ready");
-        assert!(catalog.jobs_to_follow(9).await?.is_empty());
+        assert!(catalog.jobs_to_follow(at(3), 9).await?.is_empty());
         let stepped = change(&catalog, &row, Event::StepDone(first, Step::TakeSnapshot), 1).await??;
-        assert_eq!(catalog.jobs_to_follow(9).await?, std::slice::from_ref(&stepped));
+        assert_eq!(catalog.jobs_to_follow(at(3), 9).await?, std::slice::from_ref(&stepped));
         let ended = change(&catalog, &row, Event::Fail(first, Failure::Denied, 0), 2).await??;
         catalog.job_followed(&stepped).await?;
-        assert_eq!(catalog.jobs_to_follow(9).await?, std::slice::from_ref(&ended), "it was changed since");
+        assert_eq!(catalog.jobs_to_follow(at(3), 9).await?, std::slice::from_ref(&ended), "it was changed since");
+        catalog.follow_later(&ended, at(9)).await?;
+        assert!(catalog.jobs_to_follow(at(8), 9).await?.is_empty(), "it has to wait");
+        let again = catalog.jobs_to_follow(at(9), 9).await?;
+        assert_eq!(again.iter().map(|row| row.follow_at).collect::<Vec<_>>(), [Some(at(9))]);
         catalog.job_followed(&ended).await?;
-        assert!(catalog.jobs_to_follow(9).await?.is_empty());
+        assert!(catalog.jobs_to_follow(at(10), 9).await?.is_empty());
         Ok(())
     }
 }

@@ -1,5 +1,8 @@
 //! A job, watched until it is over: bars on a terminal, plain lines elsewhere.
+//!
+//! The server tells what happens (`events.rs`). When that breaks off, the job is asked for, and then listened to again.
 
+use super::events::Events;
 use super::words::word;
 use crate::failure::Told;
 use crate::output::{self, Output};
@@ -12,7 +15,7 @@ use model::JobId;
 use std::io::IsTerminal;
 use std::time::Duration;
 
-/// How often the server is asked: as often as a mover tells it something, in a busy moment.
+/// How often a server is asked that tells nothing by itself: as often as a mover tells it something, in a busy moment.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// A server that was killed is started again within this, or somebody has to look; the job waits longer than that.
 const SILENT_LOOKS_MAX: u32 = 180;
@@ -62,12 +65,22 @@ fn ended(state: JobState) -> &'static str {
     }
 }
 
+/// Streams that break off without a word, one after the other: something between holds them back, and no more are begun.
+const MUTE_STREAMS_MAX: u32 = 3;
+
 /// Shows a job until it is over. A server that is away for a while is waited for: the job is, too.
 pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
     let mut shown = Shown::new();
     let watching = async {
-        let mut silent = 0;
+        let (mut silent, mut mute) = (0, 0);
         loop {
+            if mute < MUTE_STREAMS_MAX {
+                match listen(client, id, &mut shown).await {
+                    Heard::Over(job) => return Ok(*job),
+                    Heard::Something => mute = 0,
+                    Heard::Nothing => mute += 1,
+                }
+            }
             match client.get::<Job>(&format!("/v1/jobs/{id}")).await {
                 Ok(job) => {
                     silent = 0;
@@ -80,7 +93,8 @@ pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
                     if silent == 0 {
                         shown.say(&format!("The server does not answer ({error}); waiting for it"));
                     }
-                    silent += 1;
+                    // That it is away says nothing of streams.
+                    (silent, mute) = (silent + 1, 0);
                 }
                 Err(error) => return Err(error.into()),
             }
@@ -89,6 +103,28 @@ pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
     };
     let doing = format!("watching (the job goes on: `strongroom job watch {id}`)");
     crate::commands::unless_interrupted(&doing, watching).await
+}
+
+/// What a stream has told before it ended.
+enum Heard {
+    Over(Box<Job>),
+    Something,
+    Nothing,
+}
+
+/// Shows what the server tells of a job, for as long as it does.
+async fn listen(client: &Client, id: JobId, shown: &mut Shown) -> Heard {
+    // Why there is no stream is told by the question that comes next.
+    let Ok(mut events) = Events::of(client, id).await else { return Heard::Nothing };
+    let mut heard = Heard::Nothing;
+    while let Some(job) = events.next().await {
+        shown.show(&job);
+        if job.state.is_over() {
+            return Heard::Over(Box::new(job));
+        }
+        heard = Heard::Something;
+    }
+    heard
 }
 
 fn is_away(error: &ClientError) -> bool {
@@ -223,6 +259,55 @@ mod tests {
         // Who comes late is told what was.
         let over = job("completed", ["done", "done"], 1000);
         assert_eq!(news(None, &over, false), ["Take snapshot", "Transfer data to vault"]);
+    }
+
+    /// Answers each request with the next of these, and tells what was asked.
+    async fn answers(texts: Vec<String>) -> Result<(Client, tokio::task::JoinHandle<Vec<String>>)> {
+        use tokio::io::{AsyncReadExt, AsyncWriteExt};
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+        let url = format!("http://{}", listener.local_addr()?);
+        let asked = tokio::spawn(async move {
+            let mut asked = Vec::new();
+            for text in texts {
+                let (mut connection, _) = listener.accept().await.expect("a listener");
+                let mut request = vec![0; 4096];
+                let length = connection.read(&mut request).await.expect("a request");
+                let line =
+                    String::from_utf8_lossy(&request[..length]).lines().next().unwrap_or("").to_owned();
+                asked.push(line.split(' ').nth(1).unwrap_or_default().to_owned());
+                connection.write_all(text.as_bytes()).await.expect("a connection");
+            }
+            asked
+        });
+        Ok((Client::new(&api::client::Endpoint { url, certificate: None }, None)?, asked))
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_breaks_off_is_made_up_for_by_asking() -> Result<()> {
+        let text = |job: &Job| serde_json::to_string(job).expect("plain data");
+        let stream = |jobs: &[&Job]| {
+            let events: String =
+                jobs.iter().map(|job| format!("event: job\ndata: {}\n\n", text(job))).collect();
+            format!("HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\nconnection: close\r\n\r\n{events}")
+        };
+        let answer = |job: &Job| {
+            let body = text(job);
+            let head =
+                "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\ncontent-length";
+            format!("{head}: {}\r\n\r\n{body}", body.len())
+        };
+        let begun = job("in_progress", ["in_progress", "pending"], 0);
+        let over = job("completed", ["done", "done"], 1000);
+        let (client, asked) =
+            answers(vec![stream(&[&begun]), answer(&begun), stream(&[&begun, &over])]).await?;
+        assert_eq!(follow(&client, begun.id).await?, over);
+        let (job, events) = (format!("/v1/jobs/{}", begun.id), format!("/v1/jobs/{}/events", begun.id));
+        assert_eq!(asked.await?, [events.clone(), job.clone(), events.clone()]);
+        // Something between that lets no stream through.
+        let (client, asked) = answers(vec![stream(&[]), answer(&over)]).await?;
+        assert_eq!(follow(&client, begun.id).await?, over);
+        assert_eq!(asked.await?, [events, job]);
+        Ok(())
     }
 
     #[test]

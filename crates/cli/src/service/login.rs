@@ -26,7 +26,7 @@ pub(crate) struct LoginArgs {
     /// Read the password from standard input.
     #[arg(long)]
     pub(crate) password_stdin: bool,
-    /// Read a token from standard input, which an administrator made with `strongroom user token`.
+    /// Read a token from standard input, which an administrator made with `strongroom user token make`.
     #[arg(long, conflicts_with_all = ["password_stdin", "name"])]
     pub(crate) token_stdin: bool,
     #[command(flatten)]

@@ -3,12 +3,13 @@
 use super::confirm::{Undo, Yes, confirm};
 use super::login::line_of_input;
 use super::names::{self, InVault, choose};
+use super::token::{self, TokenCommand};
 use super::words::word;
 use crate::failure::Told;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result, ensure};
 use api::client::{Client, Method};
-use api::{NewToken, NewUser, RoleGrant, Roles, TokenMade, User, UserChange, Vault};
+use api::{NewUser, RoleGrant, Roles, User, UserChange, Vault};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
 use model::access::Role;
 use std::io::IsTerminal;
@@ -62,18 +63,9 @@ pub(crate) enum UserCommand {
         #[arg(long)]
         password_stdin: bool,
     },
-    /// Make a token for a service: shown once.
-    Token {
-        /// The user, by its name or id.
-        #[arg(value_name = "USER")]
-        user: String,
-        /// What the token is for.
-        #[arg(long = "for", value_name = "TEXT")]
-        purpose: String,
-        /// Days until it expires: 1 to 730.
-        #[arg(long, value_name = "DAYS", default_value_t = 365)]
-        days: u16,
-    },
+    /// Make, list and revoke tokens of services, and sessions of people.
+    #[command(subcommand)]
+    Token(TokenCommand),
 }
 
 #[derive(Debug, ClapArgs)]
@@ -144,20 +136,11 @@ pub(crate) async fn run(output: &Output, client: &Client, command: UserCommand) 
         }
         UserCommand::Grant { grant } => set_roles(output, client, &grant, true).await,
         UserCommand::Revoke { grant } => set_roles(output, client, &grant, false).await,
-        UserCommand::Token { user, purpose, days } => {
-            let user = find(client, &user).await?;
-            let path = format!("/v1/users/{}/tokens", user.id);
-            let made = client.send(Method::POST, &path, &NewToken { name: purpose, days }).await?;
-            let made: TokenMade = made.context("the server gave no token")?;
-            eprintln!(
-                "It is not shown again. STRONGROOM_TOKEN or `strongroom login --token-stdin` takes it."
-            );
-            output::print(output, &made, || format!("{}\n", made.token))
-        }
+        UserCommand::Token(command) => token::run(output, client, command).await,
     }
 }
 
-async fn find(client: &Client, wanted: &str) -> Result<User> {
+pub(super) async fn find(client: &Client, wanted: &str) -> Result<User> {
     let all: Vec<User> = client.all("/v1/users").await?;
     choose("user", all, wanted, |user| (user.name.clone(), user.id))
 }

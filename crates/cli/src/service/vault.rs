@@ -48,6 +48,9 @@ pub(crate) enum VaultCommand {
         name: Option<String>,
         #[command(flatten)]
         settings: SettingsArgs,
+        /// With --keep-everything false: go on although points are gone at once by it.
+        #[arg(long)]
+        accept_loss: bool,
         #[command(flatten)]
         yes: Yes,
     },
@@ -89,21 +92,26 @@ pub(crate) struct SettingsArgs {
     /// `tag=env=prod,policy=nightly`; may be repeated. The first that fits counts. `none` for none.
     #[arg(long, value_name = "RULE")]
     auto_protect: Vec<String>,
+    /// Whether no point expires, whatever its policy says. A vault that was adopted begins so.
+    #[arg(long, value_name = "true|false")]
+    keep_everything: Option<bool>,
 }
 
 impl SettingsArgs {
     fn is_empty(&self) -> bool {
-        let Self { soft_delete_days, immutable, snapshot_store, auto_protect } = self;
+        let Self { soft_delete_days, immutable, snapshot_store, auto_protect, keep_everything } = self;
         soft_delete_days.is_none()
             && immutable.is_none()
             && snapshot_store.is_none()
             && auto_protect.is_empty()
+            && keep_everything.is_none()
     }
 
     /// Changes what is said. Rules name policies of `vault`; a vault that is to be made has none.
     async fn apply(&self, settings: &mut VaultSettings, of: Option<(&Client, &Vault)>) -> Result<()> {
         settings.soft_delete_days = self.soft_delete_days.unwrap_or(settings.soft_delete_days);
         settings.immutable = self.immutable.unwrap_or(settings.immutable);
+        settings.keep_everything = self.keep_everything.unwrap_or(settings.keep_everything);
         if let Some(store) = &self.snapshot_store {
             settings.snapshot_store = Some(store.clone()).filter(|store| store != "none");
         }
@@ -160,9 +168,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand)
             let vault = names::vault(client, vault.as_deref()).await?;
             output::print(output, &vault, || show(&vault))
         }
-        VaultCommand::Update { vault, name, settings, yes } => {
+        VaultCommand::Update { vault, name, settings, accept_loss, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;
-            update(output, client, &vault, (name, &settings, yes)).await
+            let change = VaultChange { name, accept_loss, ..VaultChange::default() };
+            update(output, client, &vault, (change, &settings, yes)).await
         }
         VaultCommand::Delete { vault, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;
@@ -201,6 +210,12 @@ async fn create(
     if made.key.is_some() {
         eprintln!("Keep the key file, which is printed last, somewhere else than the vault and the server.");
     }
+    for lost in &made.lost {
+        eprintln!("Not taken in: {lost}.");
+    }
+    for advice in &made.advice {
+        eprintln!("Now: {advice}.");
+    }
     if made.recovery_key.is_some() {
         eprintln!("{}", crate::commands::KEEP_RECOVERY_KEY);
     }
@@ -211,9 +226,9 @@ async fn update(
     output: &Output,
     client: &Client,
     vault: &Vault,
-    (name, args, yes): (Option<String>, &SettingsArgs, Yes),
+    (change, args, yes): (VaultChange, &SettingsArgs, Yes),
 ) -> Result<()> {
-    if name.is_none() && args.is_empty() {
+    if change.name.is_none() && args.is_empty() {
         return Err(Told::usage(
             "nothing is to be changed",
             "`strongroom vault update --help` tells what can be",
@@ -225,8 +240,12 @@ async fn update(
         let text = format!("From now on nothing in {} may be lost sooner than was promised.", vault.name);
         confirm(yes, Undo::Possible, &text)?;
     }
+    if change.accept_loss {
+        let text = format!("Points of {} that are over by their policies are lost.", vault.name);
+        confirm(yes, Undo::Impossible, &text)?;
+    }
     let settings = Some(settings).filter(|settings| *settings != vault.settings);
-    let change = VaultChange { name, settings, revision: Some(vault.revision) };
+    let change = VaultChange { settings, revision: Some(vault.revision), ..change };
     let changed = client.send(Method::PATCH, &format!("/v1/vaults/{}", vault.id), &change).await?;
     let vault: Vault = changed.context("the server told nothing of the vault")?;
     output::print(output, &vault, || show(&vault))
@@ -254,6 +273,10 @@ fn show(vault: &Vault) -> String {
         ("Snapshot tier", or_dash(settings.snapshot_store.clone())),
         ("Known since", output::instant(vault.created)),
     ];
+    if settings.keep_everything {
+        facts
+            .push(("Points expire", "no: everything is kept (--keep-everything false lets them)".to_owned()));
+    }
     facts.extend(settings.auto_protect.iter().map(|rule| ("Protects by itself", rule_in_words(rule))));
     output::facts(&facts)
 }

@@ -17,6 +17,7 @@ mod guest;
 mod hooks;
 mod instant;
 mod interrupted;
+mod joined;
 mod keys;
 mod libvirt;
 mod lineage;

@@ -1,13 +1,14 @@
 //! The catalog is lost, the vault is not: all points come back, with their classes, expiries and consistency.
 
-use crate::acts::scene::{Scene, inventory, new_policy, postgres};
+use crate::acts::scene::{Scene, detail, inventory, new_policy, postgres};
 use anyhow::{Context, Result, ensure};
-use api::work::{Service, ServicePolicy};
-use api::{ItemState, NewHost, NewPolicy, NewVault, Point, PointDisk};
+use api::work::{Service, ServicePolicy, ServicePromise};
+use api::{ItemState, NewHost, NewPolicy, NewVault, Point, PointDisk, VaultChange, VaultSettings};
 use catalog::{Catalog, PointRow};
 use control::{Paging, PointPlace};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
+use model::job::JobKind;
 use model::policy::{Policy, Weekday, Weekly};
 use model::retention::stands_for;
 use model::{JobId, Origin, PointId, VaultCopy, VaultId};
@@ -64,7 +65,14 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
         key: Some(made.key.clone()),
         ..new.new_vault("main")
     };
+    // What is deleted was promised more days than the wish of whoever takes the vault in says.
     let adopted = new.control.make_vault(&new.me, wish.clone()).await?;
+    ensure!(adopted.vault.settings.soft_delete_days == 30 && adopted.vault.settings.keep_everything);
+    ensure!(
+        adopted.advice.iter().any(|text| text.contains("strongroom resume by-hand")),
+        "{:?}",
+        adopted.advice
+    );
     ensure!(adopted.vault.id == made.id && adopted.vault.items == 3, "{adopted:?}");
     ensure!(adopted.lost.len() == 1 && adopted.lost[0].contains("pins"), "{:?}", adopted.lost);
     compare(lost, new, &made, &items).await?;
@@ -85,6 +93,70 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
     for item in &items {
         ensure!(new.machine(&item.name).await? == item.machine, "{item:?}");
     }
+    Box::pin(nothing_expires_unasked(new, made.id, &items)).await
+}
+
+/// Most of the first machine's points are over by its policy; they go when somebody has said so, and not before.
+async fn nothing_expires_unasked(new: &Scene, vault: VaultId, items: &[api::Item]) -> Result<()> {
+    look_around(new).await?;
+    ensure!(new.jobs(&items[0]).await?.iter().all(|job| job.job.kind != JobKind::DeleteData));
+    let settings = VaultSettings { keep_everything: false, ..new.control.vault(vault).await?.settings };
+    let release = VaultChange { settings: Some(settings), ..VaultChange::default() };
+    let refused = new.control.change_vault(&new.me, vault, release.clone()).await;
+    ensure!(detail(refused).contains("would be gone at once"));
+    new.control.change_vault(&new.me, vault, VaultChange { accept_loss: true, ..release }).await?;
+    look_around(new).await?;
+    ensure!(new.jobs(&items[0]).await?.iter().any(|job| job.job.kind == JobKind::DeleteData));
+    Ok(())
+}
+
+/// What the engine does for points, once.
+async fn look_around(scene: &Scene) -> Result<()> {
+    scene.control.tick_policies().await?;
+    scene.control.tick_plans(scene.now()).await?;
+    Ok(scene.control.tick_retention(scene.now()).await?)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn machines_that_were_silent_are_stopped_and_keep_everything() -> Result<()> {
+    let folder = tempfile::tempdir()?;
+    let open = async |name: &str| Catalog::open_file(&folder.path().join(name)).await;
+    let (lost, new) = (Scene::over(open("lost.db").await?)?, Scene::over(open("new.db").await?)?);
+    let made = made(&lost).await?;
+    let (_, machines) = lost.machines("host", &["db", "web"]).await?;
+    for machine in machines {
+        // All of them: the newest of all points is no measure.
+        let item = lost.protect(made.id, made.policy.id, machine).await?;
+        for days in [40, 39, 38, 37] {
+            backed_up(&lost, &made, &item, Some(days)).await?;
+        }
+    }
+    // Nothing tells what was promised of it.
+    let unsaid = lost.vault("unsaid").await?;
+    let wish = |key: &str, name: &str| NewVault {
+        location: lost.new_vault(name).location,
+        adopt: true,
+        key: Some(key.to_owned()),
+        ..new.new_vault(name)
+    };
+    let adopted = new.control.make_vault(&new.me, wish(&made.key, "main")).await?;
+    ensure!(adopted.advice.iter().any(|text| text.contains("strongroom resume db")), "{:?}", adopted.advice);
+    new.pass(60);
+    look_around(&new).await?;
+    for item in new.control.items(made.id, &control::WhichItems::default(), &Paging::default()).await?.items {
+        ensure!(item.state == ItemState::Stopped, "{item:?}");
+        let points = points(&new, made.id, item.id).await?;
+        ensure!(points.len() == 4 && points.iter().all(|point| point.expires.is_none()), "{points:?}");
+        ensure!(new.jobs(&item).await?.is_empty());
+    }
+    let key = std::fs::read_to_string(lost.folder.path().join(format!("data/keys/{}.key", unsaid.id)))?;
+    let other =
+        Vault::open(Store::local(&lost.folder.path().join("unsaid"))?, &KeyFile::from_text(&key)?).await?;
+    let by_hand = Made { id: unsaid.id, vault: Arc::new(other), key, policy: made.policy.clone() };
+    commit(&lost, &by_hand, "by-hand", lost.ago(9), Value::Null).await?;
+    let adopted = new.control.make_vault(&new.me, wish(&by_hand.key, "unsaid")).await?;
+    ensure!(adopted.vault.settings.soft_delete_days == 180, "{adopted:?}");
+    ensure!(adopted.advice.iter().any(|text| text.contains("180 days")), "{:?}", adopted.advice);
     Ok(())
 }
 
@@ -123,6 +195,7 @@ async fn backed_up(scene: &Scene, made: &Made, item: &api::Item, days: Option<i6
         known_as: format!("uuid of {}", item.name),
         origin,
         policy: Some(made.policy.clone()),
+        promised: Some(ServicePromise { soft_delete_days: 30, immutable: false }),
     };
     let point = commit(scene, made, &item.id.to_string(), taken, serde_json::to_value(&service)?).await?;
     let disk = PointDisk { name: "vda".into(), bytes: CHUNK_BYTES as u64, read_bytes: 77 };
@@ -178,7 +251,7 @@ async fn commit(
 async fn delete(scene: &Scene, made: &Made, place: PointPlace) -> Result<()> {
     made.vault.delete_point(vault::PointId(place.point.0), scene.now()).await?;
     let mut row = scene.kept(place).await?;
-    row.point.purge_at = Some(scene.ago(-14));
+    row.point.purge_at = Some(scene.ago(-30));
     Ok(scene.control.catalog().put_point(&row).await?)
 }
 

@@ -41,6 +41,13 @@ pub(super) struct Record {
     pub(super) skipped: Vec<SkippedHook>,
 }
 
+impl Record {
+    /// Whether nothing is there that the hook could run.
+    pub(super) fn has_no_script(&self) -> bool {
+        self.skipped.is_empty() && self.ran.is_empty()
+    }
+}
+
 /// Lines of a record: a guest has a handful of scripts.
 const LINES_MAX: usize = 256;
 /// Bytes of a line: a script's name and a few numbers.

@@ -106,14 +106,16 @@ impl Quiesced {
         let order = format!("{token}\n{seconds}\n");
         match agent.write_file(TOKEN, order.as_bytes()).await {
             Ok(()) => self.applications = Applications::Hook(token),
-            Err(_) if agent.is_blocked("guest-file-open") => self.fell(format!(
+            Err(_) if agent.is_blocked("guest-file-open") => self.lacks_scripts(format!(
                 "the guest's agent may not write files, so no application can take part; allow it in the guest: \
                  {UNBLOCK_AGENT}"
             )),
-            Err(error) => self.fell(format!(
+            // Its folder is not there. An agent that fails otherwise may have one.
+            Err(error) if error.kind() == ErrorKind::Guest => self.lacks_scripts(format!(
                 "the guest has no freeze hook of ours (`strongroom guest install-hooks` puts it there): {}",
                 error.chain()
             )),
+            Err(error) => self.fell(format!("ask the guest's freeze hook to take part: {}", error.chain())),
         }
     }
 
@@ -230,6 +232,7 @@ impl Quiesced {
             self.evidence.level = Level::Application;
         } else if let Some(record) = self.read_hooks(agent).await {
             match hooks::objection(&record) {
+                Some(objection) if record.has_no_script() => self.lacks_scripts(objection),
                 Some(objection) => self.fell(objection),
                 None => self.evidence.level = Level::Application,
             }
@@ -282,6 +285,12 @@ impl Quiesced {
         if let Some(vss) = &mut self.evidence.vss {
             vss.complaint = Some(reason.clone());
         }
+        self.fell(reason);
+    }
+
+    /// As [`fell`](Self::fell), of a guest that has nothing to bring applications to rest.
+    fn lacks_scripts(&mut self, reason: impl Into<String>) {
+        self.evidence.lacks_scripts = true;
         self.fell(reason);
     }
 

@@ -68,9 +68,18 @@ pub struct Consistency {
     pub agent_version: Option<String>,
     /// Why it is not more consistent, one sentence per reason.
     pub fell_because: Vec<String>,
+    /// The guest has nothing that could bring applications to rest: no hook of ours, or no script for it. Its file
+    /// systems at rest are all that such a guest gives.
+    #[serde(default)]
+    pub lacks_scripts: bool,
 }
 
 impl Consistency {
+    /// Whether the guest gave all it has: nothing went wrong that somebody should see to.
+    pub fn is_all_there_is(&self) -> bool {
+        self.fell_because.is_empty() || self.lacks_scripts && self.level == Level::FileSystem
+    }
+
     /// The lowest rung, for this reason.
     pub(crate) fn crash(reason: Option<String>) -> Self {
         Self {
@@ -85,6 +94,7 @@ impl Consistency {
             guest_system: None,
             agent_version: None,
             fell_because: reason.into_iter().collect(),
+            lacks_scripts: false,
         }
     }
 }

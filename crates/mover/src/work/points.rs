@@ -35,7 +35,8 @@ pub(super) async fn delete(run: &Run, points: &[PointId], snapshots: &[PointId])
 }
 
 /// Brings deleted points back: in the vault if that has them, else in the snapshot tier. A snapshot of a point that
-/// the vault has may have expired by itself before, and nobody would let it expire again.
+/// the vault has may have expired by itself before, and nobody would let it expire again. Points that no store has any
+/// more are told; it fails if that is all of them.
 pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::BringPointsBack.to_string(), 0);
@@ -53,12 +54,17 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
                 break;
             }
         }
-        gone.extend((!is_back).then(|| point.to_string()));
+        gone.extend((!is_back).then_some(*point));
     }
     if !gone.is_empty() {
-        return Err(makes_no_sense(format!("these points are gone for good: {}", gone.join(", "))));
+        let names = gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        let text = format!("these points are gone for good: {names}");
+        if gone.len() == points.len() {
+            return Err(makes_no_sense(text));
+        }
+        run.lease.warn(text);
     }
-    run.lease.step_done(Step::BringPointsBack, Some(json!({ "points": points })));
+    run.lease.step_done(Step::BringPointsBack, Some(json!({ "points": points, "gone": gone })));
     Ok(())
 }
 

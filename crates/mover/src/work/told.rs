@@ -130,10 +130,11 @@ impl Told {
                 self.progress.doing = text;
                 self.change(Changed::Words);
             }
-            Progress::Frozen { consistency, fell_because, bytes, .. } => {
+            Progress::Frozen { consistency, fell_because, is_all_there_is, bytes, .. } => {
                 self.progress.total_bytes = bytes;
-                let reasons =
-                    fell_because.iter().map(|why| format!("The point is only {consistency}: {why}"));
+                // A guest without freeze scripts is backed up as well as it can be. The point tells why it is no more.
+                let reasons = fell_because.iter().filter(|_| !is_all_there_is);
+                let reasons = reasons.map(|why| format!("The point is only {consistency}: {why}"));
                 reasons.for_each(|text| self.warn(text));
                 self.change(Changed::Words);
             }
@@ -205,9 +206,18 @@ mod tests {
             paused: Duration::ZERO,
             consistency: "crash-consistent".into(),
             fell_because: vec!["the guest has no agent".into()],
+            is_all_there_is: false,
             bytes: 30,
         };
         told.take(frozen);
+        let without_scripts = Progress::Frozen {
+            paused: Duration::ZERO,
+            consistency: "file-system-consistent".into(),
+            fell_because: vec!["no application has a freeze script in the guest".into()],
+            is_all_there_is: true,
+            bytes: 30,
+        };
+        told.take(without_scripts);
         for name in ["d0", "d1"] {
             told.take(Progress::Disk { name: name.into(), size: 15, tracking: "only changes".into() });
             told.take(Progress::Advance(15));

@@ -39,6 +39,7 @@ on_both! {
             settings: VaultSettings {
                 soft_delete_days: 13,
                 snapshot_store: Some("s3://bucket".into()),
+                keep_everything: false,
                 auto_protect: vec![rule],
                 immutable: false,
             },

@@ -8,3 +8,5 @@ mod race;
 mod retention;
 mod scene;
 mod schedule;
+mod settle;
+mod waiting;

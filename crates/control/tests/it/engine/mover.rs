@@ -121,6 +121,18 @@ impl FakeMover {
         self.say(control, order, ReportEvent::StepDone { step: Step::TransferToVault, result }).await
     }
 
+    /// Does to points what an order says, and tells nobody.
+    pub(crate) fn carry_out_silently(&self, order: &Order) {
+        let mut contents = self.vault.0.lock().unwrap();
+        match &order.work {
+            Work::DeletePoints { points, .. } => contents.deleted.extend(points.iter().map(|point| point.0)),
+            Work::UndeletePoints { points, .. } => {
+                contents.deleted.retain(|point| !points.contains(&PointId(*point)));
+            }
+            _ => {}
+        }
+    }
+
     /// Does what an order says, and reports that it is done.
     pub(crate) async fn carry_out(&self, control: &Control, order: &Order) -> Result<Instruction> {
         self.fence(order);
@@ -130,12 +142,7 @@ impl FakeMover {
                 let made = self.make(order, control.now()).expect("nobody has fenced it off");
                 return self.tell_made(control, order, &made).await;
             }
-            Work::DeletePoints { points, .. } => {
-                self.vault.0.lock().unwrap().deleted.extend(points.iter().map(|point| point.0));
-            }
-            Work::UndeletePoints { points, .. } => {
-                self.vault.0.lock().unwrap().deleted.retain(|point| !points.contains(&PointId(*point)));
-            }
+            Work::DeletePoints { .. } | Work::UndeletePoints { .. } => self.carry_out_silently(order),
             Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
             Work::Restore { .. } | Work::Verify { .. } => {}
         }

@@ -118,6 +118,7 @@ impl Scene {
                 known_as,
                 origin: Origin::OnDemand { keep_until: now() },
                 policy: None,
+                promised: None,
             },
         }));
         order
