@@ -30,6 +30,11 @@ impl<'a> Differences<'a> {
         Self { vault: Arc::clone(vault), map: map.clone(), point, target }
     }
 
+    async fn judge(&self, piece: Extent) -> Result<Vec<Extent>> {
+        let blocks = self.vault.blocks_with_data(&self.map, piece.offset..piece.end()).await?;
+        self.compare(piece, blocks).await
+    }
+
     /// Compares a piece of the target, of which `kind` is known, with the point's blocks in it.
     async fn compare(&self, piece: Extent, blocks: Vec<BlockSample>) -> Result<Vec<Extent>> {
         if piece.kind != ExtentKind::Data {
@@ -54,6 +59,11 @@ impl<'a> Differences<'a> {
         });
         Ok(judged.await.expect("comparing does not panic"))
     }
+}
+
+fn cut(extent: Extent) -> impl Iterator<Item = Extent> {
+    let starts = (extent.offset..extent.end()).step_by(PIECE_BYTES as usize);
+    starts.map(move |at| Extent::new(at, PIECE_BYTES.min(extent.end() - at), extent.kind))
 }
 
 /// Judges each block of a piece: where it lies in the piece, and what the point has there.
@@ -86,15 +96,8 @@ impl BlockSource for Differences<'_> {
         let start = offset / chunk * chunk;
         let end = (offset + length).next_multiple_of(chunk).min(self.map.size);
         let lies = align(&self.target.extents(start, end - start).await?, chunk);
-        let pieces = lies.into_iter().flat_map(|extent| {
-            (extent.offset..extent.end()).step_by(PIECE_BYTES as usize).map(move |at| {
-                Extent::new(at, PIECE_BYTES.min(extent.end() - at), extent.kind)
-            })
-        });
-        let compared = stream::iter(pieces).map(|piece| async move {
-            let blocks = self.vault.blocks_with_data(&self.map, piece.offset..piece.end()).await?;
-            self.compare(piece, blocks).await
-        });
+        let pieces: Vec<Extent> = lies.into_iter().flat_map(cut).collect();
+        let compared = stream::iter(pieces).map(|piece| self.judge(piece));
         let judged: Vec<Vec<Extent>> = compared.buffered(PIECES_IN_FLIGHT).try_collect().await?;
         let within = judged.into_iter().flatten().filter_map(|extent| {
             let (from, to) = (extent.offset.max(offset), extent.end().min(offset + length));

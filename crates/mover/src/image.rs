@@ -65,7 +65,9 @@ impl Image {
     pub(crate) async fn create(path: &Path, size: u64, format: ImageFormat) -> Result<Self> {
         match format {
             ImageFormat::Raw => FileDisk::create(path, size).map(Self::Raw),
-            ImageFormat::Qcow2 => Served::create(path, size).await.map(|served| Self::Qcow2(Box::new(served))),
+            ImageFormat::Qcow2 => {
+                Served::create(path, size).await.map(|served| Self::Qcow2(Box::new(served)))
+            }
         }
         .doing(|| format!("create the image {}", path.display()))
     }

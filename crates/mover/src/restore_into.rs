@@ -103,13 +103,13 @@ fn check_size(target: &NbdDisk, record: &DiskRecord, exactly: bool) -> block::Re
     }
 }
 
-/// The file beside an image that says that it is between two states.
-struct Mark(PathBuf);
+/// The file beside an image that says that it is between two states; none beside a device.
+struct Mark(Option<PathBuf>);
 
 impl Mark {
-    fn set(image: &Path, point: &Point, disk: &str) -> Result<Option<Self>> {
+    fn set(image: &Path, point: &Point, disk: &str) -> Result<Self> {
         if !image.is_file() {
-            return Ok(None); // there is no good place beside a device
+            return Ok(Self(None));
         }
         let path = PathBuf::from(format!("{}.restoring", image.display()));
         let text = json!({ "point": point.id, "disk": disk }).to_string() + "\n";
@@ -119,17 +119,11 @@ impl Mark {
             sync_folder(&path)
         });
         written.map_err(|e| io("write", &path, e))?;
-        Ok(Some(Self(path)))
+        Ok(Self(Some(path)))
     }
-}
 
-trait Remove {
-    fn remove(self) -> Result<()>;
-}
-
-impl Remove for Option<Mark> {
     fn remove(self) -> Result<()> {
-        let Some(Mark(path)) = self else { return Ok(()) };
+        let Some(path) = self.0 else { return Ok(()) };
         fs::remove_file(&path).and_then(|()| sync_folder(&path)).map_err(|e| io("remove", &path, e))
     }
 }

@@ -22,6 +22,7 @@
 //! | `start.rs` | QEMU started, and its TPM |
 //! | `domain.rs`, `interfaces.rs` | libvirt's XML |
 //! | `define.rs` | asking libvirt to take it |
+//! | `stop.rs` | a machine that is there: stopped, and started again |
 
 mod blockdev;
 mod cards;
@@ -34,6 +35,7 @@ mod interfaces;
 mod recreation;
 mod sockets;
 mod start;
+mod stop;
 #[cfg(test)]
 mod tests;
 mod words;
@@ -43,3 +45,4 @@ pub use define::{define, start_domain};
 pub use domain::{DomainXml, domain_xml};
 pub use recreation::{Identity, LeftOut, Macs, Network, QemuPlan, Recreation, RestoredFile, TpmPlan};
 pub use start::{StartedQemu, start};
+pub use stop::{Stop, buses, domain_is_off, start_again, stop_domain, stop_qemu};

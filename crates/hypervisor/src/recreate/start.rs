@@ -76,7 +76,7 @@ async fn start_tpm(tpm: &TpmPlan, folder: &Path) -> Result<()> {
 }
 
 /// Runs a program that goes on in the background; gives what it said until then.
-async fn run(mut command: Command, program: &str, limit: Duration) -> Result<String> {
+pub(super) async fn run(mut command: Command, program: &str, limit: Duration) -> Result<String> {
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
     let output = match timeout(limit, command.output()).await {
         Ok(output) => output.map_err(|e| Error::io(format!("start {program}"), e))?,
