@@ -3,7 +3,8 @@
 //! No logic lives here. `args/` is the command line. `service/` asks a server for what is wanted, a file a noun;
 //! `commands/` works without one, on vaults and this host's machines; `server/` runs a server or a mover. `output/`
 //! prints tables, JSON, YAML or tab-separated values on standard output, `watch.rs` shows progress on standard error,
-//! `failure.rs` turns an error into words, a hint and an exit code, `open.rs` and `keys.rs` find what arguments name.
+//! `failure.rs` turns an error into words, a hint and an exit code, `open.rs`, `keys.rs`, `machines.rs` and `targets.rs` find what
+//! arguments name.
 //! The clock and randomness are read here and passed on.
 
 mod args;
@@ -17,6 +18,7 @@ mod open;
 mod output;
 mod server;
 mod service;
+mod targets;
 mod watch;
 
 use clap::Parser;

@@ -31,6 +31,9 @@ pub struct MachineDescription {
     pub skipped: Vec<SkippedDrive>,
     /// QEMU's command line, empty where it cannot be read. Hot-plugged devices are not in it.
     pub argv: Vec<String>,
+    /// The folder that relative paths of `argv` start from, where it can be read.
+    #[serde(default)]
+    pub folder: Option<String>,
     /// Its definition as its manager keeps it, verbatim: libvirt's domain XML. `None` where there is no manager.
     #[serde(default)]
     pub definition: Option<String>,

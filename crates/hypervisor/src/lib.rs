@@ -59,6 +59,7 @@ mod machine;
 pub mod offline;
 pub mod qemu;
 mod qmp;
+pub mod recreate;
 mod rendezvous;
 mod request;
 mod scratch;

@@ -35,6 +35,11 @@ impl ImageFormat {
             Self::Qcow2 => "qcow2",
         }
     }
+
+    /// The format by its name; none for one that is not written.
+    pub fn of(name: &str) -> Option<Self> {
+        [Self::Raw, Self::Qcow2].into_iter().find(|format| format.name() == name)
+    }
 }
 
 /// A fresh image, all zero, being written.
@@ -42,11 +47,11 @@ impl ImageFormat {
 /// CRASH: leaves the file, unfinished, under the temporary name that the caller gave.
 pub(crate) enum Image {
     Raw(FileDisk),
-    Qcow2(Box<Qcow2>),
+    Qcow2(Box<Served>),
 }
 
-/// A qcow2 file behind a qemu-nbd of its own, which dies with us.
-pub(crate) struct Qcow2 {
+/// An image behind a qemu-nbd of its own, which dies with us.
+pub(crate) struct Served {
     disk: nbd::NbdDisk,
     server: Child,
     _socket: SocketFolder,
@@ -60,7 +65,9 @@ impl Image {
     pub(crate) async fn create(path: &Path, size: u64, format: ImageFormat) -> Result<Self> {
         match format {
             ImageFormat::Raw => FileDisk::create(path, size).map(Self::Raw),
-            ImageFormat::Qcow2 => Qcow2::create(path, size).await.map(|qcow2| Self::Qcow2(Box::new(qcow2))),
+            ImageFormat::Qcow2 => {
+                Served::create(path, size).await.map(|served| Self::Qcow2(Box::new(served)))
+            }
         }
         .doing(|| format!("create the image {}", path.display()))
     }
@@ -82,7 +89,7 @@ impl Image {
     }
 }
 
-impl Qcow2 {
+impl Served {
     async fn create(path: &Path, size: u64) -> block::Result<Self> {
         let folder = SocketFolder::create()?;
         // qemu-img would replace an existing file.
@@ -98,9 +105,20 @@ impl Qcow2 {
             .output()
             .await;
         check_run("qemu-img", created)?;
+        Self::serve(path, ImageFormat::Qcow2, folder).await
+    }
+
+    /// Opens an image that is there, of either format, to read and write it. A machine that runs on it keeps it
+    /// locked, and this fails.
+    pub(crate) async fn open(path: &Path, format: ImageFormat) -> block::Result<Self> {
+        Self::serve(path, format, SocketFolder::create()?).await
+    }
+
+    async fn serve(path: &Path, format: ImageFormat, folder: SocketFolder) -> block::Result<Self> {
         let socket = folder.0.join("nbd.sock");
         let server = Command::new("qemu-nbd")
-            .args(["--format=qcow2", "--discard=unmap", "--detect-zeroes=off", "--cache=writeback"])
+            .arg(format!("--format={}", format.name()))
+            .args(["--discard=unmap", "--detect-zeroes=off", "--cache=writeback"])
             .arg(format!("--shared={CONNECTIONS}"))
             .arg("--socket")
             .arg(&socket)
@@ -115,8 +133,12 @@ impl Qcow2 {
         Ok(Self { disk, server, _socket: folder })
     }
 
+    pub(crate) fn disk(&self) -> &nbd::NbdDisk {
+        &self.disk
+    }
+
     /// Ends the connection, upon which qemu-nbd closes the image cleanly and ends.
-    async fn finish(self) -> block::Result<()> {
+    pub(crate) async fn finish(self) -> block::Result<()> {
         let Self { disk, server, _socket } = self;
         disk.flush().await?;
         disk.close().await;

@@ -7,7 +7,8 @@
 //!
 //! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
-//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`) →
+//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`restore_into`] (what is there already) →
+//! [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`] (`serve.rs`) →
 //! [`machines`], where they are found → [`work`], the mover as a program.
 //!
 //! Invariants:
@@ -22,13 +23,17 @@
 
 mod audit;
 mod backup;
+mod differences;
 mod error;
 mod image;
 pub mod machines;
 mod member;
+mod new_machine;
 mod progress;
+mod replace;
 mod rescue;
 mod restore;
+mod restore_into;
 mod serve;
 mod store_disk;
 mod throttle;
@@ -38,9 +43,12 @@ pub use audit::BLOCKS as AUDIT_BLOCKS;
 pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
 pub use image::ImageFormat;
+pub use new_machine::{Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;
+pub use replace::{Existing, Journal, Replacement, SafetyPoint, Stage, Swap, plan_replacement};
 pub use rescue::{RescuedDisk, rescue};
 pub use restore::{RestoreRequest, Restored, RestoredDisk, is_firmware, restore};
+pub use restore_into::{Target, restore_into};
 pub use serve::serve;
 pub use store_disk::store_disk;
 pub use throttle::{Limits, Throttle, Throttled};

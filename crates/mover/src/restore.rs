@@ -88,6 +88,16 @@ pub(crate) fn chosen(request: &RestoreRequest) -> Result<Vec<&DiskRecord>> {
     found.doing(|| "choose the disks to restore".into())
 }
 
+/// Where each disk's image is to be.
+pub(crate) fn paths(request: &RestoreRequest, disks: &[&DiskRecord]) -> Vec<PathBuf> {
+    let folder = &request.folder;
+    let path = |disk: &&DiskRecord| match is_firmware(&request.point, &disk.name) {
+        true => folder.join(file_name(&disk.name)),
+        false => folder.join(format!("{}.{}", file_name(&disk.name), request.format.name())),
+    };
+    disks.iter().map(path).collect()
+}
+
 /// The names of the images, all free.
 pub(crate) fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result<Vec<PathBuf>> {
     let folder = &request.folder;
@@ -95,11 +105,7 @@ pub(crate) fn targets(request: &RestoreRequest, disks: &[&DiskRecord]) -> Result
     if !folder.is_dir() {
         std::fs::create_dir(folder).map_err(|e| block::Error::io("create it", e)).doing(doing)?;
     }
-    let path = |disk: &&DiskRecord| match is_firmware(&request.point, &disk.name) {
-        true => folder.join(file_name(&disk.name)),
-        false => folder.join(format!("{}.{}", file_name(&disk.name), request.format.name())),
-    };
-    let paths: Vec<PathBuf> = disks.iter().map(path).collect();
+    let paths = paths(request, disks);
     // A partial image may be another restore's that is under way.
     let partials: Vec<PathBuf> = paths.iter().map(|path| partial(path)).collect();
     let description = folder.join(DESCRIPTION);
@@ -125,7 +131,8 @@ impl Drop for Partial {
     }
 }
 
-async fn restore_disk(
+/// Restores one disk into a new image, which has its name only once it is whole.
+pub(crate) async fn restore_disk(
     vault: &Arc<Vault>,
     record: &DiskRecord,
     path: &Path,

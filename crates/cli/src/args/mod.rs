@@ -1,8 +1,10 @@
 //! The command line.
 
 mod rescue;
+mod restore;
 
 pub(crate) use rescue::*;
+pub(crate) use restore::*;
 
 use crate::output::Output;
 use crate::server::{MoverCommand, ServerCommand};

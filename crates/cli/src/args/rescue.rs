@@ -1,5 +1,6 @@
 //! The part of the command line that needs no server: vaults and their keys, points, this host's machines.
 
+use super::RestoreCommand;
 use crate::limits;
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args as ClapArgs, Subcommand, ValueEnum};
@@ -25,8 +26,9 @@ pub(crate) enum RescueCommand {
     /// List and look at recovery points.
     #[command(subcommand)]
     Point(PointCommand),
-    /// Bring the disks of a recovery point back as image files.
-    Restore(RestoreArgs),
+    /// Bring a recovery point back: as disks, as a new machine, or in the place of the machine that it is of.
+    #[command(subcommand)]
+    Restore(Box<RestoreCommand>),
     /// Restore whatever can be read from a damaged vault, with its objects and a key alone.
     ///
     /// Finds every point whose object opens, whatever became of the log, the index, vault.json or the newest
@@ -426,23 +428,6 @@ pub(crate) enum PointCommand {
         #[command(flatten)]
         vault: VaultArgs,
     },
-}
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct RestoreArgs {
-    #[command(flatten)]
-    pub(crate) point: PointArgs,
-    #[command(flatten)]
-    pub(crate) vault: VaultArgs,
-    /// The folder to restore into; made if it does not exist. Nothing in it is replaced.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) to: PathBuf,
-    /// What the images are to be.
-    #[arg(long, value_enum, default_value_t = ImageFormat::Qcow2)]
-    pub(crate) format: ImageFormat,
-    /// Only this disk; may be repeated.
-    #[arg(long = "disk", value_name = "DISK")]
-    pub(crate) disks: Vec<String>,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -7,10 +7,12 @@ mod key;
 mod machine;
 mod manual;
 mod nbd;
+mod new_machine;
 mod point;
 pub(crate) mod reconcile;
 mod reindex;
 mod repair;
+mod replace;
 mod restore;
 mod salvage;
 mod vault;
@@ -55,7 +57,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Machine(command) => machine::run(output, &command).await,
         RescueCommand::Backup(args) => backup::run(output, args).await,
         RescueCommand::Point(command) => point::run(output, command).await,
-        RescueCommand::Restore(args) => restore::run(output, args).await,
+        RescueCommand::Restore(command) => Box::pin(restore::run(output, *command)).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
     }

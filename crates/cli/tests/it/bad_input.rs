@@ -151,7 +151,7 @@ fn mistakes_are_named_and_told_what_to_do() -> Result<()> {
     scene.backup(guest.name())?;
     let restored = path(&scene.path("restored"))?.to_owned();
     scene
-        .run(["restore", "latest", "--disk", "d-disk1", "--format", "raw", "--to", &restored])?
+        .run(["restore", "disks", "latest", "--disk", "d-disk1", "--format", "raw", "--to", &restored])?
         .succeeded()?;
 
     let folder = scene.path("").display().to_string();
@@ -176,7 +176,7 @@ fn mistakes_are_named_and_told_what_to_do() -> Result<()> {
 }
 
 fn a_missing_program_is_named(scene: &Scene) -> Result<()> {
-    let mut command = scene.command(["restore", "latest", "--format", "qcow2", "--to"]);
+    let mut command = scene.command(["restore", "disks", "latest", "--format", "qcow2", "--to"]);
     let command = command.arg(scene.path("no-qemu")).env("PATH", scene.path("empty"));
     let ran = Running::start(command)?.finish()?;
     ran.failed(1, &["qemu-img is not installed", "apt install qemu-utils"])?;

@@ -85,7 +85,7 @@ fn what_firmware_remembers_comes_back_as_files() -> Result<()> {
     ensure!(kinds("tpm").len() == usize::from(tpm.is_some()), "{told}");
 
     let back = scene.path("back");
-    let mut restore = scene.command(["restore", id(&point)?, "--to"]);
+    let mut restore = scene.command(["restore", "disks", id(&point)?, "--to"]);
     Running::start(restore.arg(&back))?.finish()?.succeeded()?;
     ensure!(back.join("d-disk0.qcow2").is_file());
     run(Command::new("cmp").arg(&vars).arg(back.join("pflash1")))?;

@@ -110,7 +110,7 @@ fn is_named_by_a_process(text: &str) -> bool {
 }
 
 fn restore_command(scene: &Scene, point: &Value, name: &str, format: &str) -> Result<Command> {
-    let mut command = scene.command(["restore", id(point)?, "--format", format, "--to"]);
+    let mut command = scene.command(["restore", "disks", id(point)?, "--format", format, "--to"]);
     command.arg(scene.path(name));
     Ok(command)
 }

@@ -50,7 +50,7 @@ fn back_up_and_compare(scene: &Scene, machine: &LibvirtGuest, uri: &str, name: &
     let point = scene.try_backup(&machine.options().name, &["--libvirt", uri])?.json()?;
     ensure!(names_in(&scene.path("scratch"))?.is_empty(), "the scratch folder is empty again");
     let folder = scene.path(name);
-    let mut restore = scene.command(["restore", id(&point)?, "--format", "raw", "--to"]);
+    let mut restore = scene.command(["restore", "disks", id(&point)?, "--format", "raw", "--to"]);
     crate::program::Running::start(restore.arg(&folder))?.finish()?.succeeded()?;
     let mut expected = Vec::new();
     for disk in &machine.options().disks {

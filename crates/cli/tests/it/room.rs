@@ -84,14 +84,14 @@ fn a_full_target_leaves_nothing_that_looks_restored() -> Result<()> {
     let point = scene.backup(guest.name())?;
     let target = Tmpfs::mount(&scene.path("tiny"), 1)?;
     for format in ["raw", "qcow2"] {
-        let mut command = scene.command(["restore", id(&point)?, "--format", format, "--to"]);
+        let mut command = scene.command(["restore", "disks", id(&point)?, "--format", format, "--to"]);
         let ran = Running::start(command.arg(target.path()))?.finish()?;
         ran.failed(9, &["restore disk d-disk0", "try: make room or choose another folder"])?;
         let left = names_in(target.path())?;
         ensure!(left.is_empty(), "{format}: {left:?} is left");
     }
     target.enlarge(256)?;
-    let mut command = scene.command(["restore", id(&point)?, "--format", "qcow2", "--to"]);
+    let mut command = scene.command(["restore", "disks", id(&point)?, "--format", "qcow2", "--to"]);
     Running::start(command.arg(target.path()))?.finish()?.succeeded()?;
     guest.quit_and_check()
 }

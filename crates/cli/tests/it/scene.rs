@@ -146,7 +146,7 @@ impl Scene {
     pub(crate) fn restore(&self, point: &Value, name: &str, format: &str) -> Result<[PathBuf; 2]> {
         let folder = self.path(name);
         let id = id(point)?;
-        let mut command = self.command(["restore", id, "--format", format, "--to"]);
+        let mut command = self.command(["restore", "disks", id, "--format", format, "--to"]);
         Running::start(command.arg(&folder))?.finish()?.succeeded()?;
         let images = ["d-disk0", "d-disk1"].map(|disk| folder.join(format!("{disk}.{format}")));
         ensure!(images.iter().all(|image| image.is_file()), "{images:?} should be there");

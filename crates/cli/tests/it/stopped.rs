@@ -86,7 +86,7 @@ fn every_format_comes_back_byte_for_byte() -> Result<()> {
     let point = scene.try_stopped("all", &images, &[])?.json()?;
     ensure!(point["consistency"]["level"] == "crash" && point["machine"]["name"] == "all", "{point}");
     let folder = scene.path("back");
-    let mut restore = scene.command(["restore", id(&point)?, "--format", "raw", "--to"]);
+    let mut restore = scene.command(["restore", "disks", id(&point)?, "--format", "raw", "--to"]);
     Running::start(restore.arg(&folder))?.finish()?.succeeded()?;
     for (name, ..) in FORMATS.into_iter().chain([("inner", "", "")]) {
         let back = folder.join(format!("{name}.raw"));

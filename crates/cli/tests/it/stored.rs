@@ -80,7 +80,9 @@ fn points_are_copied_to_a_replica_and_restored_from_it() -> Result<()> {
     let listed = scene.ask(&["point", "list", "--vault", &replica])?;
     ensure!(listed.as_array().is_some_and(|points| points.len() == 2), "{listed}");
     let to = scene.path("restored").display().to_string();
-    scene.run(["restore", "latest", "--vault", &replica, "--format", "raw", "--to", &to])?.succeeded()?;
+    scene
+        .run(["restore", "disks", "latest", "--vault", &replica, "--format", "raw", "--to", &to])?
+        .succeeded()?;
     ensure!(std::fs::read(scene.path("restored/disk0.raw"))? == disk(2), "the same bytes");
     // A damaged chunk of the source is named, and what is whole is copied.
     let second = scene.path("second").display().to_string();
@@ -119,7 +121,7 @@ fn a_damaged_vault_is_verified_repaired_from_its_replica_and_collected() -> Resu
     let healed = scene.ask(&["vault", "repair", "--from", &replica, "--yes"])?;
     ensure!(healed["repaired"]["from_other"] == 1 && healed["repaired"]["lost"] == 0, "{healed}");
     let to = scene.path("restored").display().to_string();
-    scene.run(["restore", "latest", "--format", "raw", "--to", &to])?.succeeded()?;
+    scene.run(["restore", "disks", "latest", "--format", "raw", "--to", &to])?.succeeded()?;
     ensure!(std::fs::read(scene.path("restored/disk0.raw"))? == disk(2), "the same bytes");
     let done = scene.ask(&["vault", "collect", "--grace", "0", "--yes"])?;
     ensure!(done["done"]["deleted"] == 1, "the damaged pack is needed by nobody: {done}");

@@ -133,7 +133,7 @@ fn assert_points_shown(scene: &Scene, first: &Value, last: &Value) -> Result<()>
 /// Restores the last point in both formats, which must agree, and says how.
 fn restore_latest(scene: &Scene, last: &Value) -> Result<[PathBuf; 2]> {
     let folder = scene.path("qcow2");
-    let mut command = scene.command(["restore", "latest", "--output", "json", "--to"]);
+    let mut command = scene.command(["restore", "disks", "latest", "--output", "json", "--to"]);
     let ran = Running::start(command.arg(&folder))?.finish()?;
     let restored = ran.json()?;
     ensure!(names_in(&folder)? == ["d-disk0.qcow2", "d-disk1.qcow2", "machine.json"], "{restored}");

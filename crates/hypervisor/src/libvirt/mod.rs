@@ -37,3 +37,4 @@ mod xml;
 
 pub use discover::{LibvirtAddress, RunState, discover};
 pub use machine::LibvirtMachine;
+pub(crate) use virsh::Virsh;

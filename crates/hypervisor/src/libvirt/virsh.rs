@@ -15,14 +15,14 @@ const ANSWER_WAIT: Duration = Duration::from_secs(45);
 
 /// A connection's address; each question is a process of its own.
 #[derive(Clone, Debug)]
-pub(super) struct Virsh {
+pub(crate) struct Virsh {
     /// And what stands before the question on its command line.
     program: Vec<String>,
     uri: String,
 }
 
 impl Virsh {
-    pub(super) fn new(uri: &str) -> Self {
+    pub(crate) fn new(uri: &str) -> Self {
         Self { program: vec!["virsh".to_owned()], uri: uri.to_owned() }
     }
 
@@ -42,7 +42,7 @@ impl Virsh {
     /// `NotFound` for a machine (or checkpoint, or job) that is not there; `Busy` when another job holds the
     /// machine; `Unreachable` when libvirt does not answer; `Guest` for the agent's faults; `Unsupported`
     /// when libvirt or its driver cannot do it; else `Failed`.
-    pub(super) async fn run(&self, arguments: &[&str]) -> Result<String> {
+    pub(crate) async fn run(&self, arguments: &[&str]) -> Result<String> {
         self.run_within(arguments, ANSWER_WAIT).await
     }
 

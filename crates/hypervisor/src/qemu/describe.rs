@@ -1,7 +1,7 @@
 //! What a machine is, by QEMU's own account.
 
 use super::devices::{Devices, property};
-use super::discover::command_line;
+use super::discover::{command_line, working_folder};
 use super::graph::Graph;
 use super::names;
 use crate::qmp::Qmp;
@@ -23,6 +23,7 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
     let memory_bytes = bytes("base-memory") + bytes("plugged-memory");
     let (disks, skipped) = disks(qmp).await?;
     let argv = qmp.peer().pid.and_then(command_line).unwrap_or_default();
+    let folder = qmp.peer().pid.filter(|_| !argv.is_empty()).map(working_folder);
     let qemu = qmp.version().clone();
     let devices = Devices::read(qmp).await?;
     let firmware = nvram(qmp, &disks).await?;
@@ -42,6 +43,7 @@ pub(crate) async fn describe(qmp: &Qmp) -> Result<MachineDescription> {
         disks,
         skipped,
         argv,
+        folder: folder.and_then(|folder| folder.to_str().map(str::to_owned)),
         definition: None,
     })
 }

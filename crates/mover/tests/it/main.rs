@@ -1,8 +1,11 @@
 //! Real guests, backed up and brought back by the loops alone: needs root, QEMU, libvirt and what `testkit` asks for.
 
 mod database;
+mod differences;
 mod held_store;
+mod new_machine;
 mod oracle;
+mod replace;
 mod scene;
 mod slow_target;
 mod work;

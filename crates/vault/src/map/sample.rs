@@ -60,6 +60,29 @@ impl Vault {
         Ok(found.into_iter().map(sample).collect())
     }
 
+    /// The blocks of `map` that hold data and begin within `range`, in bytes, in order.
+    ///
+    /// # Errors
+    /// `Corrupt` when a node is damaged.
+    pub async fn blocks_with_data(
+        &self,
+        map: &DiskMap,
+        range: std::ops::Range<u64>,
+    ) -> Result<Vec<BlockSample>> {
+        let blocks = range.start.div_ceil(CHUNK_BYTES as u64)..range.end.div_ceil(CHUNK_BYTES as u64);
+        let blocks = blocks.start..blocks.end.min(block_count(map.size));
+        let mut found = Vec::new();
+        for (first, leaf) in leaves(self, map, blocks.clone()).await? {
+            let held = (first..).zip(&leaf.slots).filter(|(block, _)| blocks.contains(block));
+            found.extend(held.filter_map(|(block, child)| {
+                let id = child.as_ref()?.id;
+                let (offset, length) = (block * CHUNK_BYTES as u64, block_bytes(map.size, block));
+                Some(BlockSample { offset, length, id })
+            }));
+        }
+        Ok(found)
+    }
+
     /// Whether these bytes are what the point has there.
     pub fn is_same(&self, sample: &BlockSample, bytes: &[u8]) -> bool {
         bytes.len() == sample.length && chunk::chunk_id(self.keys(), bytes) == sample.id

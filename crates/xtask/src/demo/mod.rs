@@ -92,7 +92,7 @@ fn first_life(stage: &mut Stage, image: &GuestImage) -> Result<FirstLife> {
 fn second_life(stage: &mut Stage, image: &GuestImage, first: &FirstLife) -> Result<()> {
     stage.step("The machine's disks are restored from the last point", |stage| {
         stage.show(&["rescue", "point", "list"])?;
-        stage.strongroom(&["rescue", "restore", "latest", "--to", "RESTORED"])?;
+        stage.strongroom(&["rescue", "restore", "disks", "latest", "--to", "RESTORED"])?;
         Ok(())
     })?;
     stage.step("The restored machine boots, and its data is there", |stage| {

@@ -1,0 +1,48 @@
+//! A machine made again from what a point tells of it, under another name or the same, on restored disks.
+//!
+//! [`command_line()`] and [`domain_xml()`] are pure but for one question, whether a host's file is there: they are
+//! asked before anything is copied, so what cannot be is refused before hours of writing. [`start`] and
+//! [`define`] then do what was planned.
+//!
+//! One rule stands above all: **the new machine never opens what the original writes**. Each drive is a restored file,
+//! or cannot be written, or is left out and told; sockets, logs and pid files move into a folder of the new machine's;
+//! addresses that only one machine can have (displays' ports, debuggers) are given up. What is left out or changed is
+//! listed with its reason in [`LeftOut`]; what the machine would not be the same without (flash, TPM, kernel) is
+//! refused.
+//!
+//! | file | holds |
+//! | --- | --- |
+//! | `recreation.rs` | what is wanted, and what is told |
+//! | `command_line.rs` | QEMU's command line: start here |
+//! | `words.rs` | its grammar |
+//! | `drives.rs`, `blockdev.rs` | disks in all the forms people write them |
+//! | `cards.rs` | network cards |
+//! | `sockets.rs` | monitors, consoles, displays |
+//! | `host.rs` | files and devices of the host |
+//! | `start.rs` | QEMU started, and its TPM |
+//! | `domain.rs`, `interfaces.rs` | libvirt's XML |
+//! | `define.rs` | asking libvirt to take it |
+//! | `stop.rs` | a machine that is there: stopped, and started again |
+
+mod blockdev;
+mod cards;
+mod command_line;
+mod define;
+mod domain;
+mod drives;
+mod host;
+mod interfaces;
+mod recreation;
+mod sockets;
+mod start;
+mod stop;
+#[cfg(test)]
+mod tests;
+mod words;
+
+pub use command_line::command_line;
+pub use define::{define, start_domain};
+pub use domain::{DomainXml, domain_xml};
+pub use recreation::{Identity, LeftOut, Macs, Network, QemuPlan, Recreation, RestoredFile, TpmPlan};
+pub use start::{StartedQemu, start};
+pub use stop::{Stop, buses, domain_is_off, start_again, stop_domain, stop_qemu};
