@@ -8,7 +8,7 @@
 //! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`serve()`] (`serve.rs`) →
-//! [`machines`], where they are found → [`work`], the mover as a program.
+//! [`instant`], machines that start at once on a point → [`machines`], where they are found → [`work`], the mover as a program.
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
@@ -24,6 +24,7 @@ mod audit;
 mod backup;
 mod error;
 mod image;
+pub mod instant;
 pub mod machines;
 mod member;
 mod progress;

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod instant;
 mod rescue;
 
+pub(crate) use instant::*;
 pub(crate) use rescue::*;
 
 use crate::output::Output;
