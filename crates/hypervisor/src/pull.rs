@@ -48,7 +48,8 @@ pub trait Puller: Send + Sync {
 
 /// The node that holds an image, among those of `query-named-block-nodes`, and whether there is anything beneath.
 pub(crate) fn node_of(nodes: &Value, image: &Path) -> Option<(String, bool)> {
-    let is_it = |node: &&Value| node["drv"] == "qcow2" && file_of(node).is_some_and(|file| same(&file, image));
+    let is_it =
+        |node: &&Value| node["drv"] == "qcow2" && file_of(node).is_some_and(|file| same(&file, image));
     let node = nodes.as_array()?.iter().find(is_it)?;
     let beneath = node["image"].get("backing-filename").is_some();
     Some((node["node-name"].as_str()?.to_owned(), beneath))
@@ -75,7 +76,8 @@ mod tests {
     #[test]
     fn an_image_is_found_however_its_node_is_named() {
         let beneath = json!({ "backing-filename": "nbd+unix:///d?socket=s" });
-        let options = r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"/r/b.qcow2"},"backing":null}"#;
+        let options =
+            r#"json:{"driver":"qcow2","file":{"driver":"file","filename":"/r/b.qcow2"},"backing":null}"#;
         let nodes = json!([
             { "node-name": "f", "drv": "file", "file": "/r/a.qcow2", "image": {} },
             { "node-name": "a", "drv": "qcow2", "file": "/r/a.qcow2", "image": beneath },

@@ -106,10 +106,12 @@ async fn finish(output: &Output, folder: &FolderArgs, vault: &VaultArgs) -> Resu
 }
 
 fn status(output: &Output, folder: &Path) -> Result<()> {
-    let journal = Journal::read(folder)?;
-    let socket = folder.join("nbd.sock");
-    let served = std::os::unix::net::UnixStream::connect(socket).is_ok();
-    output::print(output, &value(&journal, served), || table(&journal, served))
+    let folder = folder.canonicalize().with_context(|| format!("find the folder {}", folder.display()))?;
+    let journal = Journal::read(&folder)?;
+    let served = std::os::unix::net::UnixStream::connect(folder.join("nbd.sock")).is_ok();
+    let mut shown = value(&journal, served);
+    shown["qemu"] = json!(qemu_arguments(&folder, &journal));
+    output::print(output, &shown, || table(&journal, served))
 }
 
 async fn discard(output: &Output, folder: &Path, yes: bool) -> Result<()> {
@@ -214,7 +216,9 @@ impl Shown {
             }
             InstantProgress::Whole(name) => eprintln!("Disk {name} is complete."),
             InstantProgress::Unreadable(name) => {
-                eprintln!("warning: the vault cannot be read for disk {name}; the guest waits, it is tried again");
+                eprintln!(
+                    "warning: the vault cannot be read for disk {name}; the guest waits, it is tried again"
+                );
             }
             InstantProgress::RanOn => eprintln!("The guest stood still for a disk and runs on."),
         }

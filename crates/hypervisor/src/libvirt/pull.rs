@@ -46,7 +46,8 @@ impl Puller for LibvirtMachine {
 /// The name of the disk that is on an image, and whether there is anything beneath.
 fn disk_of(text: &str, image: &Path) -> Result<(String, bool)> {
     let document = xml::parse(text)?;
-    let missing = || Error::new(ErrorKind::NotFound, format!("find the image {} in libvirt", image.display()));
+    let missing =
+        || Error::new(ErrorKind::NotFound, format!("find the image {} in libvirt", image.display()));
     let devices = xml::find(document.root(), &["domain", "devices"]).ok_or_else(missing)?;
     let is_it = |disk: &Node<'_, '_>| {
         xml::attribute(*disk, &["source"], "file").is_some_and(|file| Path::new(file) == image)

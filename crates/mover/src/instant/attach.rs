@@ -15,7 +15,12 @@ pub fn qemu_arguments(folder: &Path, journal: &Journal) -> Vec<String> {
         let blockdev = json!({ "driver": "qcow2", "node-name": node, "discard": "unmap", "file": file });
         let device = json!({ "driver": "virtio-blk-pci", "drive": node, "id": disk.name,
                              "werror": "stop", "rerror": "stop" });
-        words.extend(["-blockdev".to_owned(), blockdev.to_string(), "-device".to_owned(), device.to_string()]);
+        words.extend([
+            "-blockdev".to_owned(),
+            blockdev.to_string(),
+            "-device".to_owned(),
+            device.to_string(),
+        ]);
     }
     let monitor = format!("unix:{},server=on,wait=off", monitor(folder).display());
     words.extend(["-qmp".to_owned(), monitor]);

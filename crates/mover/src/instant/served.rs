@@ -88,7 +88,8 @@ impl Served {
 
     /// As an export: reads and status go different ways.
     pub(super) fn export(self: &Arc<Self>) -> nbd::Export {
-        nbd::Export::read_only(Arc::new(Reads(Arc::clone(self)))).with_status_of(Arc::new(Status(Arc::clone(self))))
+        nbd::Export::read_only(Arc::new(Reads(Arc::clone(self))))
+            .with_status_of(Arc::new(Status(Arc::clone(self))))
     }
 
     pub(super) fn traffic(&self) -> Traffic {

@@ -133,7 +133,13 @@ impl InstantRestore {
     }
 
     /// Looks at one disk, and does what is next for it.
-    async fn look(&mut self, puller: &dyn Puller, index: usize, readable: bool, told: Told<'_>) -> Result<()> {
+    async fn look(
+        &mut self,
+        puller: &dyn Puller,
+        index: usize,
+        readable: bool,
+        told: Told<'_>,
+    ) -> Result<()> {
         let InstantDisk { name, image, .. } = &self.journal.disks[index];
         let stands = puller.look(image).await.doing(|| format!("look at disk {name}"))?;
         match stands {

@@ -41,10 +41,12 @@ impl Turn {
         let mut reads = self.reads.subscribe();
         let quiet = async {
             loop {
-                let Ok(last) = reads.wait_for(|reads| reads.under_way == 0).await.map(|reads| reads.last) else {
+                let Ok(last) = reads.wait_for(|reads| reads.under_way == 0).await.map(|reads| reads.last)
+                else {
                     return;
                 };
-                let Some(until) = last.map(|last| last + PAUSE).filter(|until| *until > Instant::now()) else {
+                let Some(until) = last.map(|last| last + PAUSE).filter(|until| *until > Instant::now())
+                else {
                     return;
                 };
                 let _ = timeout_at(until, reads.wait_for(|reads| reads.under_way > 0)).await;
