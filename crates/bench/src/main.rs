@@ -2,12 +2,13 @@
 //!
 //! `bench vault` runs the whole comparison and prints ratios of one run; `bench op` does one operation as a
 //! process of its own, so that its memory can be told. `bench live` measures the
-//! protection of a real guest. Run them as `cargo xtask bench vault`.
+//! protection of a real guest, `bench restore` the ways back. Run them as `cargo xtask bench vault`.
 
 mod catalog;
 mod data;
 mod live;
 mod op;
+mod restore;
 mod timed;
 mod vault;
 
@@ -28,6 +29,8 @@ enum Command {
     Catalog(catalog::Options),
     /// Live protection of a real guest: how long it stands still, what idle disks cost, what its writes feel.
     Live,
+    /// Restore: whole, at once, the first block, and reads over NBD, beside limits and peers.
+    Restore(restore::Options),
     /// One operation of the engine; what it did goes to standard output as JSON.
     #[command(subcommand)]
     Op(op::Op),
@@ -38,6 +41,7 @@ fn main() -> anyhow::Result<()> {
         Command::Vault(options) => vault::run(&options),
         Command::Catalog(options) => catalog::run(options),
         Command::Live => live::run(),
+        Command::Restore(options) => restore::run(&options),
         Command::Op(op) => op::run(op),
     }
 }

@@ -28,7 +28,7 @@ pub(crate) async fn attach(vault: &Vault, args: &VaultArgs) -> Result<()> {
 }
 
 /// Where indexes are kept: as is said, or where the user's or the system's caches lie.
-fn cache(args: &VaultArgs) -> PathBuf {
+pub(crate) fn cache(args: &VaultArgs) -> PathBuf {
     let of_user = || Some(keys::path_of("HOME")?.join(".cache"));
     let caches = || keys::path_of("XDG_CACHE_HOME").or_else(of_user).unwrap_or_else(|| "/var/cache".into());
     args.cache.clone().unwrap_or_else(|| caches().join("strongroom"))

@@ -57,6 +57,7 @@ pub mod guest;
 pub mod libvirt;
 mod machine;
 pub mod offline;
+mod pull;
 pub mod qemu;
 mod qmp;
 pub mod recreate;
@@ -76,6 +77,7 @@ pub use describe::{
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Sample, Tracking};
 pub use machine::{Machine, WriteLoad};
+pub use pull::{Puller, Pulling};
 pub use qmp::{Event, Peer, Qmp, QmpError, Transaction, Version};
 pub use rendezvous::Rendezvous;
 pub use request::FreezeRequest;

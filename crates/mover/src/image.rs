@@ -196,7 +196,7 @@ async fn connect(mut server: Child, socket: PathBuf) -> block::Result<(Child, nb
     }
 }
 
-fn check_run(program: &str, run: std::io::Result<std::process::Output>) -> block::Result<()> {
+pub(crate) fn check_run(program: &str, run: std::io::Result<std::process::Output>) -> block::Result<()> {
     let output = run.map_err(|e| missing_program(program, e))?;
     if output.status.success() {
         return Ok(());

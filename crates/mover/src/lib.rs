@@ -7,9 +7,10 @@
 //!
 //! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
-//! [`restore()`] (`restore.rs`) → [`rescue()`] (`rescue.rs`, restore from a damaged vault) → `image.rs`, the files restored into → [`restore_into`] (what is there already) →
-//! [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`] (`serve.rs`) →
-//! [`machines`], where they are found → [`work`], the mover as a program.
+//! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
+//! vault) → [`restore_into`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
+//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`machines`], where they are found → [`work`],
+//! the mover as a program.
 //!
 //! Invariants:
 //! - whatever happens during a backup, the machine is released: thawed, running, nothing of ours left;
@@ -26,6 +27,7 @@ mod backup;
 mod differences;
 mod error;
 mod image;
+pub mod instant;
 pub mod machines;
 mod member;
 mod new_machine;

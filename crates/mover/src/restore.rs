@@ -170,7 +170,7 @@ fn rename_without_replacing(from: &Path, to: &Path) -> std::io::Result<()> {
     }
 }
 
-const DESCRIPTION: &str = "machine.json";
+pub(crate) const DESCRIPTION: &str = "machine.json";
 
 /// What the machine was, and which image is which of its disks.
 pub(crate) fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]) -> Result<PathBuf> {
@@ -203,7 +203,7 @@ pub(crate) fn write_description(request: &RestoreRequest, disks: &[RestoredDisk]
 }
 
 /// A disk's name as a file's: what is not safe in one becomes `_`.
-fn file_name(disk: &str) -> String {
+pub(crate) fn file_name(disk: &str) -> String {
     let safe = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.') { c } else { '_' };
     disk.chars().map(safe).collect::<String>().trim_start_matches('.').to_owned()
 }

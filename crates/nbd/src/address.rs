@@ -5,9 +5,11 @@ use std::path::PathBuf;
 use tokio::io::{AsyncRead, AsyncWrite, BufReader, BufWriter};
 use tokio::net::{TcpStream, UnixStream};
 
-/// Small messages are gathered up to this many bytes; longer payloads go straight between the socket
+/// Small messages are received gathered up to this many bytes; longer payloads go straight between the socket
 /// and their own buffer, so a larger one would only mean more copying.
-const BUFFER_BYTES: usize = 4 << 10;
+const RECEIVED_BYTES: usize = 4 << 10;
+/// Messages are sent gathered up to this many bytes: all the answers to a connection's reads of a page.
+const SENT_BYTES: usize = 72 << 10;
 
 /// Where a server listens.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -56,5 +58,5 @@ fn halves(
     reader: Box<dyn AsyncRead + Send + Unpin>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
 ) -> (Reader, Writer) {
-    (BufReader::with_capacity(BUFFER_BYTES, reader), BufWriter::with_capacity(BUFFER_BYTES, writer))
+    (BufReader::with_capacity(RECEIVED_BYTES, reader), BufWriter::with_capacity(SENT_BYTES, writer))
 }

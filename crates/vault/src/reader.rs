@@ -9,18 +9,26 @@ use crate::vault::{Vault, check_length};
 use crate::{CHUNK_BYTES, ChunkId, Error, ErrorKind, Result, chunk, pack, work};
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind, check_range, coalesce};
-use futures_util::stream::{self, StreamExt};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use moka::future::Cache;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Chunks kept inflated for reads smaller than a chunk, as a booting guest makes: 64 MiB.
-const CHUNKS_CACHED: u64 = 1024;
+/// Bytes of blocks kept inflated, unless somebody who serves the disk wants more.
+const KEPT_BYTES: u64 = 64 << 20;
+/// What a kept block costs beside its bytes.
+const KEPT_OVERHEAD_BYTES: usize = 128;
+/// Reads shorter than this, as a guest makes, go through the blocks that are kept: they are likely to be asked for
+/// again. Longer ones are a copy's, which asks for nothing twice.
+const SMALL_READ_BYTES: usize = 256 << 10;
 
 /// One disk of a point, read-only.
 pub struct PointDisk {
     vault: Arc<Vault>,
     map: DiskMap,
-    small: Cache<ChunkId, Arc<Vec<u8>>>,
+    /// By their number; an empty one is zeros.
+    blocks: Cache<u64, Arc<Vec<u8>>>,
+    opened_bytes: AtomicU64,
 }
 
 /// A chunk to be read: which, where, how long, and which block it fills.
@@ -47,7 +55,24 @@ type Failed = Vec<(Wanted, Error)>;
 impl PointDisk {
     /// Opens a disk. Nothing is read yet.
     pub fn new(vault: Arc<Vault>, map: DiskMap) -> Self {
-        Self { vault, map, small: Cache::new(CHUNKS_CACHED) }
+        Self { vault, map, blocks: kept(KEPT_BYTES), opened_bytes: AtomicU64::new(0) }
+    }
+
+    /// Keeps so many bytes inflated: for disks that are served, whose readers come again to what they read.
+    pub fn keeping(self, bytes: u64) -> Self {
+        Self { blocks: kept(bytes), ..self }
+    }
+
+    /// Bytes of chunks that were fetched and opened so far.
+    pub fn opened_bytes(&self) -> u64 {
+        self.opened_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Gets a range to hand, for reads that are expected soon.
+    pub async fn prefetch(&self, offset: u64, length: u64) -> block::Result<()> {
+        check_range(self.map.size, offset, length)?;
+        let blocks = stream::iter(blocks_of(offset, length)).map(|block| self.block(block));
+        Ok(blocks.buffer_unordered(FETCHES_MAX).try_for_each(|_| async { Ok(()) }).await?)
     }
 
     /// The chunks that stand in a range of blocks, in order; what is missing is zero.
@@ -77,6 +102,12 @@ impl PointDisk {
             buffer.fill(0);
             return Ok(buffer);
         }
+        self.open(wanted, offset, buffer).await
+    }
+
+    async fn open(&self, wanted: Vec<Wanted>, offset: u64, buffer: Vec<u8>) -> Result<Vec<u8>> {
+        let opened: usize = wanted.iter().map(|one| one.plain_bytes).sum();
+        self.opened_bytes.fetch_add(opened as u64, Ordering::Relaxed);
         let fetches = stream::iter(fetch::plan(wanted, |one| one.child.at)).map(|fetch| self.fetch(fetch));
         let mut fetches = fetches.buffered(FETCHES_MAX);
         let (mut fetched, mut failed): (Vec<Fetched>, Failed) = Default::default();
@@ -88,7 +119,7 @@ impl PointDisk {
         }
         let vault = Arc::clone(&self.vault);
         let work = work::run(move || {
-            let mut end = offset;
+            let (mut end, mut buffer) = (offset, buffer);
             for mut fetched in fetched {
                 fetched.open_into(&vault, offset, &mut buffer, (&mut end, &mut failed))?;
             }
@@ -123,21 +154,45 @@ impl PointDisk {
         }
     }
 
-    /// A read smaller than a chunk: its chunks are likely to be asked for again.
+    /// A read whose blocks are likely to be asked for again.
     async fn fill_small(&self, offset: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
-        let blocks = blocks_of(offset, buffer.len() as u64);
-        let wanted = self.wanted(blocks.start, blocks.end).await?;
-        buffer.fill(0);
-        for one in wanted {
-            let start = one.block * CHUNK_BYTES as u64;
-            let whole = async { self.fill(start, vec![0; one.plain_bytes]).await.map(Arc::new) };
-            let plain = Box::pin(self.small.try_get_with(one.child.id, whole)).await;
-            let plain =
-                plain.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))?;
-            copy_overlap(start, &plain, offset, &mut buffer);
+        let mut missing = Vec::new();
+        for block in blocks_of(offset, buffer.len() as u64) {
+            match self.blocks.get(&block).await {
+                Some(plain) => place(block, &plain, offset, &mut buffer),
+                None => missing.push(block),
+            }
         }
+        if missing.is_empty() {
+            return Ok(buffer);
+        }
+        let load = |block| async move { self.block(block).await.map(|plain| (block, plain)) };
+        let mut loading = stream::iter(missing).map(load).buffer_unordered(FETCHES_MAX);
+        while let Some((block, plain)) = loading.try_next().await? {
+            place(block, &plain, offset, &mut buffer);
+        }
+        drop(loading);
         Ok(buffer)
     }
+
+    /// One block, which is kept; several who ask for it at once share one fetch.
+    async fn block(&self, block: u64) -> Result<Arc<Vec<u8>>> {
+        let load = async {
+            let wanted = self.wanted(block, block + 1).await?;
+            if wanted.is_empty() {
+                return Ok(Arc::default());
+            }
+            let buffer = vec![0; map::block_bytes(self.map.size, block)];
+            self.open(wanted, block * CHUNK_BYTES as u64, buffer).await.map(Arc::new)
+        };
+        let plain = Box::pin(self.blocks.try_get_with(block, load)).await;
+        plain.map_err(|error: Arc<Error>| Error::caused(error.kind(), error.to_string(), error))
+    }
+}
+
+fn kept(bytes: u64) -> Cache<u64, Arc<Vec<u8>>> {
+    let weight = |plain: &Arc<Vec<u8>>| (plain.len() + KEPT_OVERHEAD_BYTES) as u32;
+    Cache::builder().weigher(move |_, plain| weight(plain)).max_capacity(bytes).build()
 }
 
 impl Fetched {
@@ -206,6 +261,16 @@ fn inflate(vault: &Vault, id: ChunkId, at: Location, encoded: &[u8], plain: &mut
     Ok(())
 }
 
+/// Puts the part of a kept block that lies in the buffer there.
+fn place(block: u64, plain: &[u8], offset: u64, buffer: &mut [u8]) {
+    let start = block * CHUNK_BYTES as u64;
+    if !plain.is_empty() {
+        return copy_overlap(start, plain, offset, buffer);
+    }
+    let stop = (start + CHUNK_BYTES as u64).min(offset + buffer.len() as u64);
+    buffer[(start.max(offset) - offset) as usize..(stop - offset) as usize].fill(0);
+}
+
 /// Copies the part of a block's bytes, which begins at `start`, that lies in the buffer.
 fn copy_overlap(start: u64, plain: &[u8], offset: u64, buffer: &mut [u8]) {
     let from = start.max(offset);
@@ -248,7 +313,7 @@ impl BlockSource for PointDisk {
 
     async fn read(&self, offset: u64, buffer: Vec<u8>) -> block::Result<Vec<u8>> {
         check_range(self.map.size, offset, buffer.len() as u64)?;
-        let small = buffer.len() < CHUNK_BYTES;
+        let small = buffer.len() < SMALL_READ_BYTES;
         let filled =
             if small { self.fill_small(offset, buffer).await } else { self.fill(offset, buffer).await };
         Ok(filled?)

@@ -41,6 +41,10 @@ pub(crate) enum Op {
         #[arg(long)]
         to: Option<PathBuf>,
     },
+    /// Serves the newest point of the only machine over NBD, until it is killed.
+    Serve { vault: PathBuf, socket: PathBuf },
+    /// Reads one block of the newest point, knowing nothing beforehand.
+    FirstBlock { vault: PathBuf },
     /// Opens every chunk and compares it with its id.
     Verify { vault: PathBuf },
     /// Backs an image up so many times, one block changed each time, and deletes every other point.
@@ -69,6 +73,8 @@ pub(crate) fn run(op: Op) -> Result<()> {
                 backup(&vault, &image, &machine, changes.as_deref()).await
             }
             Op::Restore { vault, machine, to } => restore(&vault, &machine, to.as_deref()).await,
+            Op::Serve { vault, socket } => works::serve(&vault, &socket).await,
+            Op::FirstBlock { vault } => works::first_block(&vault).await,
             Op::Verify { vault } => works::verify(&vault).await,
             Op::Age { vault, image, points } => works::age(&vault, &image, points).await,
             Op::Collect { vault } => works::collect(&vault).await,

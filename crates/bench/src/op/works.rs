@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use vault::{Base, CHUNK_BYTES, CollectOptions, MachineKey, Point, Vault};
+use vault::{Base, CHUNK_BYTES, CollectOptions, MachineKey, Point, PointDisk, Vault};
 
 const BLOCK: u64 = CHUNK_BYTES as u64;
 
@@ -17,6 +17,26 @@ pub(super) async fn verify(vault: &Path) -> Result<Value> {
     let done = open(vault).await?.verify(&|_| ()).await?;
     anyhow::ensure!(done.damage.is_empty(), "the vault is damaged: {:?}", done.damage);
     Ok(json!({ "bytes": done.bytes, "chunks": done.chunks }))
+}
+
+/// Serves all disks of the newest point.
+pub(super) async fn serve(vault: &Path, socket: &Path) -> Result<Value> {
+    let vault = open(vault).await?;
+    let point = vault.points().await?.pop().context("there is a point")?;
+    let _server = mover::serve(&vault, &point.disks, socket).await?;
+    std::future::pending().await
+}
+
+/// From an address and a key to a block that holds data.
+pub(super) async fn first_block(vault: &Path) -> Result<Value> {
+    let begun = Instant::now();
+    let vault = open(vault).await?;
+    let point = vault.points().await?.pop().context("there is a point")?;
+    let disk = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone());
+    // Where ext4 keeps what is read first: a superblock.
+    let block = disk.read(0, vec![0; 4096]).await?;
+    anyhow::ensure!(block.iter().any(|byte| *byte != 0), "the first block holds data");
+    Ok(json!({ "work_seconds": begun.elapsed().as_secs_f64() }))
 }
 
 /// A first point of the whole image, then one with 1,000 changed blocks after the other; every other one is

@@ -2,8 +2,10 @@
 
 mod limits;
 mod ours;
-mod peers;
-mod table;
+pub(crate) mod peers;
+pub(crate) mod table;
+
+pub(crate) use ours::{create, op};
 
 use crate::data::Data;
 use crate::timed::{median, sh};

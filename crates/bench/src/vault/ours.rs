@@ -17,7 +17,7 @@ const SPARSE_GIB: [&str; 4] = ["1", "10", "100", "10240"];
 const POINTS: &str = "100";
 
 /// What one operation printed.
-fn op(arguments: &[&OsStr]) -> Result<(f64, Value)> {
+pub(crate) fn op(arguments: &[&OsStr]) -> Result<(f64, Value)> {
     let program = std::env::current_exe().context("find this program")?;
     drop_caches()?;
     let (seconds, printed) = timed(Command::new(&program).arg("op").args(arguments))?;
@@ -34,7 +34,7 @@ fn figures(seconds: f64, done: &Value) -> Figures {
 }
 
 /// An empty vault.
-fn create(vault: &Path) -> Result<()> {
+pub(crate) fn create(vault: &Path) -> Result<()> {
     let shown = vault.display();
     let (key, cache) = (vault.with_extension("key"), vault.with_extension("cache"));
     sh(&format!("rm -rf {shown} {} {}", key.display(), cache.display()))?;

@@ -41,6 +41,27 @@ pub(crate) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
     Ok(())
 }
 
+/// Only the way back, of the disk that we bring back.
+pub(crate) fn restores(place: &Place<'_>) -> Result<Vec<Row>> {
+    let mut rows = Vec::new();
+    for peer in PEERS.iter().filter(|peer| has(peer.program)) {
+        let repo = place.folder.join(peer.program);
+        let out = place.folder.join("peer-out");
+        let clean = |what: &str| sh(&format!("rm -rf {what}"));
+        clean(&format!("{} {}", repo.display(), out.display()))?;
+        peer.run(peer.create, &repo, &repo, &out)?;
+        peer.run(peer.backup, &repo, &place.data.day, &out)?;
+        for _ in 0..place.runs {
+            clean(&out.display().to_string())?;
+            drop_caches()?;
+            let seconds = peer.run(peer.restore, &repo, &place.data.day, &out)?;
+            Row::add(&mut rows, peer.program, "restore to raw", Figures { seconds, ..Figures::default() });
+        }
+        clean(&format!("{} {}", repo.display(), out.display()))?;
+    }
+    Ok(rows)
+}
+
 impl Peer {
     /// One run of each: they take long, and nothing hangs on their third digit.
     fn measure(&self, place: &Place<'_>) -> Result<Vec<Row>> {

@@ -1,8 +1,10 @@
 //! The command line.
 
+mod instant;
 mod rescue;
 mod restore;
 
+pub(crate) use instant::*;
 pub(crate) use rescue::*;
 pub(crate) use restore::*;
 

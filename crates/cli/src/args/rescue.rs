@@ -35,6 +35,9 @@ pub(crate) enum RescueCommand {
     /// keyring, and whether the point was deleted or never committed. What is found nowhere is left as a hole
     /// and listed beside the image.
     Salvage(SalvageArgs),
+    /// Start a machine at once on a recovery point, its data following while it runs.
+    #[command(subcommand)]
+    Instant(super::InstantCommand),
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),

@@ -3,6 +3,7 @@
 mod backup;
 mod copy;
 mod guest;
+mod instant;
 mod key;
 mod machine;
 mod manual;
@@ -59,6 +60,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Point(command) => point::run(output, command).await,
         RescueCommand::Restore(command) => Box::pin(restore::run(output, *command)).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
+        RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
     }
 }

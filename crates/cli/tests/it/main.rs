@@ -16,6 +16,7 @@ mod group;
 mod guest;
 mod hooks;
 mod instant;
+mod instant_restore;
 mod interrupted;
 mod joined;
 mod keys;

@@ -35,6 +35,10 @@ impl LibvirtMachine {
         let uuid = field(&info, "UUID").ok_or_else(unknown)?.to_owned();
         Ok(Self { link: Link { virsh, uuid }, turn: Turn::default() })
     }
+
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
 }
 
 #[async_trait]

@@ -18,6 +18,7 @@
 //! | `watch.rs` | the scratch folder's room, and a guest that was stopped |
 //! | `guest.rs` | the agent, and the mark of a frozen guest |
 //! | `reconcile.rs` | taking back what is ours |
+//! | `pull.rs` | pulling an image in, so that it needs nothing beneath it |
 //! | `link.rs`, `virsh.rs`, `xml.rs` | asking libvirt |
 
 mod checkpoints;
@@ -30,6 +31,7 @@ mod link;
 mod machine;
 mod owner;
 mod prepare;
+mod pull;
 mod reconcile;
 mod virsh;
 mod watch;

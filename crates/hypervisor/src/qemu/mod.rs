@@ -17,6 +17,7 @@
 //! | `samples.rs` | bytes to audit those records by |
 //! | `check.rs` | whether the instant still holds |
 //! | `reconcile.rs`, `names.rs` | taking back what is ours, by name |
+//! | `pull.rs` | pulling an image in, so that it needs nothing beneath it |
 //! | `../scratch.rs` | the folder and its lock |
 //! | `write_load.rs` | how the guest's writes fare |
 
@@ -30,6 +31,7 @@ mod machine;
 mod names;
 mod owner;
 mod prepare;
+mod pull;
 mod reconcile;
 mod samples;
 mod window;

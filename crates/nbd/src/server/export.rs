@@ -14,22 +14,34 @@ impl<T: BlockSource + BlockSink> BlockDevice for T {}
 #[derive(Clone)]
 pub struct Export {
     source: Arc<dyn BlockSource>,
+    /// Whose extents block status tells.
+    told: Arc<dyn BlockSource>,
     sink: Option<Arc<dyn BlockSink>>,
 }
 
 impl Export {
     /// Clients may read.
     pub fn read_only(source: Arc<dyn BlockSource>) -> Self {
-        Self { source, sink: None }
+        Self { told: source.clone(), source, sink: None }
     }
 
     /// Clients may read and write.
     pub fn writable<D: BlockDevice + 'static>(device: Arc<D>) -> Self {
-        Self { source: device.clone(), sink: Some(device) }
+        Self { source: device.clone(), told: device.clone(), sink: Some(device) }
+    }
+
+    /// Block status is asked of another source, which holds the same: so it can be told from reads, of which large
+    /// ones ask for extents too.
+    pub fn with_status_of(self, told: Arc<dyn BlockSource>) -> Self {
+        Self { told, ..self }
     }
 
     pub(super) fn source(&self) -> &dyn BlockSource {
         &*self.source
+    }
+
+    pub(super) fn told(&self) -> &dyn BlockSource {
+        &*self.told
     }
 
     pub(super) fn sink(&self) -> Option<&dyn BlockSink> {

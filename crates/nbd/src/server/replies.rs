@@ -9,6 +9,10 @@ use std::io::Result;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
+/// Payloads up to this are gathered, so that all that is ready goes out with one system call, which costs more than
+/// copying them; longer ones go straight to the socket.
+const GATHERED_BYTES_MAX: usize = 8 << 10;
+
 /// A reply ready to be written.
 pub(super) struct Reply {
     pub(super) chunks: Vec<Chunk>,
@@ -30,7 +34,13 @@ pub(super) async fn write_replies(
 ) -> Result<()> {
     while let Some(reply) = finished.recv().await {
         for Chunk { head, data } in reply.chunks {
-            writer.write_all_buf(&mut head.chain(&data[..])).await?;
+            let mut bytes = head.chain(&data[..]);
+            if data.len() > GATHERED_BYTES_MAX {
+                writer.flush().await?;
+                writer.get_mut().write_all_buf(&mut bytes).await?;
+            } else {
+                writer.write_all_buf(&mut bytes).await?;
+            }
             spare.give(data);
         }
         drop(reply.held);

@@ -6,9 +6,11 @@ use super::handshake::{Agreed, negotiate};
 use super::replies::{Reply, encode, write_replies};
 use crate::address::{Reader, Writer};
 use crate::wire::{Malformed, REQUEST_BYTES_MAX, REQUESTS_IN_FLIGHT_MAX, Request, command};
+use futures_util::poll;
 use std::io::Result;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
+use std::task::Poll;
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -128,13 +130,20 @@ async fn receive(
             reader.read_exact(&mut payload).await?;
         }
         while work.try_join_next().is_some() {} // forget those that have ended
-        let (session, replies) = (Arc::clone(session), replies.clone());
-        work.spawn(async move {
-            let outcome = perform(&session, request, payload).await;
-            let chunks = encode(request.cookie, session.agreed.structured, outcome);
-            // If nobody takes replies any more, the client is gone.
-            let _ = replies.send(Reply { chunks, held }).await;
+        let shared = Arc::clone(session);
+        let mut answering = Box::pin(async move {
+            let outcome = perform(&shared, request, payload).await;
+            Reply { chunks: encode(request.cookie, shared.agreed.structured, outcome), held }
         });
+        // What is at hand is answered here: a task of its own would cost more than the answer.
+        match poll!(answering.as_mut()) {
+            // If nobody takes replies any more, the client is gone.
+            Poll::Ready(reply) => drop(replies.send(reply).await),
+            Poll::Pending => {
+                let replies = replies.clone();
+                work.spawn(async move { drop(replies.send(answering.await).await) });
+            }
+        }
     }
 }
 

@@ -301,3 +301,17 @@ async fn a_server_stopped_under_way_ends_and_fails_the_read() {
     let (kind, ()) = patiently(async { tokio::join!(read, stop) }).await;
     assert_eq!(kind, ErrorKind::Unreachable);
 }
+
+#[tokio::test]
+async fn status_is_told_by_whom_it_is_asked_of_and_reads_are_not() {
+    let folder = Folder::new();
+    let disk = Arc::new(MemoryDisk::from(pattern(1 << 20)));
+    let told = Arc::new(MemoryDisk::new(1 << 20)); // nothing but zeros
+    let server = serve(&folder, vec![("d", Export::read_only(disk.clone()).with_status_of(told))]).await;
+    let remote = open(&folder, "d").await;
+    let extents = patiently(remote.extents(0, 1 << 20)).await.expect("extents");
+    assert_eq!(extents, [Extent::new(0, 1 << 20, ExtentKind::Zero)]);
+    // Large reads, too, which look for holes themselves.
+    assert_eq!(all_bytes(&remote).await, disk.bytes());
+    server.stop().await;
+}

@@ -153,3 +153,32 @@ async fn an_incremental_writes_in_proportion_to_the_change() {
     assert_eq!(unchanged.stats.stored_bytes, 0);
     assert!(DiskMap::same_content(&unchanged.disks[0].map, &second.disks[0].map));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_or_fetched_before_is_at_hand() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (vault, _) = create(folder.path()).await;
+    let chunk = CHUNK_BYTES as u64;
+    let bytes: Vec<u8> = (0..10 * chunk + 512).map(|n| (n * 7 / 64) as u8).collect();
+    let disk = MemoryDisk::from(bytes.clone());
+    disk.zero(3 * chunk, 2 * chunk).await.expect("zero");
+    let point = back_up(&vault, &disk, None).await.expect("back up");
+    let stored = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone()).keeping(64 << 20);
+    assert_eq!(stored.opened_bytes(), 0);
+    // Across data, zeros and the end, whatever the length.
+    let expected = disk.bytes();
+    for (offset, length) in [(0, 1), (4095, 70_000), (2 * chunk + 5, 200_000), (9 * chunk, chunk + 512)] {
+        for _ in 0..2 {
+            let read = stored.read(offset, vec![9; length as usize]).await.expect("read");
+            assert_eq!(read, expected[offset as usize..(offset + length) as usize], "{length} at {offset}");
+        }
+    }
+    let opened = stored.opened_bytes();
+    stored.prefetch(0, chunk).await.expect("fetch");
+    assert_eq!(stored.opened_bytes(), opened, "what is at hand is not fetched");
+    stored.prefetch(6 * chunk, 2 * chunk).await.expect("fetch");
+    assert_eq!(stored.opened_bytes(), opened + 2 * chunk);
+    stored.read(6 * chunk, vec![0; chunk as usize]).await.expect("read");
+    assert_eq!(stored.opened_bytes(), opened + 2 * chunk);
+    assert!(stored.prefetch(10 * chunk, chunk).await.is_err(), "beyond the end");
+}
