@@ -23,6 +23,7 @@
 mod audit;
 mod backup;
 mod error;
+mod files;
 mod image;
 pub mod machines;
 mod member;
@@ -37,6 +38,7 @@ pub mod work;
 pub use audit::BLOCKS as AUDIT_BLOCKS;
 pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
+pub use files::browse;
 pub use image::ImageFormat;
 pub use progress::Progress;
 pub use rescue::{RescuedDisk, rescue};

@@ -1,7 +1,9 @@
 //! The command line.
 
+mod files;
 mod rescue;
 
+pub(crate) use files::*;
 pub(crate) use rescue::*;
 
 use crate::output::Output;
@@ -67,6 +69,9 @@ pub(crate) enum Command {
     /// Thaws a guest if the backup that froze it dies: started by a backup, not by people.
     #[command(hide = true)]
     ThawWatchdog(WatchdogArgs),
+    /// Parses the file systems of a point for `files`, in a cage: started by it, not by people.
+    #[command(hide = true)]
+    FilesWorker,
 }
 
 /// Shells that we complete for.

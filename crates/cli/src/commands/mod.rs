@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod files;
 mod guest;
 mod key;
 mod machine;
@@ -44,6 +45,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::man(&folder),
         Command::ThawWatchdog(args) => watchdog::run(&args).await,
+        Command::FilesWorker => unreachable!("the worker runs before there is a runtime"),
     }
 }
 
@@ -58,6 +60,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Restore(args) => restore::run(output, args).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
+        RescueCommand::Files(command) => Box::pin(files::run(output, command)).await,
     }
 }
 
