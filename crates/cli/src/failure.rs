@@ -132,6 +132,8 @@ fn classify(error: &anyhow::Error) -> (Class, String) {
         (Class::Exists, "choose an empty folder, or delete what a killed restore left (*.partial)")
     } else if let Some(error) = find::<vault::Error>(error) {
         of_vault(error.kind())
+    } else if let Some(error) = find::<files::Error>(error) {
+        of_files(error.kind())
     } else if let Some(error) = find::<hypervisor::Error>(error) {
         of_machine(error.kind())
     } else if let Some(error) = find::<block::Error>(error) {
@@ -217,6 +219,25 @@ fn of_vault(kind: vault::ErrorKind) -> (Class, &'static str) {
         Kind::Store => {
             (Class::Unreachable, "check that the vault's place can be read and written, then run it again")
         }
+    }
+}
+
+fn of_files(kind: files::ErrorKind) -> (Class, &'static str) {
+    use files::ErrorKind as Kind;
+    const WHOLE: &str =
+        "serve the point (`strongroom rescue nbd serve`) or restore the disk, and let a system read it";
+    match kind {
+        Kind::NotFound => (
+            Class::NotFound,
+            "`strongroom rescue files volumes` shows what is there, `... files ls` what lies in it",
+        ),
+        Kind::Invalid => (Class::Usage, ""),
+        Kind::Refused => (Class::Unsupported, WHOLE),
+        Kind::Corrupt => (Class::Corrupt, "an older point may be whole"),
+        Kind::Limit => (Class::Other, WHOLE),
+        Kind::Io => (Class::Unreachable, "run the same command again"),
+        Kind::Worker => (Class::Other, WHOLE),
+        Kind::Exists => (Class::Exists, "choose another place"),
     }
 }
 

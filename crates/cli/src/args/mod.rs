@@ -1,9 +1,11 @@
 //! The command line.
 
+mod files;
 mod instant;
 mod rescue;
 mod restore;
 
+pub(crate) use files::*;
 pub(crate) use instant::*;
 pub(crate) use rescue::*;
 pub(crate) use restore::*;
@@ -71,6 +73,9 @@ pub(crate) enum Command {
     /// Thaws a guest if the backup that froze it dies: started by a backup, not by people.
     #[command(hide = true)]
     ThawWatchdog(WatchdogArgs),
+    /// Parses the file systems of a point for `files`, in a cage: started by it, not by people.
+    #[command(hide = true)]
+    FilesWorker,
 }
 
 /// Shells that we complete for.

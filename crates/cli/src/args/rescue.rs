@@ -41,6 +41,9 @@ pub(crate) enum RescueCommand {
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),
+    /// Look at the files in a recovery point and bring some of them out, without restoring it.
+    #[command(subcommand)]
+    Files(FilesCommand),
 }
 
 /// How a place of a vault is called.

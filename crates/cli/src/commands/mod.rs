@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod files;
 mod guest;
 mod instant;
 mod key;
@@ -47,6 +48,7 @@ pub(crate) async fn run(args: Args) -> Result<()> {
         Command::Completions { shell } => manual::completions(shell),
         Command::Man { folder } => manual::man(&folder),
         Command::ThawWatchdog(args) => watchdog::run(&args).await,
+        Command::FilesWorker => unreachable!("the worker runs before there is a runtime"),
     }
 }
 
@@ -62,6 +64,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
+        RescueCommand::Files(command) => Box::pin(files::run(output, command)).await,
     }
 }
 

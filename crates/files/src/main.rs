@@ -1,0 +1,8 @@
+//! The worker as a program of its own, for this crate's tests. The product's is `strongroom files-worker`.
+
+fn main() -> std::process::ExitCode {
+    match files::worker() {
+        Ok(()) => std::process::ExitCode::SUCCESS,
+        Err(_) => std::process::ExitCode::FAILURE,
+    }
+}
