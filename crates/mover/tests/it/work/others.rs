@@ -49,6 +49,12 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(matches!(end, ReportEvent::StepDone { step: Step::BringPointsBack, .. }), "{end:?}");
         ensure!(standing().await? == Standing::Listed, "back");
     }
+    let unknown = PointId(Uuid::now_v7());
+    let half = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![unknown, point] });
+    desk.hand_out(half.clone());
+    let end = desk.end_of(&half).await;
+    let ReportEvent::StepDone { result: Some(result), .. } = &end else { anyhow::bail!("{end:?}") };
+    ensure!(result["gone"] == serde_json::json!([unknown]), "what is there is back all the same: {result}");
     let delete = scene
         .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
     let collect = scene.order(
