@@ -170,7 +170,7 @@ impl Control {
         if asked.points.is_empty() && row.protection == (Protection::Deleted { purge_at }) {
             self.act(item, Act::Undelete).await?;
         }
-        Ok(self.plan_again(item).await?)
+        self.plan_again(item).await
     }
 
     /// Points that did not come back are deleted as they were, and somebody is told.

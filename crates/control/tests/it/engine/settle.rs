@@ -164,6 +164,25 @@ on_both! {
         nights.agree(0).await
     }
 
+    what_no_store_has_any_more_is_forgotten_and_the_rest_is_back(catalog) {
+        let nights = Nights::new(catalog).await?;
+        let (id, control) = (nights.item.id, &nights.scene.control);
+        let delete = Stop { data: StopHow::Delete, keep: None, reason: None };
+        control.stop(&nights.me, nights.scene.vault, id, &delete).await?;
+        nights.mover.work(control).await?;
+        control.undelete(&nights.me, nights.scene.vault, id).await?;
+        let order = nights.mover.claim(control).await?.expect("the undeletion");
+        let Work::UndeletePoints { points, .. } = &order.work else { panic!("{order:?}") };
+        nights.mover.carry_out_silently(&order);
+        let result = Some(serde_json::json!({ "points": points, "gone": [points[0]] }));
+        let done = ReportEvent::StepDone { step: Step::BringPointsBack, result };
+        nights.mover.say(control, &order, done).await?;
+        nights.agree(0).await?;
+        let left: Vec<_> = nights.points().await?.iter().map(|point| point.id).collect();
+        assert_eq!(left, points[1..]);
+        Ok(())
+    }
+
     what_expired_and_was_half_deleted_comes_back_if_it_is_to_be_kept(catalog) {
         let nights = Nights::new(catalog).await?;
         let control = &nights.scene.control;

@@ -49,6 +49,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(matches!(end, ReportEvent::StepDone { step: Step::BringPointsBack, .. }), "{end:?}");
         ensure!(standing().await? == Standing::Listed, "back");
     }
+    what_is_there_is_back_all_the_same(&scene, &desk, point).await?;
     let delete = scene
         .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
     let collect = scene.order(
@@ -86,6 +87,18 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(error.failure == Failure::Invalid, "{error:?}");
     }
     working.stop().await;
+    Ok(())
+}
+
+/// Of two points one is in no store.
+async fn what_is_there_is_back_all_the_same(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
+    let points = vec![PointId(Uuid::now_v7()), point];
+    let half = Work::UndeletePoints { item: scene.item, points: points.clone() };
+    let half = scene.order(JobKind::Undelete, half);
+    desk.hand_out(half.clone());
+    let end = desk.end_of(&half).await;
+    let ReportEvent::StepDone { result: Some(result), .. } = &end else { anyhow::bail!("{end:?}") };
+    ensure!(result["gone"] == serde_json::json!([points[0]]), "{result}");
     Ok(())
 }
 
