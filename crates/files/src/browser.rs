@@ -76,12 +76,20 @@ pub struct Browser {
     worker: Option<Worker>,
     started: u32,
     volumes: Option<Vec<VolumeInfo>>,
+    patience: Duration,
 }
 
 impl Browser {
     /// Over disks by their names. Nothing is started or read yet.
     pub fn new(program: Program, disks: Vec<(String, SharedDisk)>) -> Self {
-        Self { program, disks, worker: None, started: 0, volumes: None }
+        Self { program, disks, worker: None, started: 0, volumes: None, patience: QUESTION_TIME_MAX }
+    }
+
+    /// With another limit to the worker's own time for one question.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// What is on the disks.
@@ -195,7 +203,7 @@ impl Browser {
             Some(worker) => worker,
             None => self.start()?,
         };
-        let (answer, data) = worker.ask(question, &self.disks)?;
+        let (answer, data) = worker.ask(question, &self.disks, self.patience)?;
         self.worker = Some(worker);
         answer.map(|answer| (answer, data)).map_err(Error::cleaned)
     }
@@ -274,8 +282,9 @@ impl Worker {
         &mut self,
         question: &Question,
         disks: &[(String, SharedDisk)],
+        patience: Duration,
     ) -> Result<(Result<Answer>, Vec<u8>)> {
-        let mut left = QUESTION_TIME_MAX;
+        let mut left = patience;
         let mut fetched = 0_u64;
         let mut next = (ToWorker::Ask(question.clone()), Vec::new());
         loop {
