@@ -20,7 +20,7 @@ fn worker(folder: &std::path::Path, acts: &str) -> Result<Program> {
         def hear():\n    n, m = struct.unpack('<II', s.recv(8, socket.MSG_WAITALL))\n    \
         return json.loads(s.recv(n, socket.MSG_WAITALL)), s.recv(m, socket.MSG_WAITALL) if m else b''\n\
         hear()\nsay({'Ready': []})\n";
-    write!(file, "{head}{acts}\n")?;
+    writeln!(file, "{head}{acts}")?;
     drop(file);
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755))?;
     let python = ["/usr/bin/python3", "/usr/local/bin/python3"]
