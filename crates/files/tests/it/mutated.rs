@@ -252,7 +252,7 @@ fn mutations(kind: &str) -> Result<()> {
         noticed += u64::from(!errors.is_empty());
         // A worker may be killed by its limits; that is what they are for. But no reader may need it often.
         if errors.iter().any(|error| error.kind() == ErrorKind::Worker) {
-            eprintln!("{kind}: seed {seed} killed its worker");
+            eprintln!("{kind}: seed {seed} killed its worker: {errors:?}");
             died += 1;
         }
     }
