@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let args = args::Args::parse();
     if matches!(args.command, args::Command::FilesWorker) {
         // Its cage closes around a process of one thread.
-        return if ::files::worker().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+        return if ::files::answer_caged().is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE };
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     let runtime = match runtime {

@@ -4,8 +4,8 @@ use crate::disk::{self, Disk};
 use crate::entry::{Entry, FilePath, Metadata, TARGET_BYTES_MAX, check_name};
 use crate::fs::ENTRIES_MAX;
 use crate::layout::VOLUMES_MAX;
-use crate::wire::{self, Answer, FromWorker, Limits, PIECE_BYTES_MAX, Place, Question, ToWorker, ZEROS_MAX};
-use crate::{Error, Result, VolumeInfo};
+use crate::wire::{self, Answer, FromReader, Limits, PIECE_BYTES_MAX, Place, Question, ToReader, ZEROS_MAX};
+use crate::{Error, Region, Result};
 use std::io::{self, Read, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
@@ -31,7 +31,7 @@ const WORKERS_MAX: u32 = 64;
 /// The first of the users that own nothing: above what systems hand out, and beside that of other cages of ours.
 const USER_BASE: u32 = 1_950_000_000;
 
-/// How a worker is started: a program that calls [`worker`](crate::worker).
+/// How a worker is started: a program that calls [`answer_caged`](crate::answer_caged).
 #[derive(Clone, Debug)]
 pub struct Program {
     /// The program.
@@ -75,17 +75,25 @@ pub struct Browser {
     disks: Vec<(String, SharedDisk)>,
     worker: Option<Worker>,
     started: u32,
-    volumes: Option<Vec<VolumeInfo>>,
+    volumes: Option<Vec<Region>>,
+    patience: Duration,
 }
 
 impl Browser {
     /// Over disks by their names. Nothing is started or read yet.
     pub fn new(program: Program, disks: Vec<(String, SharedDisk)>) -> Self {
-        Self { program, disks, worker: None, started: 0, volumes: None }
+        Self { program, disks, worker: None, started: 0, volumes: None, patience: QUESTION_TIME_MAX }
+    }
+
+    /// With another limit to the worker's own time for one question.
+    #[must_use]
+    pub fn with_patience(mut self, patience: Duration) -> Self {
+        self.patience = patience;
+        self
     }
 
     /// What is on the disks.
-    pub fn volumes(&mut self) -> Result<Vec<VolumeInfo>> {
+    pub fn volumes(&mut self) -> Result<Vec<Region>> {
         if let Some(known) = &self.volumes {
             return Ok(known.clone());
         }
@@ -195,14 +203,14 @@ impl Browser {
             Some(worker) => worker,
             None => self.start()?,
         };
-        let (answer, data) = worker.ask(question, &self.disks)?;
+        let (answer, data) = worker.ask(question, &self.disks, self.patience)?;
         self.worker = Some(worker);
         answer.map(|answer| (answer, data)).map_err(Error::cleaned)
     }
 
     fn start(&mut self) -> Result<Worker> {
         if self.started >= WORKERS_MAX {
-            return Err(Error::worker(format!(
+            return Err(Error::not_answered(format!(
                 "{WORKERS_MAX} workers died reading these disks: no more are started"
             )));
         }
@@ -213,7 +221,7 @@ impl Browser {
     /// The worker said what does not fit the question: it is ended.
     fn nonsense(&mut self) -> Error {
         self.worker = None;
-        Error::worker("the worker that reads the disks answered nonsense, and was ended")
+        Error::not_answered("the worker that reads the disks answered nonsense, and was ended")
     }
 }
 
@@ -238,7 +246,7 @@ struct Worker {
 
 impl Worker {
     fn start(program: &Program, disks: &[(String, SharedDisk)]) -> Result<Self> {
-        let failed = |error| Error::worker(format!("start the worker that reads the disks: {error}"));
+        let failed = |error| Error::not_answered(format!("start the worker that reads the disks: {error}"));
         let (socket, theirs) = UnixStream::pair().map_err(failed)?;
         let child = Command::new(&program.path)
             .args(&program.arguments)
@@ -260,11 +268,13 @@ impl Worker {
         let disks = disks.iter().map(|(name, disk)| (name.clone(), disk.size())).collect();
         let until = Instant::now() + QUESTION_TIME_MAX;
         let mut stream = Timed { socket: &worker.socket, until };
-        let greeted = wire::send(&mut stream, &ToWorker::Hello { disks, limits }, &[])
-            .and_then(|()| wire::receive::<FromWorker>(&mut stream));
+        let greeted = wire::send(&mut stream, &ToReader::Hello { disks, limits }, &[])
+            .and_then(|()| wire::receive::<FromReader>(&mut stream));
         match greeted {
-            Ok((FromWorker::Ready(_), _)) => Ok(worker),
-            Ok(_) => Err(Error::worker("the worker that reads the disks answered nonsense, and was ended")),
+            Ok((FromReader::Ready(_), _)) => Ok(worker),
+            Ok(_) => {
+                Err(Error::not_answered("the worker that reads the disks answered nonsense, and was ended"))
+            }
             Err(error) => Err(worker.gone(error)),
         }
     }
@@ -274,18 +284,19 @@ impl Worker {
         &mut self,
         question: &Question,
         disks: &[(String, SharedDisk)],
+        patience: Duration,
     ) -> Result<(Result<Answer>, Vec<u8>)> {
-        let mut left = QUESTION_TIME_MAX;
+        let mut left = patience;
         let mut fetched = 0_u64;
-        let mut next = (ToWorker::Ask(question.clone()), Vec::new());
+        let mut next = (ToReader::Ask(question.clone()), Vec::new());
         loop {
             let begun = Instant::now();
             let mut stream = Timed { socket: &self.socket, until: begun + left };
             let heard = wire::send(&mut stream, &next.0, &next.1).and_then(|()| wire::receive(&mut stream));
             left = left.saturating_sub(begun.elapsed());
             match heard {
-                Ok((FromWorker::Answer(answer), data)) => return Ok((answer, data)),
-                Ok((FromWorker::Fetch { disk, offset, length }, _)) => {
+                Ok((FromReader::Answer(answer), data)) => return Ok((answer, data)),
+                Ok((FromReader::Fetch { disk, offset, length }, _)) => {
                     fetched += u64::from(length);
                     if fetched > FETCHED_BYTES_MAX {
                         return Err(Error::limit("more had to be read for this than any file system needs"));
@@ -293,7 +304,7 @@ impl Worker {
                     next = fetch(disks, disk, offset, length)?;
                 }
                 Ok(_) => {
-                    return Err(Error::worker(
+                    return Err(Error::not_answered(
                         "the worker that reads the disks talked nonsense, and was ended",
                     ));
                 }
@@ -318,12 +329,12 @@ impl Drop for Worker {
 }
 
 /// Bytes for a worker. What it may not ask for ends it; what cannot be had is told.
-fn fetch(disks: &[(String, SharedDisk)], disk: u32, offset: u64, length: u32) -> Result<(ToWorker, Vec<u8>)> {
+fn fetch(disks: &[(String, SharedDisk)], disk: u32, offset: u64, length: u32) -> Result<(ToReader, Vec<u8>)> {
     let within = |disk: &SharedDisk| {
         length as usize <= PIECE_BYTES_MAX && disk::check(disk.size(), offset, length as usize).is_ok()
     };
     let Some((_, disk)) = disks.get(disk as usize).filter(|(_, disk)| within(disk)) else {
-        return Err(Error::worker(
+        return Err(Error::not_answered(
             "the worker that reads the disks asked for what is not there, and was ended",
         ));
     };
@@ -332,7 +343,7 @@ fn fetch(disks: &[(String, SharedDisk)], disk: u32, offset: u64, length: u32) ->
     if had.is_err() {
         data.clear();
     }
-    Ok((ToWorker::Bytes(had), data))
+    Ok((ToReader::Bytes(had), data))
 }
 
 /// A socket until a moment: who sends a byte a minute does not keep us.

@@ -63,7 +63,7 @@ fn leave(root: bool) -> std::result::Result<(), String> {
 }
 
 fn become_nobody(user: u32) -> Result<()> {
-    let failed = |error| Error::worker(format!("become a user that owns nothing: {error}"));
+    let failed = |error| Error::not_answered(format!("become a user that owns nothing: {error}"));
     let (uid, gid) = (Uid::from_raw(user), Gid::from_raw(user));
     nix::unistd::setgroups(&[]).map_err(failed)?;
     nix::unistd::setresgid(gid, gid, gid).map_err(failed)?;

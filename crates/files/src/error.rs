@@ -73,7 +73,7 @@ impl Error {
         Self::new(ErrorKind::Limit, text)
     }
 
-    pub(crate) fn worker(text: impl Into<String>) -> Self {
+    pub(crate) fn not_answered(text: impl Into<String>) -> Self {
         Self::new(ErrorKind::Worker, text)
     }
 

@@ -18,6 +18,9 @@ use std::path::Path;
 /// The longest file: what ext4 can hold. A larger one is a hole that would take days to read.
 pub(crate) const FILE_BYTES_MAX: u64 = 16 << 40;
 
+/// The smallest hole: a block of most file systems.
+const HOLE_BYTES: usize = 4096;
+
 /// Brings `target` out into `folder`, which must be empty or not exist; it is made readable for its owner only, as
 /// programs that run as somebody else keep that right. A file or link gets its own name there; of a folder, what lies
 /// in it.
@@ -173,7 +176,13 @@ fn create(at: BorrowedFd<'_>, name: &[u8]) -> Result<File> {
 /// Copies a file's content; what is zero becomes a hole.
 fn fill(browser: &mut Browser, target: &Target, metadata: &Metadata, file: &File) -> Result<u64> {
     let failed = |error: std::io::Error| Error::new(crate::ErrorKind::Io, format!("write a file: {error}"));
-    read_whole(browser, target, metadata, |offset, data| file.write_all_at(data, offset).map_err(failed))?;
+    read_whole(browser, target, metadata, |offset, data| {
+        let blocks = (offset..).step_by(HOLE_BYTES).zip(data.chunks(HOLE_BYTES));
+        for (offset, block) in blocks.filter(|(_, block)| block.iter().any(|&byte| byte != 0)) {
+            file.write_all_at(block, offset).map_err(failed)?;
+        }
+        Ok(())
+    })?;
     file.set_len(metadata.size).map_err(failed)?;
     Ok(metadata.size)
 }

@@ -5,7 +5,7 @@
 //! zip stream, and to find files by name. Callers are `mover`, which makes disks of recovery points, and `cli`.
 //!
 //! A guest's file system is hostile input, so nothing of it is parsed in the caller's process. The browser starts a
-//! **worker** ([`worker`], the hidden command `files-worker`), which has no privileges, no files, no network and
+//! **worker** ([`answer_caged`], the hidden command `files-worker`), which has no privileges, no files, no network and
 //! limits, and asks for the bytes of the disks over the socket that it was born with. What it answers is checked like
 //! any stranger's word.
 //!
@@ -45,7 +45,7 @@ pub use disk::Disk;
 pub use entry::{Entry, FilePath, Kind, Metadata, Time, shown};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{copy, extract};
-pub use layout::{Content, VolumeInfo};
+pub use layout::{Content, Region};
 pub use output::{Report, Skipped};
 pub use search::{Found, Pattern, search};
-pub use worker::worker;
+pub use worker::answer_caged;

@@ -2,7 +2,7 @@
 
 use crate::disk::{Disk, field};
 use crate::entry::{FilePath, Kind};
-use crate::fs::{self, Volume};
+use crate::fs::{self, FileSystem};
 use crate::layout::{self, Found, Named};
 use crate::wire::{Answer, ENTRIES_A_PAGE, PIECE_BYTES_MAX, Place, Question, ZEROS_MAX};
 use crate::{Entry, Error, Result};
@@ -21,7 +21,7 @@ pub(crate) const DEPTH_MAX: usize = 256;
 pub(crate) struct Session {
     disks: Vec<Named>,
     found: Option<Vec<Found>>,
-    open: HashMap<String, Box<dyn Volume>>,
+    open: HashMap<String, Box<dyn FileSystem>>,
     /// The list that was begun last: pages of it follow one another.
     listed: Option<(Place, Vec<Entry>)>,
     /// Places that lead through no link.
@@ -91,7 +91,7 @@ impl Session {
     }
 
     /// The file system of a volume, opened if it is not open.
-    fn volume(&mut self, name: &str) -> Result<&mut Box<dyn Volume>> {
+    fn volume(&mut self, name: &str) -> Result<&mut Box<dyn FileSystem>> {
         if !self.open.contains_key(name) {
             let found = self.found().iter().find(|one| one.info.name == name);
             let found = found.ok_or_else(|| Error::not_found(format!("there is no volume {name}")))?;
@@ -182,7 +182,7 @@ impl Session {
 
 /// Reads a piece. Zeros are counted and not sent, and counting goes on as long as there is nothing else.
 fn read(
-    volume: &mut dyn Volume,
+    volume: &mut dyn FileSystem,
     path: &FilePath,
     offset: u64,
     (length, data): (usize, &mut Vec<u8>),

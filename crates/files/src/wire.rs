@@ -8,7 +8,7 @@
 //! ```
 //! Either side believes no length beyond the limits here.
 
-use crate::{Entry, Error, FilePath, Metadata, Result, VolumeInfo};
+use crate::{Entry, Error, FilePath, Metadata, Region, Result};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use std::io::{Read, Write};
@@ -49,7 +49,7 @@ pub(crate) enum Question {
 /// What it is told.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) enum Answer {
-    Volumes(Vec<VolumeInfo>),
+    Volumes(Vec<Region>),
     Resolved {
         path: FilePath,
         metadata: Metadata,
@@ -68,7 +68,7 @@ pub(crate) enum Answer {
 
 /// From parent to worker.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum ToWorker {
+pub(crate) enum ToReader {
     /// The first message: names and sizes of the disks, and the limits that the worker sets itself.
     Hello { disks: Vec<(String, u64)>, limits: Limits },
     /// A question; nothing else is asked before its answer.
@@ -79,7 +79,7 @@ pub(crate) enum ToWorker {
 
 /// From worker to parent.
 #[derive(Debug, Serialize, Deserialize)]
-pub(crate) enum FromWorker {
+pub(crate) enum FromReader {
     /// The cage is closed; what could not be closed of it.
     Ready(Vec<String>),
     /// Give me bytes of a disk.
@@ -99,8 +99,8 @@ pub(crate) struct Limits {
 
 /// Sends a message.
 pub(crate) fn send<T: Serialize>(to: &mut impl Write, message: &T, data: &[u8]) -> Result<()> {
-    let header =
-        serde_json::to_vec(message).map_err(|error| Error::worker(format!("write a message: {error}")))?;
+    let header = serde_json::to_vec(message)
+        .map_err(|error| Error::not_answered(format!("write a message: {error}")))?;
     if header.len() > HEADER_BYTES_MAX as usize || data.len() > PIECE_BYTES_MAX {
         return Err(Error::limit("an answer is longer than a message may be"));
     }
@@ -109,7 +109,7 @@ pub(crate) fn send<T: Serialize>(to: &mut impl Write, message: &T, data: &[u8]) 
     frame.extend((data.len() as u32).to_le_bytes());
     frame.extend(header);
     frame.extend(data);
-    to.write_all(&frame).map_err(|error| Error::worker(format!("send a message: {error}")))
+    to.write_all(&frame).map_err(|error| Error::not_answered(format!("send a message: {error}")))
 }
 
 /// Receives a message.
@@ -123,19 +123,19 @@ pub(crate) fn receive<T: DeserializeOwned>(from: &mut impl Read) -> Result<(T, V
             std::io::ErrorKind::WouldBlock | std::io::ErrorKind::TimedOut => "it took too long".to_owned(),
             _ => error.to_string(),
         };
-        Error::worker(format!("receive a message: {why}"))
+        Error::not_answered(format!("receive a message: {why}"))
     };
     let mut lengths = [0; 8];
     from.read_exact(&mut lengths).map_err(failed)?;
     let header = u32::from_le_bytes(crate::disk::field(&lengths, 0));
     let data = u32::from_le_bytes(crate::disk::field(&lengths, 4));
     if header > HEADER_BYTES_MAX || data as usize > PIECE_BYTES_MAX {
-        return Err(Error::worker("receive a message: it is longer than any may be"));
+        return Err(Error::not_answered("receive a message: it is longer than any may be"));
     }
     let mut bytes = vec![0; header as usize + data as usize];
     from.read_exact(&mut bytes).map_err(failed)?;
     let data = bytes.split_off(header as usize);
     let message = serde_json::from_slice(&bytes)
-        .map_err(|error| Error::worker(format!("receive a message: it makes no sense ({error})")))?;
+        .map_err(|error| Error::not_answered(format!("receive a message: it makes no sense ({error})")))?;
     Ok((message, data))
 }

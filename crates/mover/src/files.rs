@@ -31,7 +31,7 @@ impl files::Disk for Blocks {
 }
 
 /// Lets `look` browse disks by their names, on a thread where it may wait. `program` is what is started to parse them,
-/// caged: it calls [`files::worker`].
+/// caged: it calls [`files::answer_caged`].
 ///
 /// Dropped, it lets `look` end by itself; it is stopped by the end of the process.
 pub async fn browse<T: Send + 'static>(

@@ -6,7 +6,7 @@ use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Context, Result};
 use block::BlockSource;
-use files::{Browser, Entry, Format, Kind, Metadata, Pattern, Program, Report, Target, VolumeInfo, shown};
+use files::{Browser, Entry, Format, Kind, Metadata, Pattern, Program, Region, Report, Target, shown};
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
@@ -55,7 +55,7 @@ async fn browse<T: Send + 'static>(
 async fn volumes(output: &Output, point: &PointArgs, vault: &VaultArgs) -> Result<()> {
     let volumes = browse(point, vault, Browser::volumes).await??;
     output::print(output, &volumes, || {
-        let row = |volume: &VolumeInfo| {
+        let row = |volume: &Region| {
             let remark = volume.refusal.as_ref().or(volume.note.as_ref()).cloned().unwrap_or_default();
             vec![
                 volume.name.clone(),

@@ -158,6 +158,6 @@ fn moment(metadata: &Metadata) -> u32 {
     let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     let date = (year - 1980) << 9 | month << 5 | day;
-    let time = (within / 3600) << 11 | (within / 60 % 60) << 5 | (within % 60) / 2;
+    let time = ((within / 3600) << 11) | ((within / 60 % 60) << 5) | ((within % 60) / 2);
     (date << 16 | time) as u32
 }

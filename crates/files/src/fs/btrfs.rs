@@ -3,7 +3,7 @@
 //! It tells no times. They stand in the inode's item, and the leaf with the item is what it read last, and checked.
 
 use super::known::Known;
-use super::{Volume, not_a_file, not_a_link, push};
+use super::{FileSystem, not_a_file, not_a_link, push};
 use crate::disk::{Disk, field};
 use crate::entry::{Entry, FilePath, Kind, Metadata, Time};
 use crate::{Error, ErrorKind, Result};
@@ -84,7 +84,7 @@ fn modified(leaf: &[u8], inode: u64) -> Option<Time> {
     Some(Time { seconds: i64::from_le_bytes(field(time, 0)), nanoseconds })
 }
 
-impl Volume for Btrfs {
+impl FileSystem for Btrfs {
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>> {
         let found = self.fs.read_dir(place(&absolute(path))?).map_err(|failed| error(&failed))?;
         let mut entries = Vec::new();

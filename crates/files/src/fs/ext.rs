@@ -1,6 +1,6 @@
 //! ext2, ext3 and ext4, by `ext4-view`, which also replays the journal in memory.
 
-use super::{Volume, not_a_file, not_a_link, push};
+use super::{FileSystem, not_a_file, not_a_link, push};
 use crate::disk::Disk;
 use crate::entry::{Entry, FilePath, Kind, Metadata, Time};
 use crate::{Error, ErrorKind, Result};
@@ -55,7 +55,7 @@ impl Ext {
     }
 }
 
-impl Volume for Ext {
+impl FileSystem for Ext {
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in self.fs.read_dir(&*absolute(path)).map_err(error)? {
@@ -121,6 +121,7 @@ fn metadata(found: &ext4_view::Metadata) -> Metadata {
     }
 }
 
+#[allow(clippy::needless_pass_by_value)] // every call of the reader's maps its error by this
 fn error(error: Ext4Error) -> Error {
     let kind = match &error {
         Ext4Error::NotFound => ErrorKind::NotFound,

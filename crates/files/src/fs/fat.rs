@@ -1,20 +1,21 @@
 //! FAT12, FAT16 and FAT32, by `fatfs`. It has no owners, modes or zones: times are taken for UTC.
 
-use super::{Volume, not_a_file, not_a_link, push};
+use super::{FileSystem, not_a_file, not_a_link, push};
 use crate::disk::{Cursor, Disk};
 use crate::entry::{Entry, FilePath, Kind, Metadata, Time};
 use crate::{Error, ErrorKind, Result};
-use fatfs::{DateTime, DirEntry, FileSystem, FsOptions};
+use fatfs::{DateTime, DirEntry, FsOptions};
 use std::io::{Read, Seek, SeekFrom};
 use std::rc::Rc;
 
 pub(super) struct Fat {
-    fs: FileSystem<Cursor>,
+    fs: fatfs::FileSystem<Cursor>,
 }
 
 impl Fat {
     pub(super) fn open(disk: Rc<dyn Disk>) -> Result<Self> {
-        let fs = FileSystem::new(Cursor::new(disk), FsOptions::new()).map_err(|failed| error(&failed))?;
+        let fs =
+            fatfs::FileSystem::new(Cursor::new(disk), FsOptions::new()).map_err(|failed| error(&failed))?;
         Ok(Self { fs })
     }
 
@@ -45,7 +46,7 @@ impl Fat {
     }
 }
 
-impl Volume for Fat {
+impl FileSystem for Fat {
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for entry in self.folder(path)?.iter() {

@@ -1,4 +1,4 @@
-//! File systems: each kind is a file that makes a [`Volume`] of somebody else's reader.
+//! File systems: each kind is a file that makes a [`FileSystem`] of somebody else's reader.
 //!
 //! To add one: a file here, its mark in `layout/content.rs`, a line in [`open`].
 
@@ -19,7 +19,7 @@ use std::rc::Rc;
 pub(crate) const ENTRIES_MAX: usize = 1_000_000;
 
 /// A file system. Paths are of names alone: no link on the way is followed here.
-pub(crate) trait Volume {
+pub(crate) trait FileSystem {
     /// What lies in a folder, without `.` and `..`.
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>>;
 
@@ -34,7 +34,7 @@ pub(crate) trait Volume {
 }
 
 /// Opens a file system.
-pub(crate) fn open(content: Content, disk: Rc<dyn Disk>) -> Result<Box<dyn Volume>> {
+pub(crate) fn open(content: Content, disk: Rc<dyn Disk>) -> Result<Box<dyn FileSystem>> {
     Ok(match content {
         Content::Ext => Box::new(ext::Ext::open(disk)?),
         Content::Xfs => Box::new(xfs::Xfs::open(disk)?),

@@ -3,7 +3,7 @@
 
 use super::known::Known;
 use super::ntfs_link::{self, REPARSE_BYTES_MAX};
-use super::{Volume, not_a_file, not_a_link, push};
+use super::{FileSystem, not_a_file, not_a_link, push};
 use crate::disk::{Cursor, Disk, array, field};
 use crate::entry::{Entry, FilePath, Kind, Metadata, Time};
 use crate::{Error, ErrorKind, Result};
@@ -196,7 +196,7 @@ fn time(since: u64) -> Time {
     Time { seconds, nanoseconds: (since % 10_000_000) as u32 * 100 }
 }
 
-impl Volume for Ntfs {
+impl FileSystem for Ntfs {
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>> {
         let mut entries = Vec::new();
         for (name, record) in self.names(path)? {

@@ -5,7 +5,7 @@
 //! whose one extent is that block, and gives the block as the replayed log leaves it.
 
 use super::known::Known;
-use super::{Volume, not_a_file, not_a_link, push};
+use super::{FileSystem, not_a_file, not_a_link, push};
 use crate::disk::{Disk, array, field};
 use crate::entry::{Entry, FilePath, Kind, Metadata, Time};
 use crate::{Error, ErrorKind, Result};
@@ -171,7 +171,7 @@ fn modified(core: &[u8]) -> Time {
     Time { seconds, nanoseconds: u32::from_be_bytes(field(core, 44)).min(999_999_999) }
 }
 
-impl Volume for Xfs {
+impl FileSystem for Xfs {
     fn list(&mut self, path: &FilePath) -> Result<Vec<Entry>> {
         let found = self.fs.read_dir(Path::new(&absolute(path))).map_err(|failed| error(&failed))?;
         let mut entries = Vec::new();

@@ -1,7 +1,7 @@
 //! LVM: the logical volumes of the groups whose physical volumes are all there, as far as they are linear.
 
 use super::lvm_text::{self, Group, Value};
-use super::{Content, Found, VolumeInfo, examine};
+use super::{Content, Found, Region, examine};
 use crate::disk::{Chain, Disk, Part, array, field};
 use crate::{Error, Result};
 use std::collections::HashMap;
@@ -60,7 +60,7 @@ pub(super) fn find(on: &[(Rc<dyn Disk>, String)]) -> Vec<Found> {
 }
 
 fn refused(name: String, disks: Vec<String>, why: String) -> Found {
-    let info = VolumeInfo {
+    let info = Region {
         name,
         disks,
         size: 0,

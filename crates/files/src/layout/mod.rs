@@ -20,7 +20,7 @@ pub(crate) const VOLUMES_MAX: usize = 1024;
 
 /// Something on the disks that files may lie in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct VolumeInfo {
+pub struct Region {
     /// What it is called in paths: `vda1` the first partition of disk `vda`, `vda` the whole of it if it has none,
     /// `group/volume` of LVM.
     pub name: String,
@@ -40,7 +40,7 @@ pub struct VolumeInfo {
 
 /// A volume that was found, and its bytes unless it is refused.
 pub(crate) struct Found {
-    pub(crate) info: VolumeInfo,
+    pub(crate) info: Region,
     pub(crate) disk: Option<Rc<dyn Disk>>,
 }
 
@@ -122,7 +122,7 @@ fn volume(name: String, on: &Named, disk: Rc<dyn Disk>) -> Found {
 /// Looks at what a volume holds.
 pub(crate) fn examine(name: String, disks: Vec<String>, disk: Rc<dyn Disk>) -> Found {
     let looked = content::look(&*disk);
-    let info = VolumeInfo {
+    let info = Region {
         name,
         disks,
         size: disk.size(),
