@@ -125,6 +125,7 @@ async fn a_machine_of_libvirt_is_defined_under_another_name() -> Result<()> {
         let folder = scene.path("old");
         let options = MachineOptions::new("old", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
         let machine = LibvirtGuest::start(image(), &daemon, options)?;
+        machine.agent().wait(BOOT)?;
         machine.agent().wait_postgres(BOOT)?;
         machine.agent().psql(TOKEN)?;
         Ok(machine)
