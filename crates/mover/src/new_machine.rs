@@ -6,7 +6,7 @@ use crate::progress::Progress;
 use crate::restore::{RestoreRequest, Restored, chosen, is_firmware, paths, restore};
 use hypervisor::MachineDescription;
 use hypervisor::recreate::{
-    self, DomainXml, LeftOut, QemuPlan, Recreation, RestoredFile, StartedQemu, TpmPlan,
+    self, LeftOut, LibvirtDefinition, QemuPlan, Recreation, RestoredFile, StartedQemu, TpmPlan,
 };
 use std::fs;
 use std::io::Write;
@@ -66,7 +66,7 @@ pub enum Made {
 
 enum Plan {
     Qemu(QemuPlan),
-    Libvirt(DomainXml, String),
+    Libvirt(LibvirtDefinition, String),
 }
 
 /// Makes a new machine of a point.
@@ -109,7 +109,7 @@ fn plan(wanted: &NewMachine) -> Result<Plan> {
     let recreation = Recreation { disks: files, ..wanted.recreation.clone() };
     match &wanted.place {
         Place::Qemu => recreate::command_line(&description, &recreation).map(Plan::Qemu).doing(doing),
-        Place::Libvirt(uri) => recreate::domain_xml(&description, &recreation)
+        Place::Libvirt(uri) => recreate::libvirt_definition(&description, &recreation)
             .map(|domain| Plan::Libvirt(domain, uri.clone()))
             .doing(doing),
     }
@@ -138,7 +138,7 @@ async fn make(
             if wanted.start {
                 progress(Progress::Step("Start machine".into()));
                 let doing = || format!("start the machine {}, which is defined", domain.name);
-                recreate::start_domain(uri, &domain.name).await.doing(doing)?;
+                recreate::start_defined(uri, &domain.name).await.doing(doing)?;
             }
             Ok(Made::Defined { uuid })
         }

@@ -1,6 +1,6 @@
 //! Asking libvirt to take a machine, and to start it.
 
-use super::domain::DomainXml;
+use super::domain::LibvirtDefinition;
 use super::recreation::Network;
 use crate::libvirt::Virsh;
 use crate::{Error, ErrorKind, Result};
@@ -10,7 +10,7 @@ use std::path::Path;
 ///
 /// # Errors
 /// `Busy` when this libvirt has a machine of that name already: none is ever redefined; else as libvirt refuses.
-pub async fn define(uri: &str, domain: &DomainXml, file: &Path) -> Result<String> {
+pub async fn define(uri: &str, domain: &LibvirtDefinition, file: &Path) -> Result<String> {
     let virsh = Virsh::new(uri);
     match virsh.run(&["domuuid", "--domain", &domain.name]).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
@@ -33,7 +33,7 @@ pub async fn define(uri: &str, domain: &DomainXml, file: &Path) -> Result<String
 ///
 /// # Errors
 /// As libvirt refuses; the machine stays defined.
-pub async fn start_domain(uri: &str, name: &str) -> Result<()> {
+pub async fn start_defined(uri: &str, name: &str) -> Result<()> {
     Virsh::new(uri).run(&["start", "--domain", name]).await.map(drop)
 }
 

@@ -15,7 +15,7 @@ const LINES: [&str; 5] = ["serial", "console", "parallel", "channel", "rng"];
 
 /// A domain that can be defined.
 #[derive(Clone, Debug)]
-pub struct DomainXml {
+pub struct LibvirtDefinition {
     /// Its name.
     pub name: String,
     /// The XML.
@@ -29,7 +29,10 @@ pub struct DomainXml {
 /// # Errors
 /// `Unsupported` with what stands in the way: a point of no machine of libvirt's, a host's file that is missing, UEFI
 /// variables that are not among the restored files.
-pub fn domain_xml(description: &MachineDescription, recreation: &Recreation) -> Result<DomainXml> {
+pub fn libvirt_definition(
+    description: &MachineDescription,
+    recreation: &Recreation,
+) -> Result<LibvirtDefinition> {
     recreation.check()?;
     let definition = description.definition.as_deref();
     let text = definition.ok_or_else(|| {
@@ -60,7 +63,7 @@ pub fn domain_xml(description: &MachineDescription, recreation: &Recreation) -> 
     let unwritten = |e| refused(format!("its definition cannot be written: {e}"));
     domain.write_with_config(&mut written, config).map_err(unwritten)?;
     let text = String::from_utf8(written).map_err(|e| refused(format!("its definition is no text: {e}")))?;
-    Ok(DomainXml { name: recreation.name.clone(), text: text + "\n", left_out })
+    Ok(LibvirtDefinition { name: recreation.name.clone(), text: text + "\n", left_out })
 }
 
 pub(super) fn tell(left_out: &mut Vec<LeftOut>, what: impl Into<String>, reason: impl Into<String>) {

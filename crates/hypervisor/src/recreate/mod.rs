@@ -1,6 +1,6 @@
 //! A machine made again from what a point tells of it, under another name or the same, on restored disks.
 //!
-//! [`command_line()`] and [`domain_xml()`] are pure but for one question, whether a host's file is there: they are
+//! [`command_line()`] and [`libvirt_definition()`] are pure but for one question, whether a host's file is there: they are
 //! asked before anything is copied, so what cannot be is refused before hours of writing. [`start`] and
 //! [`define`] then do what was planned.
 //!
@@ -41,8 +41,8 @@ mod tests;
 mod words;
 
 pub use command_line::command_line;
-pub use define::{define, start_domain};
-pub use domain::{DomainXml, domain_xml};
+pub use define::{define, start_defined};
+pub use domain::{LibvirtDefinition, libvirt_definition};
 pub use recreation::{Identity, LeftOut, Macs, Network, QemuPlan, Recreation, RestoredFile, TpmPlan};
 pub use start::{StartedQemu, start};
-pub use stop::{Stop, buses, domain_is_off, start_again, stop_domain, stop_qemu};
+pub use stop::{Stop, buses, libvirt_is_off, start_again, stop_libvirt, stop_qemu};

@@ -51,6 +51,9 @@ pub async fn start(plan: &QemuPlan) -> Result<StartedQemu> {
     // Warnings, too, are worth keeping.
     let text = said.as_deref().map_or_else(Error::chain, str::to_owned);
     let _ = std::fs::write(plan.log(), text); // the error itself is told below
+    if said.is_err() && plan.tpm.is_some() {
+        end_tpm(&plan.folder);
+    }
     said?;
     let pid_file = plan.pid_file();
     let text = std::fs::read_to_string(&pid_file)
@@ -73,6 +76,15 @@ async fn start_tpm(tpm: &TpmPlan, folder: &Path) -> Result<()> {
     swtpm.arg("--pid").arg(format!("file={}", folder.join("swtpm.pid").display()));
     swtpm.arg("--log").arg(format!("file={}", folder.join("swtpm.log").display()));
     run(swtpm, "swtpm", START_LIMIT).await.map(drop)
+}
+
+/// A TPM that no QEMU connected to would wait for ever.
+fn end_tpm(folder: &Path) {
+    let pid =
+        std::fs::read_to_string(folder.join("swtpm.pid")).ok().and_then(|text| text.trim().parse().ok());
+    if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM); // it may have ended by itself
+    }
 }
 
 /// Runs a program that goes on in the background; gives what it said until then.

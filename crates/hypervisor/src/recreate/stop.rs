@@ -92,13 +92,13 @@ pub async fn stop_qemu(qmp: &Path, how: Stop) -> Result<()> {
 ///
 /// # Errors
 /// `Guest` when its guest does not shut down in time.
-pub async fn stop_domain(uri: &str, name: &str, how: Stop) -> Result<()> {
+pub async fn stop_libvirt(uri: &str, name: &str, how: Stop) -> Result<()> {
     let virsh = Virsh::new(uri);
     match how {
         Stop::ShutDown => virsh.run(&["shutdown", "--domain", name]).await?,
         Stop::PowerOff => virsh.run(&["destroy", "--domain", name, "--graceful"]).await?,
     };
-    off_within(how, async || domain_is_off(uri, name).await).await
+    off_within(how, async || libvirt_is_off(uri, name).await).await
 }
 
 async fn off_within(how: Stop, is_off: impl AsyncFn() -> Result<bool>) -> Result<()> {
@@ -119,7 +119,7 @@ async fn off_within(how: Stop, is_off: impl AsyncFn() -> Result<bool>) -> Result
 ///
 /// # Errors
 /// `NotFound` when there is no such machine.
-pub async fn domain_is_off(uri: &str, name: &str) -> Result<bool> {
+pub async fn libvirt_is_off(uri: &str, name: &str) -> Result<bool> {
     Ok(Virsh::new(uri).run(&["domstate", "--domain", name]).await?.trim() == "shut off")
 }
 

@@ -391,7 +391,7 @@ fn a_domain_becomes_another() {
         memory_bytes: Some(4 << 20),
         ..wanted(&disks)
     };
-    let new = domain_xml(&old, &with(Network::Disconnected)).unwrap();
+    let new = libvirt_definition(&old, &with(Network::Disconnected)).unwrap();
     let read = roxmltree::Document::parse(&new.text).unwrap();
     let all =
         |name: &str| read.descendants().filter(|node| node.tag_name().name() == name).collect::<Vec<_>>();
@@ -434,13 +434,13 @@ fn a_domain_becomes_another() {
         assert!(told(&new.left_out, what).contains(reason), "{what}: {:?}", new.left_out);
     }
 
-    let isolated = domain_xml(&old, &with(Network::Isolated)).unwrap().text;
+    let isolated = libvirt_definition(&old, &with(Network::Isolated)).unwrap().text;
     assert!(isolated.contains("network=\"strongroom-isolated\"") && !isolated.contains("br0"));
     let map = [("br0".to_owned(), "br9".to_owned())].into();
-    assert!(domain_xml(&old, &with(Network::Remap(map))).unwrap().text.contains("bridge=\"br9\""));
+    assert!(libvirt_definition(&old, &with(Network::Remap(map))).unwrap().text.contains("bridge=\"br9\""));
     let without_variables = Recreation { disks: wanted(&["vda"]).disks, ..with(Network::Keep) };
-    assert!(domain_xml(&old, &without_variables).unwrap_err().to_string().contains("UEFI"));
+    assert!(libvirt_definition(&old, &without_variables).unwrap_err().to_string().contains("UEFI"));
     let of_nothing = Recreation { disks: wanted(&["vars.fd", "x"]).disks, ..with(Network::Keep) };
-    assert!(domain_xml(&old, &of_nothing).unwrap_err().to_string().contains("none of the restored"));
-    assert!(domain_xml(&MachineDescription::default(), &wanted(&[])).is_err());
+    assert!(libvirt_definition(&old, &of_nothing).unwrap_err().to_string().contains("none of the restored"));
+    assert!(libvirt_definition(&MachineDescription::default(), &wanted(&[])).is_err());
 }

@@ -21,7 +21,7 @@ impl Owner {
     /// Whether nothing has its disks open.
     pub(super) async fn is_off(&self, disks: &[Swap]) -> Result<bool> {
         if let Self::Libvirt { uri, uuid } = self
-            && !recreate::domain_is_off(uri, uuid).await.doing(|| "see whether the machine is off".into())?
+            && !recreate::libvirt_is_off(uri, uuid).await.doing(|| "see whether the machine is off".into())?
         {
             return Ok(false);
         }
@@ -36,7 +36,7 @@ impl Owner {
     pub(super) async fn stop(&self, how: Stop) -> Result<()> {
         let doing = || "stop the machine".to_owned();
         match self {
-            Self::Libvirt { uri, uuid } => recreate::stop_domain(uri, uuid, how).await.doing(doing),
+            Self::Libvirt { uri, uuid } => recreate::stop_libvirt(uri, uuid, how).await.doing(doing),
             Self::Qemu { qmp: Some(qmp), .. } => recreate::stop_qemu(qmp, how).await.doing(doing),
             Self::Qemu { .. } => Err(hypervisor::Error::new(
                 hypervisor::ErrorKind::Busy,
@@ -49,7 +49,7 @@ impl Owner {
     pub(super) async fn start(&self) -> Result<()> {
         let doing = || "start the machine, whose disks are in place".to_owned();
         match self {
-            Self::Libvirt { uri, uuid } => recreate::start_domain(uri, uuid).await.doing(doing),
+            Self::Libvirt { uri, uuid } => recreate::start_defined(uri, uuid).await.doing(doing),
             Self::Qemu { argv, folder, .. } => {
                 recreate::start_again(argv, folder.as_deref()).await.doing(doing)
             }

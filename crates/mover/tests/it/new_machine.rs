@@ -8,7 +8,7 @@ use hypervisor::recreate::{Identity, Macs, Network, Recreation, Stop, stop_qemu}
 use hypervisor::{Level, Machine};
 use mover::{ImageFormat, Made, NewMachine, Place, Recreated, RestoreRequest};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Child, Command};
 use std::time::Duration;
 use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
 use vault::Point;
@@ -36,6 +36,31 @@ async fn make(scene: &Scene, wanted: &NewMachine) -> Result<Recreated> {
     Ok(Box::pin(mover::new_machine(&scene.vault, wanted, &|_| ())).await?)
 }
 
+/// The old machine's TPM; ends with it, or when dropped.
+struct Tpm(Child);
+
+impl Tpm {
+    fn start(scene: &Scene) -> Result<Self> {
+        let (state, socket) = (scene.path("tpm"), scene.path("tpm.sock"));
+        std::fs::create_dir(&state)?;
+        let mut swtpm = Command::new("swtpm");
+        swtpm.args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"]);
+        swtpm.arg(format!("dir={}", state.display()));
+        let tpm = Self(swtpm.arg("--ctrl").arg(format!("type=unixio,path={}", socket.display())).spawn()?);
+        while !socket.exists() {
+            std::thread::yield_now();
+        }
+        Ok(tpm)
+    }
+}
+
+impl Drop for Tpm {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
 /// The database of the restored machine has what stood in it at the point, and nothing later.
 fn shows_its_token(agent: &Agent) -> Result<()> {
     blocking(|| {
@@ -53,11 +78,16 @@ fn shows_its_token(agent: &Agent) -> Result<()> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_machine_of_qemu_comes_back_beside_the_old_one() -> Result<()> {
     let scene = Scene::new().await?;
+    let _tpm = blocking(|| Tpm::start(&scene))?;
     let old = blocking(|| {
         let folder = scene.path("old");
         let mut options = MachineOptions::new("old", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
         let card = ["-netdev", "user,id=n0", "-device", "virtio-net-pci,netdev=n0,id=card"];
-        options.arguments.extend(card.map(str::to_owned));
+        let chardev = format!("socket,id=tpmc,path={}", scene.path("tpm.sock").display());
+        let tpm = ["-tpmdev", "emulator,id=tpm0,chardev=tpmc", "-device", "tpm-tis,tpmdev=tpm0"];
+        options
+            .arguments
+            .extend(card.into_iter().chain(["-chardev", &chardev]).chain(tpm).map(str::to_owned));
         let machine = GuestMachine::start(image(), options)?;
         machine.wait_postgres(BOOT)?;
         machine.psql(TOKEN)?;
@@ -86,12 +116,15 @@ async fn a_machine_of_qemu_comes_back_beside_the_old_one() -> Result<()> {
     let told = machine.describe().await?;
     ensure!(told.uuid != point.description["uuid"].as_str().map(str::to_owned) && told.cpus == 2, "{told:?}");
     ensure!(told.memory_bytes == 640 << 20 && told.nics.len() == 1, "{told:?}");
+    let tpms = machine.qmp().execute("query-tpm", serde_json::Value::Null).await?;
+    ensure!(tpms[0]["options"]["type"] == "emulator", "{tpms}");
+    ensure!(scene.path("new/tpm2-00.permall").is_file() && line.contains("/new/run/swtpm.sock"), "{line}");
     ensure!(point.description["nics"][0]["mac"] != told.nics[0].mac.as_str(), "{told:?}");
     drop(machine);
     // The old one has run on, and knows nothing of the new.
     ensure!(blocking(|| old.psql("select count(*) from token"))?.trim() == "2");
     stop_qemu(&started.qmp, Stop::PowerOff).await?;
-    for disk in &new.restored.disks {
+    for disk in new.restored.disks.iter().filter(|disk| disk.format == ImageFormat::Qcow2) {
         run(Command::new("qemu-img").args(["check", "-q", "-f", "qcow2"]).arg(&disk.path))?;
     }
 
@@ -125,19 +158,30 @@ async fn a_machine_of_libvirt_is_defined_under_another_name() -> Result<()> {
         let folder = scene.path("old");
         let options = MachineOptions::new("old", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
         let machine = LibvirtGuest::start(image(), &daemon, options)?;
+        machine.agent().wait(BOOT)?;
         machine.agent().wait_postgres(BOOT)?;
         machine.agent().psql(TOKEN)?;
         Ok(machine)
     })?;
     let uri = daemon.uri();
+    // A card on a bridge that this host has not: the new machine must not need it.
+    let card = ["--type", "bridge", "--source", "nowhere", "--model", "virtio", "--config"];
+    blocking(|| old.virsh("attach-interface", &card))?;
     let connected = LibvirtMachine::connect(&uri, "old").await?;
     let point = scene.backup(&connected, Level::FileSystem).await?;
     blocking(|| old.agent().psql("insert into token values ('later')"))?;
 
     let wish = wanted(&scene, &point, Place::Libvirt(uri.clone()), Network::Disconnected);
     let new = make(&scene, &wish).await?;
-    let Ok(Made::Defined { uuid }) = &new.made else { anyhow::bail!("{:?}", new.made) };
     let again = Guard { uri: &uri, name: "again" };
+    let Ok(Made::Defined { uuid }) = &new.made else { anyhow::bail!("{:?}", new.made) };
+    let mut cards = Command::new("virsh");
+    let cards = cards.args(["--quiet", "--connect", &uri, "domiflist", "again"]).output()?.stdout;
+    let cards = String::from_utf8(cards)?;
+    ensure!(
+        cards.trim().lines().count() == 1 && cards.contains("virtio") && !cards.contains("nowhere"),
+        "{cards}"
+    );
     shows_its_token(&Agent::of_libvirt(&uri, "again"))?;
     let machine = LibvirtMachine::connect(&uri, uuid).await?;
     let told = machine.describe().await?;

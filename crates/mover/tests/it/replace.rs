@@ -226,6 +226,7 @@ async fn a_machine_of_libvirt_goes_back_and_comes_back() -> Result<()> {
         let folder = scene.path("m");
         let options = MachineOptions::new("replaced", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
         let machine = LibvirtGuest::start(image(), &daemon, options)?;
+        machine.agent().wait(BOOT)?;
         machine.agent().wait_postgres(BOOT)?;
         machine.agent().psql(TOKEN)?;
         Ok(machine)
