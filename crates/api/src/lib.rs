@@ -38,7 +38,7 @@ pub use jobs::{
 };
 pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, Mover, NewHost, Tags};
 pub use page::Page;
-pub use points::{KeptFor, Pin, Point, PointDisk, Restore, RestoreFormat};
+pub use points::{KeptFor, NewMachine, NewNetwork, Pin, Point, PointDisk, Restore, RestoreFormat};
 pub use policies::{DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint};
 pub use problem::{Code, Problem, Violation};
 pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};

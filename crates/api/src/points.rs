@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use model::{PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
+use std::collections::BTreeMap;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -75,7 +76,7 @@ pub struct Pin {
     pub pinned: bool,
 }
 
-/// A restore of disks into a folder.
+/// A restore of disks into a folder, and of the machine if that is wished.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Restore {
@@ -90,6 +91,67 @@ pub struct Restore {
     /// The mover that writes them; the one that backed the machine up if not said.
     #[serde(default)]
     pub mover: Option<String>,
+    /// A new machine that is to have the disks, all of them; none if not said: its description lies beside them.
+    #[serde(default)]
+    pub machine: Option<NewMachine>,
+}
+
+/// A new machine, of a point's disks and description. The old one stays as it is.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewMachine {
+    /// What it is to be called.
+    #[schema(min_length = 1, max_length = 64)]
+    pub name: String,
+    /// What its network cards are connected to.
+    #[serde(default)]
+    pub network: NewNetwork,
+    /// Keep the uuid of the machine that was backed up, which must be gone: two machines of one uuid are one to
+    /// libvirt, and to backups.
+    #[serde(default)]
+    pub keep_uuid: bool,
+    /// Keep the addresses of its network cards.
+    #[serde(default)]
+    pub keep_macs: bool,
+    /// Virtual processors; as many as it had if not said.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 4096)]
+    pub cpus: Option<u32>,
+    /// Memory in MiB; as much as it had if not said.
+    #[serde(default)]
+    #[schema(minimum = 1, maximum = 1_073_741_824)]
+    pub memory_mib: Option<u64>,
+    /// Start it.
+    #[serde(default)]
+    pub start: bool,
+    /// The libvirt of the mover's host that is to have it, as a URI. If not said, a machine of libvirt's goes to
+    /// `qemu:///system`, and one of QEMU's own gets a `start.sh`.
+    #[serde(default)]
+    pub libvirt: Option<String>,
+}
+
+/// What the network cards of a new machine are connected to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(tag = "to", rename_all = "snake_case", deny_unknown_fields)]
+pub enum NewNetwork {
+    /// Nothing: the cards are there, and no frame leaves or comes.
+    Disconnected {},
+    /// What they were connected to.
+    Keep {},
+    /// A network that leads nowhere.
+    Isolated {},
+    /// Bridges, networks or interfaces by these names become those; others stay as they were.
+    Remap {
+        /// The old names, and the new ones.
+        names: BTreeMap<String, String>,
+    },
+}
+
+/// A copy that comes up beside the machine it was made of disturbs nobody.
+impl Default for NewNetwork {
+    fn default() -> Self {
+        Self::Disconnected {}
+    }
 }
 
 /// What restored images are.

@@ -22,7 +22,7 @@ use std::fmt;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{JobError, JobProgress, MachineDisk, MachineState, RestoreFormat};
+use crate::{JobError, JobProgress, MachineDisk, MachineState, NewMachine, RestoreFormat};
 
 /// How long a claim holds without a word from its mover, in seconds. A mover reports three times as often.
 pub const LEASE_SECONDS: u32 = 60;
@@ -166,6 +166,9 @@ pub enum Work {
         disks: Vec<String>,
         /// What the images are to be.
         format: RestoreFormat,
+        /// The machine that is to have them, if any.
+        #[serde(default)]
+        machine: Option<NewMachine>,
     },
     /// Read a point back.
     Verify {

@@ -41,6 +41,7 @@ mod people;
 mod points;
 mod policies;
 mod request;
+mod restore;
 mod retention;
 mod schedule;
 mod secret;

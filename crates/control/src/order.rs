@@ -89,8 +89,8 @@ impl Control {
         let work = |work| Ok(Prepared::Work(Box::new(work), ordered.clone()));
         match request_of(row)? {
             Request::BackUp { origin, full } => self.back_up_work(row, &item, (origin, full), ordered).await,
-            Request::Restore { point, folder, disks, format, .. } => {
-                work(Work::Restore { item: item.id, point, folder, disks, format })
+            Request::Restore { point, folder, disks, format, machine, .. } => {
+                work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
             Request::Verify { point } => work(Work::Verify { item: item.id, point }),
             Request::DeletePoints { points, expired, .. } => {

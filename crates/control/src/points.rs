@@ -1,6 +1,5 @@
 //! Recovery points: seen, pinned, deleted and brought back, restored, read back.
 
-use crate::faults::Faults;
 use crate::machines::OWN_MOVER;
 use crate::moving::TRIES;
 use crate::policies::stored;
@@ -15,15 +14,15 @@ use model::retention::{Fate, Tier, Until, Verdict, plan};
 use model::{JobId, Origin, PointId, Policy, VaultCopy, VaultId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use uuid::Uuid;
 
 /// The longest path that Linux takes.
-const PATH_MAX: usize = 4096;
+pub(crate) const PATH_MAX: usize = 4096;
 /// Disks that a restore names; machines have fewer.
-const DISKS_MAX: usize = 256;
+pub(crate) const DISKS_MAX: usize = 256;
 /// Characters of a disk's name.
-const DISK_NAME_MAX: usize = 255;
+pub(crate) const DISK_NAME_MAX: usize = 255;
 
 /// Where a point is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,7 +147,7 @@ impl Control {
     /// Writes disks of a point as images.
     pub async fn restore(&self, actor: &Actor, place: PointPlace, wish: Restore) -> Result<JobId> {
         let (item, row) = self.point_row(place).await?;
-        check_restore(&wish, &PointDetail::of(&row))?;
+        crate::restore::check(&wish, &PointDetail::of(&row))?;
         if let Some(mover) = wish.mover.as_deref().filter(|mover| *mover != OWN_MOVER)
             && !self.catalog.hosts().await?.iter().any(|host| host.mover == mover)
         {
@@ -160,11 +159,11 @@ impl Control {
         must_be_readable(&row.point)?;
         let detail = json!({
             "vault": place.vault, "item": place.item, "name": item.name,
-            "folder": wish.folder, "disks": wish.disks, "mover": wish.mover,
+            "folder": wish.folder, "disks": wish.disks, "mover": wish.mover, "machine": wish.machine,
         });
         self.audit(actor, "point.restore", &place.point.to_string(), &detail).await?;
-        let Restore { folder, disks, format, mover } = wish;
-        let request = Request::Restore { point: place.point, folder, disks, format, mover };
+        let Restore { folder, disks, format, mover, machine } = wish;
+        let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
         self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
     }
 
@@ -301,35 +300,6 @@ fn must_be_readable(point: &model::Point) -> Result<()> {
         return Ok(());
     }
     Err(Error::new(Code::Conflict, "no tier has a copy of the point"))
-}
-
-fn check_restore(wish: &Restore, detail: &PointDetail) -> Result<()> {
-    let mut faults = Faults::default();
-    faults.text("/folder", &wish.folder, PATH_MAX);
-    if !wish.folder.starts_with('/') {
-        faults.add("/folder", "must be an absolute path");
-    }
-    if wish.folder.split('/').any(|part| part == "..") {
-        faults.add("/folder", "must not go up with `..`");
-    }
-    faults.entries("/disks", (0, DISKS_MAX), wish.disks.len());
-    let known: HashSet<_> = detail.disks.iter().map(|disk| disk.name.as_str()).collect();
-    let mut named = HashSet::new();
-    for (at, name) in wish.disks.iter().enumerate().take(DISKS_MAX) {
-        let pointer = format!("/disks/{at}");
-        faults.text(&pointer, name, DISK_NAME_MAX);
-        if !known.contains(name.as_str()) {
-            let mut has: Vec<_> = known.iter().copied().collect();
-            has.sort_unstable();
-            faults.add(&pointer, format!("must be a disk of the point; it has {}", has.join(", ")));
-        } else if !named.insert(name) {
-            faults.add(&pointer, "is named twice");
-        }
-    }
-    if let Some(mover) = &wish.mover {
-        faults.name("/mover", mover);
-    }
-    faults.none()
 }
 
 fn shown(item: &Item, row: PointRow, verdicts: &HashMap<PointId, Vec<Verdict>>) -> Point {

@@ -2,7 +2,7 @@
 
 use crate::machines::OWN_MOVER;
 use crate::{Control, Error, Result};
-use api::{Code, RestoreFormat, VaultSettings};
+use api::{Code, NewMachine, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
@@ -33,6 +33,9 @@ pub(crate) enum Request {
         format: RestoreFormat,
         /// The mover that writes them; none: the one of the machine's host.
         mover: Option<String>,
+        /// The machine that is to have them.
+        #[serde(default)]
+        machine: Option<NewMachine>,
     },
     /// Read a point back.
     Verify {

@@ -64,7 +64,8 @@ pub enum Made {
     Ready,
 }
 
-enum Plan {
+/// How the machine is going to be made.
+pub(crate) enum Plan {
     Qemu(QemuPlan),
     Libvirt(LibvirtDefinition, String),
 }
@@ -78,24 +79,47 @@ pub async fn new_machine(
     wanted: &NewMachine,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Recreated> {
-    let plan = plan(wanted)?;
+    let planned = plan(wanted)?;
     let restored = restore(vault, &wanted.restore, progress).await?;
+    let Defined { definition, left_out, made } = finish(wanted, &planned, progress).await?;
+    Ok(Recreated { restored, definition, left_out, made })
+}
+
+/// What came of a machine whose disks are there.
+#[derive(Debug)]
+pub(crate) struct Defined {
+    /// See [`Recreated`].
+    pub(crate) definition: PathBuf,
+    /// What the machine has not, or differently.
+    pub(crate) left_out: Vec<LeftOut>,
+    /// The machine, or why there is none.
+    pub(crate) made: Result<Made>,
+}
+
+/// Defines the machine, its disks being in their folder. Done again it comes to the same, if the machine has a uuid of
+/// its own.
+pub(crate) async fn finish(
+    wanted: &NewMachine,
+    plan: &Plan,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Defined> {
     let folder = &wanted.restore.folder;
-    let (name, text, mode) = match &plan {
+    let (name, text, mode) = match plan {
         Plan::Qemu(plan) => ("start.sh", script(plan), 0o700),
         Plan::Libvirt(domain, _) => ("domain.xml", domain.text.clone(), 0o600),
     };
     let definition = folder.join(name);
     write_new(&definition, &text, mode)?;
-    let made = make(wanted, &plan, &definition, progress).await;
+    let made = make(wanted, plan, &definition, progress).await;
     let left_out = match plan {
-        Plan::Qemu(plan) => plan.left_out,
-        Plan::Libvirt(domain, _) => domain.left_out,
+        Plan::Qemu(plan) => plan.left_out.clone(),
+        Plan::Libvirt(domain, _) => domain.left_out.clone(),
     };
-    Ok(Recreated { restored, definition, left_out, made })
+    Ok(Defined { definition, left_out, made })
 }
 
-fn plan(wanted: &NewMachine) -> Result<Plan> {
+/// Refuses what cannot be; nothing is done yet.
+pub(crate) fn plan(wanted: &NewMachine) -> Result<Plan> {
     let doing = || "plan the new machine".to_owned();
     let description = described(&wanted.restore.point)?;
     let request = &wanted.restore;
@@ -185,7 +209,11 @@ pub(crate) fn quoted(word: &str) -> String {
     }
 }
 
+/// One that is there already and says the same is an earlier attempt's.
 fn write_new(path: &Path, text: &str, mode: u32) -> Result<()> {
+    if fs::read_to_string(path).is_ok_and(|there| there == text) {
+        return Ok(());
+    }
     let written =
         fs::OpenOptions::new().write(true).create_new(true).mode(mode).open(path).and_then(|mut file| {
             file.write_all(text.as_bytes())?;

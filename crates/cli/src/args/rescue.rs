@@ -43,7 +43,7 @@ pub(crate) enum RescueCommand {
     Nbd(NbdCommand),
     /// Look at the files in a recovery point and bring some of them out, without restoring it.
     #[command(subcommand)]
-    Files(FilesCommand),
+    Files(super::FilesCommand),
 }
 
 /// How a place of a vault is called.

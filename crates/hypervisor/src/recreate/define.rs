@@ -9,11 +9,15 @@ use std::path::Path;
 /// Defines the machine of the XML in `file`, which holds what `domain` does; it is not started. Gives its uuid.
 ///
 /// # Errors
-/// `Busy` when this libvirt has a machine of that name already: none is ever redefined; else as libvirt refuses.
+/// `Busy` when this libvirt has another machine of that name already: none is ever redefined; else as libvirt refuses.
 pub async fn define(uri: &str, domain: &LibvirtDefinition, file: &Path) -> Result<String> {
     let virsh = Virsh::new(uri);
     match virsh.run(&["domuuid", "--domain", &domain.name]).await {
         Err(error) if error.kind() == ErrorKind::NotFound => {}
+        // An earlier attempt's.
+        Ok(uuid) if domain.text.contains(&format!("<uuid>{}</uuid>", uuid.trim())) && domain.is_new => {
+            return Ok(uuid.trim().to_owned());
+        }
         Ok(_) => {
             let text =
                 format!("define the machine {0}: {uri} has one called {0}; choose another name", domain.name);
@@ -34,7 +38,11 @@ pub async fn define(uri: &str, domain: &LibvirtDefinition, file: &Path) -> Resul
 /// # Errors
 /// As libvirt refuses; the machine stays defined.
 pub async fn start_defined(uri: &str, name: &str) -> Result<()> {
-    Virsh::new(uri).run(&["start", "--domain", name]).await.map(drop)
+    let virsh = Virsh::new(uri);
+    if virsh.run(&["domstate", "--domain", name]).await?.trim() == "running" {
+        return Ok(());
+    }
+    virsh.run(&["start", "--domain", name]).await.map(drop)
 }
 
 /// Makes the network that leads nowhere, if there is none yet. It has no addresses: nobody gives any out in it.

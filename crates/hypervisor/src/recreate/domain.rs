@@ -20,6 +20,8 @@ pub struct LibvirtDefinition {
     pub name: String,
     /// The XML.
     pub text: String,
+    /// Whether its uuid is its own, and no earlier machine's.
+    pub is_new: bool,
     /// What it has not, or differently.
     pub left_out: Vec<LeftOut>,
 }
@@ -63,7 +65,8 @@ pub fn libvirt_definition(
     let unwritten = |e| refused(format!("its definition cannot be written: {e}"));
     domain.write_with_config(&mut written, config).map_err(unwritten)?;
     let text = String::from_utf8(written).map_err(|e| refused(format!("its definition is no text: {e}")))?;
-    Ok(LibvirtDefinition { name: recreation.name.clone(), text: text + "\n", left_out })
+    let is_new = matches!(recreation.uuid, Identity::New(_));
+    Ok(LibvirtDefinition { name: recreation.name.clone(), text: text + "\n", is_new, left_out })
 }
 
 pub(super) fn tell(left_out: &mut Vec<LeftOut>, what: impl Into<String>, reason: impl Into<String>) {

@@ -1,6 +1,7 @@
 //! QEMU started as planned, with its TPM before it.
 
 use super::recreation::{QemuPlan, TpmPlan};
+use crate::qemu::command_line;
 use crate::qmp::Qmp;
 use crate::{Error, ErrorKind, Result};
 use std::fs::DirBuilder;
@@ -31,13 +32,17 @@ pub struct StartedQemu {
     pub agent: Option<PathBuf>,
 }
 
-/// Starts the machine as a process of its own, and returns once its monitor answers. The guest boots meanwhile.
+/// Starts the machine as a process of its own, and returns once its monitor answers. The guest boots meanwhile. One
+/// that runs already, in this folder, is an earlier attempt's.
 ///
 /// # Errors
 /// `NotFound` for a QEMU or swtpm that is not installed; `Failed` with what it said when it would not start;
 /// `Unreachable` when its monitor does not answer. Its disks stay as they are. CRASH: QEMU runs, or does not; its pid
 /// file tells.
 pub async fn start(plan: &QemuPlan) -> Result<StartedQemu> {
+    if let Some(running) = running(plan) {
+        return Ok(running);
+    }
     if !plan.folder.is_dir() {
         let made = DirBuilder::new().mode(0o700).create(&plan.folder);
         made.map_err(|e| Error::io(format!("make the machine's folder {}", plan.folder.display()), e))?;
@@ -55,12 +60,23 @@ pub async fn start(plan: &QemuPlan) -> Result<StartedQemu> {
         end_tpm(&plan.folder);
     }
     said?;
+    answering(&plan.qmp).await?;
+    started(plan)
+}
+
+/// The machine, if the process of its pid file has its monitor. That is not asked: it serves one at a time.
+fn running(plan: &QemuPlan) -> Option<StartedQemu> {
+    let started = started(plan).ok()?;
+    let monitor = plan.qmp.display().to_string();
+    command_line(started.pid)?.iter().any(|word| word.contains(&monitor)).then_some(started)
+}
+
+fn started(plan: &QemuPlan) -> Result<StartedQemu> {
     let pid_file = plan.pid_file();
     let text = std::fs::read_to_string(&pid_file)
         .map_err(|e| Error::io(format!("read QEMU's process number in {}", pid_file.display()), e))?;
     let unread = || Error::new(ErrorKind::Failed, format!("read QEMU's process number {text:?}"));
     let pid = text.trim().parse().map_err(|_| unread())?;
-    answering(&plan.qmp).await?;
     Ok(StartedQemu { pid, qmp: plan.qmp.clone(), agent: plan.agent.clone() })
 }
 

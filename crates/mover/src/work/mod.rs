@@ -32,6 +32,7 @@ mod failure;
 mod inventory;
 mod join;
 mod lease;
+mod machine;
 mod order;
 mod orders;
 mod points;

@@ -130,9 +130,17 @@ impl Run {
     async fn work(&self) -> Result<()> {
         match &self.order.work {
             Work::BackUp(work) => backup::back_up(self, work).await,
-            Work::Restore { item, point, folder, disks, format } => {
+            Work::Restore { item, point, folder, disks, format, machine } => {
                 let (item, point, format) = (*item, *point, *format);
-                restore::restore(self, Wanted { item, point, folder: Path::new(folder), disks, format }).await
+                let wanted = Wanted {
+                    item,
+                    point,
+                    folder: Path::new(folder),
+                    disks,
+                    format,
+                    machine: machine.as_ref(),
+                };
+                restore::restore(self, wanted).await
             }
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,

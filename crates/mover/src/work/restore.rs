@@ -6,6 +6,7 @@
 
 use super::backup::makes_no_sense;
 use super::failure::Result;
+use super::machine;
 use super::order::Run;
 use super::verify::find_nearest;
 use crate::restore::{chosen, publish, targets};
@@ -31,6 +32,7 @@ pub(super) struct Wanted<'a> {
     pub(super) folder: &'a Path,
     pub(super) disks: &'a [String],
     pub(super) format: RestoreFormat,
+    pub(super) machine: Option<&'a api::NewMachine>,
 }
 
 /// Restores disks, or finds that an earlier claim has.
@@ -46,11 +48,14 @@ pub(super) async fn restore(run: &Run, wanted: Wanted<'_>) -> Result<()> {
             None => write(run, &wanted).await?,
         }
     }
-    let result = json!({ "files": files(folder) });
+    let mut result = json!({ "files": files(folder) });
     if run.order.steps_done == 0 {
         run.lease.step_done(Step::WriteDisks, Some(result.clone()));
     }
-    // Its description lies beside the disks; nobody is asked to start it.
+    // Without one its description lies beside the disks, and nobody is asked to start it.
+    if let Some(machine) = wanted.machine {
+        result["machine"] = machine::define(run, &wanted, machine).await?;
+    }
     run.lease.step_done(Step::DefineMachine, Some(result));
     Ok(())
 }
@@ -59,10 +64,10 @@ pub(super) async fn restore(run: &Run, wanted: Wanted<'_>) -> Result<()> {
 async fn write(run: &Run, wanted: &Wanted<'_>) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     let (store, point) = find_nearest(&tiers, wanted.item, wanted.point).await?;
-    let format = match wanted.format {
-        RestoreFormat::Raw => ImageFormat::Raw,
-        RestoreFormat::Qcow2 => ImageFormat::Qcow2,
-    };
+    let format = image_format(wanted.format);
+    if let Some(machine) = wanted.machine {
+        machine::refuse(run, wanted, machine, &point)?;
+    }
     let (disks, folder) = (wanted.disks.to_vec(), wanted.folder.to_owned());
     let mut request = RestoreRequest { point, disks, folder, format };
     let meant = chosen(&request)?;
@@ -125,6 +130,13 @@ fn left_by_earlier(folder: &Path, job: &str) -> Result<Option<PathBuf>> {
         }
     }
     Ok(whole)
+}
+
+pub(super) fn image_format(format: RestoreFormat) -> ImageFormat {
+    match format {
+        RestoreFormat::Raw => ImageFormat::Raw,
+        RestoreFormat::Qcow2 => ImageFormat::Qcow2,
+    }
 }
 
 fn is_done(folder: &Path, job: &str) -> bool {

@@ -24,7 +24,19 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("server", &["model", "catalog", "api", "control"]),
     (
         "cli",
-        &["block", "nbd", "vault", "hypervisor", "mover", "files", "model", "api", "catalog", "control", "server"],
+        &[
+            "block",
+            "nbd",
+            "vault",
+            "hypervisor",
+            "mover",
+            "files",
+            "model",
+            "api",
+            "catalog",
+            "control",
+            "server",
+        ],
     ),
     // Development only. The harness uses nothing of the product, so that it cannot share its mistakes.
     ("testkit", &[]),

@@ -12,7 +12,11 @@ const PINNED: Pin = Pin { pinned: true };
 
 fn into(folder: &str, disks: &[&str]) -> Restore {
     let disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
-    Restore { folder: folder.to_owned(), disks, format: RestoreFormat::Raw, mover: None }
+    Restore { folder: folder.to_owned(), disks, format: RestoreFormat::Raw, mover: None, machine: None }
+}
+
+fn twin() -> api::NewMachine {
+    serde_json::from_str(r#"{ "name": "twin" }"#).expect("only a name must be said")
 }
 
 /// Changes what a point is kept for, as an engine would.
@@ -168,6 +172,9 @@ on_both! {
         assert_eq!(pointers(restore(into("/r", &["vda", "vdx", "vda"])).await), ["/disks/1", "/disks/2"]);
         let nobody = Restore { mover: Some("nobody".into()), ..into("/r", &[]) };
         assert_eq!(pointers(restore(nobody).await), ["/mover"]);
+        let twin = api::NewMachine { name: "a/b".into(), cpus: Some(0), ..twin() };
+        let machine = Restore { machine: Some(twin), ..into("/r", &["vda"]) };
+        assert_eq!(pointers(restore(machine).await), ["/disks", "/machine/name", "/machine/cpus"]);
         change(&scene, place, |point| point.vault = VaultCopy::Expected).await?;
         assert!(detail(restore(into("/r", &[])).await).contains("no tier has a copy"));
         change(&scene, place, |point| point.vault = VaultCopy::There).await?;

@@ -58,10 +58,60 @@ async fn a_running_machine_is_backed_up_and_comes_back_equal() -> Result<()> {
     Ok(())
 }
 
+/// A guest is backed up, restored as a machine under another name, and started; an attempt whose word got lost is
+/// made again and finds the machine that runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_point_becomes_a_new_machine_once() -> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let order = scene.back_up(&guest);
+    let desk = Desk::kind(vec![order.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&order).await)?;
+    let folder = scene.path("twin");
+    let mut restore = restore(&scene, point.point, &folder.display().to_string());
+    let Work::Restore { machine, format, .. } = &mut restore.work else { unreachable!("it is a restore") };
+    *format = RestoreFormat::Qcow2;
+    *machine = Some(api::NewMachine {
+        name: "twin".into(),
+        network: api::NewNetwork::Disconnected {},
+        keep_uuid: false,
+        keep_macs: false,
+        cpus: None,
+        memory_mib: None,
+        start: true,
+        libvirt: None,
+    });
+    desk.hand_out(restore.clone());
+    let end = desk.end_of(&restore).await;
+    let ReportEvent::StepDone { step: Step::DefineMachine, result: Some(result) } = &end else {
+        anyhow::bail!("{end:?}")
+    };
+    let qmp = std::path::PathBuf::from(result["machine"]["qmp"].as_str().unwrap_or_default());
+    let twin = hypervisor::qemu::QemuMachine::connect(&qmp, None).await?;
+    let described = hypervisor::Machine::describe(&twin).await?;
+    ensure!(described.name.as_deref() == Some("twin"), "{described:?}");
+    ensure!(described.uuid == Some(restore.job.to_string()), "a uuid of its own: {:?}", described.uuid);
+    ensure!(
+        described.disks.iter().all(|disk| disk.file.starts_with(&folder.display().to_string())),
+        "{described:?}"
+    );
+    let mut again = super::scene::claimed_again(&restore, 1, None);
+    again.generation.0 += 7;
+    desk.hand_out(again.clone());
+    desk.until(|desk| desk.news(restore.job).len() == 3).await;
+    ensure!(desk.news(restore.job)[2] == end, "{:?}", desk.news(restore.job));
+    guest.assert_left_alone()?;
+    working.stop().await;
+    let pid = result["machine"]["pid"].to_string();
+    ensure!(std::process::Command::new("kill").arg(&pid).status()?.success(), "end QEMU {pid}");
+    Ok(())
+}
+
 fn restore(scene: &Scene, point: model::PointId, folder: &str) -> Order {
     let (item, folder) = (scene.item, folder.to_owned());
-    let work = Work::Restore { item, point, folder, disks: Vec::new(), format: RestoreFormat::Raw };
-    scene.order(JobKind::Restore, work)
+    let (disks, format) = (Vec::new(), RestoreFormat::Raw);
+    scene.order(JobKind::Restore, Work::Restore { item, point, folder, disks, format, machine: None })
 }
 
 #[tokio::test(flavor = "multi_thread")]
