@@ -16,7 +16,6 @@ mod group;
 mod guest;
 mod hooks;
 mod instant;
-mod instant_restore;
 mod interrupted;
 mod keys;
 mod libvirt;

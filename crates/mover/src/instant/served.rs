@@ -1,10 +1,11 @@
 //! A disk of a point as it is served: the guest's reads go first, the stream's wait, and each is counted.
 //!
-//! The two come over one connection. They are told apart by what QEMU does before: its jobs ask for the status of each
-//! piece before they read it, a guest's read of an overlay never does. So it is the answer about a piece's status that
-//! is held back: a read that QEMU has begun would make writes of the guest to the same place wait.
+//! The two come over one connection, and while a job runs QEMU asks for the status of whatever either is about to read.
+//! They are told apart by length: a job deals with pieces of 512 KiB, a guest's reads are shorter as a rule. It is the
+//! answer about a piece's status that is held back: a read that QEMU has begun would make writes of the guest to the
+//! same place wait. Whatever is not such a piece is never held.
 
-use super::ahead::Ahead;
+use super::ahead::{Ahead, PIECE_BYTES};
 use super::boot::{BootLog, BootRecord};
 use super::turn::Turn;
 use crate::throttle::Throttle;
@@ -22,9 +23,6 @@ const KEPT_BYTES: u64 = 256 << 20;
 const PREFETCHED_BYTES_MAX: u64 = KEPT_BYTES / 2;
 /// Fetched for a boot in one go, before it is looked whether the guest reads.
 const PREFETCH_STEP: u64 = 512 << 10;
-
-/// The most that a job reads after one question; who asks for more asks for other reasons.
-const ANNOUNCED_BYTES_MAX: u64 = 1 << 20;
 
 /// What was read so far through a server.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -65,7 +63,7 @@ pub(super) struct Served {
     shared: Arc<Shared>,
     ahead: Ahead,
     log: Option<BootLog>,
-    /// What a job has asked the status of, and will read.
+    /// The piece that a job has asked the status of, and will read.
     announced: Mutex<Range<u64>>,
     /// A read that failed, and was not seen to succeed since.
     failed: Mutex<Option<(u64, usize)>>,
@@ -215,14 +213,14 @@ impl BlockSource for Status {
     async fn extents(&self, offset: u64, length: u64) -> block::Result<Vec<Extent>> {
         let served = &self.0;
         let extents = served.disk.extents(offset, length).await?;
-        // What is zero costs nothing, neither the vault nor the guest.
-        if let Some(data) = extents.first().filter(|first| first.kind == ExtentKind::Data) {
+        let has_data = extents.first().is_some_and(|first| first.kind == ExtentKind::Data);
+        // What is zero costs nothing, neither the vault nor the guest. QEMU asks twice, and waits once.
+        if length == PIECE_BYTES && has_data && !served.is_announced(offset, length as usize) {
+            *served.announced.lock().expect("no holder panics") = offset..offset + length;
             served.yield_to_guest().await;
-            served.shared.throttle.admit(data.length).await;
+            served.shared.throttle.admit(extents.first().map_or(0, |first| first.length)).await;
             served.ahead.follow(&served.disk, offset);
         }
-        let end = offset + length.min(ANNOUNCED_BYTES_MAX);
-        *served.announced.lock().expect("no holder panics") = offset..end;
         Ok(extents)
     }
 

@@ -2,6 +2,7 @@
 
 mod database;
 mod held_store;
+mod instant;
 mod oracle;
 mod scene;
 mod slow_target;
