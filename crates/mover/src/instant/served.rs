@@ -1,14 +1,13 @@
-//! A disk of a point as it is served: the guest's reads go first, the stream's wait, and each is counted.
+//! A disk of a point as it is served: reads of the guest and of the stream, each counted; the guest's go first.
 //!
 //! The two come over one connection, and while a job runs QEMU asks for the status of whatever either is about to read.
-//! They are told apart by length: a job deals with pieces of 512 KiB, a guest's reads are shorter as a rule. It is the
-//! answer about a piece's status that is held back: a read that QEMU has begun would make writes of the guest to the
-//! same place wait. Whatever is not such a piece is never held.
+//! They are told apart by length: a job deals with pieces of 512 KiB, a guest's reads are shorter as a rule. Nothing that
+//! QEMU asked for is held back: while a job waits for its answer, reads of the guest wait with it (measured, QEMU 7.2).
+//! What yields to the guest is what we fetch beforehand.
 
 use super::ahead::{Ahead, PIECE_BYTES};
 use super::boot::{BootLog, BootRecord};
 use super::turn::Turn;
-use crate::throttle::Throttle;
 use async_trait::async_trait;
 use block::{BlockSource, Extent, ExtentKind};
 use std::ops::Range;
@@ -37,7 +36,7 @@ pub struct Traffic {
     pub prefetched_bytes: u64,
     /// Bytes fetched from the vault and opened, for whatever reason.
     pub opened_bytes: u64,
-    /// Milliseconds that the stream let the guest go first.
+    /// Milliseconds that what is fetched for a boot let the guest go first.
     pub yielded_ms: u64,
 }
 
@@ -53,7 +52,6 @@ struct Counters {
 /// What all disks of a machine share.
 pub(super) struct Shared {
     pub(super) turn: Turn,
-    pub(super) throttle: Throttle,
     pub(super) disks: usize,
 }
 
@@ -214,12 +212,12 @@ impl BlockSource for Status {
         let served = &self.0;
         let extents = served.disk.extents(offset, length).await?;
         let has_data = extents.first().is_some_and(|first| first.kind == ExtentKind::Data);
-        // What is zero costs nothing, neither the vault nor the guest. QEMU asks twice, and waits once.
+        // QEMU asks twice of each piece.
         if length == PIECE_BYTES && has_data && !served.is_announced(offset, length as usize) {
             *served.announced.lock().expect("no holder panics") = offset..offset + length;
-            served.yield_to_guest().await;
-            served.shared.throttle.admit(extents.first().map_or(0, |first| first.length)).await;
-            served.ahead.follow(&served.disk, offset);
+            if served.shared.turn.is_free() {
+                served.ahead.follow(&served.disk, offset);
+            }
         }
         Ok(extents)
     }

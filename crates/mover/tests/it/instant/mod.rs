@@ -192,7 +192,7 @@ fn a_database_works_on_while_its_mover_is_killed_and_its_vault_goes_away() -> Re
     std::fs::rename(&away, &vault)?;
     second.wait_for("RanOn")?;
     let read = sh(&machine, "sha256sum /data1/noise /data1/more")?;
-    ensure!(read == saved.noise, "what is read is what was saved");
+    ensure!(read == saved.noise, "what is read is not what was saved: {read} {}", saved.noise);
     second.kill()?;
 
     // At last, as fast as it can: all of it is there and our server is gone while the database works on.

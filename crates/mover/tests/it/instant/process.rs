@@ -1,7 +1,6 @@
 //! An instant restore in a process of its own, so that it can be killed: this program again, as one "test".
 
 use anyhow::{Context, Result, bail, ensure};
-use mover::Limits;
 use mover::instant::{InstantOptions, InstantProgress, InstantRequest, InstantRestore};
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -100,8 +99,8 @@ async fn serves() -> Result<()> {
     }
     let place = PathBuf::from(place);
     let vault = open(&place).await?;
-    let limits = Limits { bytes: limit.parse::<u64>()?.try_into().ok(), reads: None };
-    let options = InstantOptions { limits, cache: Some(place.join("cache")) };
+    let limit = limit.parse::<u64>()?.try_into().ok();
+    let options = InstantOptions { limit, cache: Some(place.join("cache")) };
     let restore = if task == "start" {
         let point = vault.points().await?.pop().context("there is a point")?;
         let vault_name = "here".to_owned();
