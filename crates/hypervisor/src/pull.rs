@@ -24,7 +24,7 @@ pub enum Pulling {
     Held,
 }
 
-/// A machine whose images can be pulled in. None of it hurries: how fast is the business of what is read.
+/// A machine whose images can be pulled in.
 #[async_trait]
 pub trait Puller: Send + Sync {
     /// How it stands with an image of the machine.
@@ -33,11 +33,12 @@ pub trait Puller: Send + Sync {
     /// `NotFound` if the machine has no such image; `Unreachable` if it runs no more.
     async fn look(&self, image: &Path) -> Result<Pulling>;
 
-    /// Begins to pull an image in, or lets a job that stands still go on.
+    /// Begins to pull an image in, or lets a job that is there go on, at so many bytes a second at the most; 0 is no
+    /// limit. Zeros count as bytes.
     ///
     /// # Errors
     /// As [`look`](Self::look); `Busy` or `Failed` if something else is at work on it.
-    async fn pull(&self, image: &Path) -> Result<()>;
+    async fn pull(&self, image: &Path, speed: u64) -> Result<()>;
 
     /// Whether the guest was stopped because a disk failed.
     async fn is_stopped_by_disk(&self) -> Result<bool>;

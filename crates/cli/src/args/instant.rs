@@ -79,7 +79,7 @@ pub(crate) struct DoorArgs {
 
 #[derive(Debug, ClapArgs)]
 pub(crate) struct InstantArgs {
-    /// Have data follow no faster than this, as 50MiB/s. What the guest itself reads is never held back.
+    /// Have the data of each disk follow no faster than this, as 50MiB/s. What the guest itself reads is not slowed.
     #[arg(long, value_name = "RATE", value_parser = limits::rate)]
     pub(crate) limit: Option<NonZeroU64>,
 }

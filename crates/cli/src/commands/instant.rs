@@ -5,7 +5,6 @@ use crate::failure::Told;
 use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Context, Result};
-use mover::Limits;
 use mover::instant::{
     Door, InstantDisk, InstantOptions, InstantProgress, InstantRequest, InstantRestore, Journal, State,
     libvirt_disk, plan_discard, qemu_arguments,
@@ -66,8 +65,7 @@ fn door(args: DoorArgs) -> Result<Option<Door>> {
 }
 
 fn served(vault: &VaultArgs, args: &InstantArgs) -> InstantOptions {
-    let limits = Limits { bytes: args.limit, reads: None };
-    InstantOptions { limits, cache: Some(open::cache(vault)) }
+    InstantOptions { limit: args.limit, cache: Some(open::cache(vault)) }
 }
 
 async fn resume(folder: &FolderArgs, vault: &VaultArgs, options: &InstantArgs) -> Result<InstantRestore> {

@@ -17,7 +17,6 @@ mod group;
 mod guest;
 mod hooks;
 mod instant;
-mod instant_restore;
 mod interrupted;
 mod joined;
 mod keys;

@@ -24,14 +24,14 @@ impl Puller for LibvirtMachine {
         })
     }
 
-    async fn pull(&self, image: &Path) -> Result<()> {
+    async fn pull(&self, image: &Path, speed: u64) -> Result<()> {
         let link = self.link();
         let text = link.ask("dumpxml", &[]).await?;
         let (target, _) = disk_of(&text, image)?;
-        if job(link, &target).await?.is_some() {
-            return Ok(());
-        }
-        link.ask("blockpull", &["--path", &target]).await.map(drop)
+        let speed = speed.to_string();
+        let words = ["--path", &target, "--bandwidth", &speed, "--bytes"];
+        let command = if job(link, &target).await?.is_some() { "blockjob" } else { "blockpull" };
+        link.ask(command, &words).await.map(drop)
     }
 
     async fn is_stopped_by_disk(&self) -> Result<bool> {

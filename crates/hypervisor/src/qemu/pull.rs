@@ -26,17 +26,20 @@ impl Puller for Qmp {
         })
     }
 
-    async fn pull(&self, image: &Path) -> Result<()> {
+    async fn pull(&self, image: &Path, speed: u64) -> Result<()> {
         let id = job_id(image);
         match job_of(self, image).await? {
-            Some(job) if is_held(&job) => {
-                self.execute("block-job-resume", json!({ "device": id })).await.map(drop)
+            Some(job) => {
+                self.execute("block-job-set-speed", json!({ "device": id, "speed": speed })).await?;
+                if is_held(&job) {
+                    self.execute("block-job-resume", json!({ "device": id })).await?;
+                }
+                Ok(())
             }
-            Some(_) => Ok(()),
             None => {
                 let (node, _) = find(self, image).await?;
                 // A read that fails holds the job: what it did so far is kept, and it can go on.
-                let arguments = json!({ "job-id": id, "device": node, "on-error": "stop" });
+                let arguments = json!({ "job-id": id, "device": node, "on-error": "stop", "speed": speed });
                 self.execute("block-stream", arguments).await.map(drop)
             }
         }

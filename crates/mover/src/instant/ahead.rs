@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use vault::PointDisk;
 
-/// QEMU's jobs read in pieces of this many bytes, at multiples of it.
-const PIECE_BYTES: u64 = 512 << 10;
+/// QEMU's jobs deal with this many bytes at a time, at any offset, where nothing was written yet.
+pub(super) const PIECE_BYTES: u64 = 512 << 10;
 /// Pieces under way or waiting to be asked for: 4 MiB a disk.
 const PIECES: u64 = 8;
 

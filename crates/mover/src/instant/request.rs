@@ -1,7 +1,7 @@
 //! What is asked for.
 
 use super::journal::Door;
-use crate::throttle::Limits;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
 use vault::Point;
@@ -30,8 +30,8 @@ impl InstantRequest {
 /// How the disks are served.
 #[derive(Clone, Debug, Default)]
 pub struct InstantOptions {
-    /// How fast data may follow. What the guest itself reads is never held back.
-    pub limits: Limits,
+    /// How fast the data of each disk may follow, in bytes a second, zeros included.
+    pub limit: Option<NonZeroU64>,
     /// Where it is noted what boots read; without it nothing is noted nor known.
     pub cache: Option<PathBuf>,
 }

@@ -9,7 +9,7 @@ use super::{InstantOptions, InstantRequest, Traffic};
 use crate::error::{Doing, Error, Result};
 use crate::image::ImageFormat;
 use crate::restore::{self, DESCRIPTION, RestoreRequest, RestoredDisk, is_firmware, partial, restore_disk};
-use crate::throttle::Throttle;
+use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,10 @@ pub struct InstantRestore {
     /// Of the disks that need it.
     pub(super) served: Vec<(String, Arc<Served>)>,
     pub(super) server: Option<nbd::RunningServer>,
+    /// Bytes a second for each disk; 0 is no limit.
+    pub(super) speed: u64,
+    /// Whether a disk's job was told so.
+    pub(super) paced: Vec<bool>,
     _prefetching: JoinSet<()>,
 }
 
@@ -76,11 +80,7 @@ impl InstantRestore {
         if is_new {
             prepare(vault, &point, &folder, &mut journal).await?;
         }
-        let shared = Arc::new(Shared {
-            turn: Turn::new(),
-            throttle: Throttle::new(options.limits),
-            disks: journal.hungry().count(),
-        });
+        let shared = Arc::new(Shared { turn: Turn::new(), disks: journal.hungry().count() });
         let (mut server, mut served, mut prefetching) = (nbd::Server::new(), Vec::new(), JoinSet::new());
         let doing = || format!("serve on {}", folder.server().display());
         for name in journal.hungry().map(|disk| &disk.name) {
@@ -99,7 +99,8 @@ impl InstantRestore {
         }
         let server = server.listen(&nbd::Address::Unix(folder.server())).await.doing(doing)?;
         folder.give_away(&folder.server())?;
-        Ok(Self { folder, journal, served, server: Some(server), _prefetching: prefetching })
+        let (speed, paced) = (options.limit.map_or(0, NonZeroU64::get), vec![false; journal.disks.len()]);
+        Ok(Self { folder, journal, served, server: Some(server), speed, paced, _prefetching: prefetching })
     }
 
     /// Its folder.

@@ -145,11 +145,18 @@ impl InstantRestore {
         match stands {
             Pulling::Alone => return self.note_whole(index, told),
             Pulling::Under { done, total } => {
+                // A job of an earlier process's may have another limit.
+                if !std::mem::replace(&mut self.paced[index], true) {
+                    puller.pull(image, self.speed).await.doing(|| format!("pace the data of disk {name}"))?;
+                }
                 told(InstantProgress::Disk { name: name.clone(), done, total });
                 self.journal.disks[index].done = done;
             }
             Pulling::Idle | Pulling::Held if readable => {
-                puller.pull(image).await.doing(|| format!("have the data of disk {name} follow"))?;
+                puller
+                    .pull(image, self.speed)
+                    .await
+                    .doing(|| format!("have the data of disk {name} follow"))?;
             }
             Pulling::Idle | Pulling::Held => {}
         }

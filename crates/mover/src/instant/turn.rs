@@ -36,6 +36,11 @@ impl Turn {
         Taken(self)
     }
 
+    /// Whether the guest reads nothing at the moment.
+    pub(super) fn is_free(&self) -> bool {
+        self.reads.borrow().under_way == 0
+    }
+
     /// Returns when the guest reads nothing, or has gone on reading for long enough.
     pub(super) async fn yield_to_guest(&self) {
         let mut reads = self.reads.subscribe();

@@ -3,6 +3,7 @@
 mod database;
 mod differences;
 mod held_store;
+mod instant;
 mod new_machine;
 mod oracle;
 mod replace;
