@@ -38,8 +38,7 @@ const ACTS: [Act; 11] = [
 
 #[test]
 fn every_state_and_every_act() {
-    use Protection::*;
-    use Refusal::*;
+    use {Protection::*, Refusal::*};
     let forever = Ok(Stopped { keep: Keep::Forever {} });
     let by_policy = Ok(Stopped { keep: Keep::ByPolicy { policy: OLD } });
     let deleted = Ok(Deleted { purge_at: at(14) });
