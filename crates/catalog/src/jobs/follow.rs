@@ -90,10 +90,12 @@ impl Catalog {
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look at past backups", e))
     }
 
-    /// Jobs of vaults that one mover alone may claim and nobody has, though they could have been since then.
+    /// Jobs of vaults that one mover alone may claim and nobody has, though they were there and could have been since
+    /// then: what was missed while nobody was there is younger than its time.
     pub async fn jobs_waiting(&self, since: Timestamp) -> Result<Vec<WaitingJobs>> {
-        let select = "select vault_id, mover, count(*) as jobs, min(claimable_at) as since from jobs
-            where claimable_at <= $1 and mover <> '' and vault_id is not null
+        let select = "select vault_id, mover, count(*) as jobs,
+            min(case when claimable_at > created_at then claimable_at else created_at end) as since from jobs
+            where claimable_at <= $1 and created_at <= $1 and mover <> '' and vault_id is not null
             group by vault_id, mover order by vault_id, mover";
         let query = sqlx::query(select).bind(micros(since)).try_map(|row: AnyRow| {
             Ok(WaitingJobs {
