@@ -10,6 +10,9 @@ use std::path::PathBuf;
 pub(crate) enum InstantCommand {
     /// Prepare a folder from which a machine starts at once on a point, and serve it until its data has followed.
     ///
+    /// EXPERIMENTAL: a guest whose mover was killed has read wrong bytes afterwards, its images being right. Try it, and
+    /// do not trust it with data.
+    ///
     /// Prints what to give to QEMU or libvirt. What the guest writes stays in the folder's images. Interrupted or
     /// killed, it is gone on with by `resume`; until then the guest waits.
     Start {
@@ -24,6 +27,9 @@ pub(crate) enum InstantCommand {
         door: DoorArgs,
         #[command(flatten)]
         options: InstantArgs,
+        /// Say that you have read that this is experimental.
+        #[arg(long, required = true)]
+        experimental: bool,
         /// How many seconds the guest's reads wait for a server that died, before the guest is stopped.
         #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
         patience: u64,

@@ -17,7 +17,7 @@ use std::time::Duration;
 
 pub(crate) async fn run(output: &Output, command: InstantCommand) -> Result<()> {
     match command {
-        InstantCommand::Start { point, vault, to, door, options, patience } => {
+        InstantCommand::Start { point, vault, to, door, options, patience, experimental: _ } => {
             let request = Asked { point, to, door, patience: Duration::from_secs(patience) };
             start(output, request, &vault, &options).await
         }

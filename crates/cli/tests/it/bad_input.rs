@@ -43,7 +43,11 @@ const VAULTS: &[Case] = &[
         UNSUPPORTED,
         &["{}/newer has format 2", "reads format 1", "use a newer strongroom"],
     ),
-    ("restore latest --vault {}/newer --to {}/new", UNSUPPORTED, &["has format 2", "use a newer strongroom"]),
+    (
+        "restore disks latest --vault {}/newer --to {}/new",
+        UNSUPPORTED,
+        &["has format 2", "use a newer strongroom"],
+    ),
     ("point list --key-file {}/none.key", KEY, &["{}/vault", "{}/none.key", "--key-file FILE"]),
     (
         "point list --key-file {}/other.key",
@@ -101,7 +105,7 @@ const POINTS: &[Case] = &[
     ),
     ("point show ffffffff", NOT_FOUND, &["there is no point ffffffff", "strongroom rescue point list"]),
     (
-        "restore ffffffff --to {}/new",
+        "restore disks ffffffff --to {}/new",
         NOT_FOUND,
         &["there is no point ffffffff", "strongroom rescue point list"],
     ),
@@ -111,7 +115,7 @@ const POINTS: &[Case] = &[
         &["there is no point ffffffff", "strongroom rescue point list"],
     ),
     (
-        "restore latest --to {}/new --disk sdz",
+        "restore disks latest --to {}/new --disk sdz",
         NOT_FOUND,
         &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom rescue point show"],
     ),
@@ -120,16 +124,20 @@ const POINTS: &[Case] = &[
         NOT_FOUND,
         &["no disk 'sdz'", "it has d-disk0, d-disk1", "strongroom rescue point show"],
     ),
-    ("restore latest --to {}/no/parent", NOT_FOUND, &["{}/no/parent", "the folder above it must exist"]),
+    (
+        "restore disks latest --to {}/no/parent",
+        NOT_FOUND,
+        &["{}/no/parent", "the folder above it must exist"],
+    ),
     ("nbd serve latest --socket {}/text", USAGE, &["{}/text", "the path is in use"]),
     ("nbd serve latest --socket {}/no/s", NOT_FOUND, &["{}/no/s", "check the path"]),
     (
-        "restore latest --to {}/restored --format raw",
+        "restore disks latest --to {}/restored --format raw",
         EXISTS,
         &["{}/restored/d-disk1.raw is there already", "try: choose an empty folder"],
     ),
     (
-        "restore latest --to {}/restored --format qcow2",
+        "restore disks latest --to {}/restored --format qcow2",
         EXISTS,
         &["{}/restored/machine.json is there already", "try: choose an empty folder"],
     ),
@@ -137,7 +145,7 @@ const POINTS: &[Case] = &[
 
 const USAGES: &[Case] = &[
     ("point list --nonsense", USAGE, &["--nonsense", "--help"]),
-    ("restore latest", USAGE, &["--to <DIR>"]),
+    ("restore disks latest", USAGE, &["--to <DIR|NBD-URL>"]),
     ("nonsense", USAGE, &["nonsense", "--help"]),
     ("point list --output xml", USAGE, &["xml", "json"]),
     ("", USAGE, &["Usage: strongroom"]),

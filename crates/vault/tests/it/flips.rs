@@ -124,7 +124,6 @@ async fn a_hundred_thousand_bits_of_data() {
     bytes[CHUNK_BYTES..][..900].copy_from_slice(&noise(2, 900));
     bytes[2 * CHUNK_BYTES..][..4000].copy_from_slice(&noise(3, 4000));
     let point = back_up(&vault, &MemoryDisk::from(bytes.clone()), None).await.expect("backup");
-    let disk = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone());
     let found = objects(&faulty.inner).await;
     let (name, pack) = found.iter().find(|(name, _)| name.as_ref().starts_with("packs/")).expect("one pack");
     let (mut flipped, mut named) = (pack.to_vec(), 0);
@@ -134,6 +133,8 @@ async fn a_hundred_thousand_bits_of_data() {
         flipped[at] ^= bit;
         faulty.inner.put(name, Bytes::copy_from_slice(&flipped).into()).await.expect("put");
         flipped[at] ^= bit;
+        // Another disk each time: one keeps what it has read.
+        let disk = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone());
         buffer = match disk.read(0, buffer).await {
             Ok(read) => {
                 assert!(read == bytes, "byte {at}: other bytes, and no error");

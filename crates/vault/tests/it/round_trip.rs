@@ -182,3 +182,54 @@ async fn what_was_read_or_fetched_before_is_at_hand() {
     assert_eq!(stored.opened_bytes(), opened + 2 * chunk);
     assert!(stored.prefetch(10 * chunk, chunk).await.is_err(), "beyond the end");
 }
+
+/// Reads that run while the store is not there are errors, or right; afterwards they are right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_store_that_goes_away_and_comes_back_never_gives_other_bytes() {
+    let folder = tempfile::tempdir().expect("tempdir");
+    let (here, away) = (folder.path().join("vault"), folder.path().join("away"));
+    std::fs::create_dir(&here).expect("a folder");
+    let (vault, _) = create(&here).await;
+    let disk = MemoryDisk::new(256 * CHUNK_BYTES);
+    for block in (0..256).filter(|block| block % 5 != 3) {
+        disk.write(block * BLOCK, noise(block, CHUNK_BYTES)).await.expect("in range");
+    }
+    let point = back_up(&vault, &disk, None).await.expect("backup");
+    let expected = Arc::new(disk.bytes());
+    for round in 0..20 {
+        // Little is kept, so that most reads go to the store.
+        let stored = PointDisk::new(Arc::clone(&vault), point.disks[0].map.clone()).keeping(20 * BLOCK);
+        let stored = Arc::new(stored);
+        let reading = (0..4u64).map(|reader| {
+            let (stored, expected) = (Arc::clone(&stored), Arc::clone(&expected));
+            tokio::spawn(async move {
+                let (mut failed, mut random) = (0, round * 4 + reader + 1);
+                for _ in 0..60 {
+                    random = random
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
+                    let length = 4096 << (random >> 33) % 8;
+                    let offset = (random >> 40) % (expected.len() as u64 - length) / 512 * 512;
+                    let range = offset as usize..(offset + length) as usize;
+                    match stored.read(offset, vec![0xee; length as usize]).await {
+                        Ok(found) => assert!(found == expected[range], "{length} bytes at {offset}"),
+                        Err(_) => failed += 1,
+                    }
+                    tokio::task::yield_now().await;
+                }
+                failed
+            })
+        });
+        let reading: Vec<_> = reading.collect();
+        std::fs::rename(&here, &away).expect("it goes away");
+        for _ in 0..50 {
+            tokio::task::yield_now().await;
+        }
+        std::fs::rename(&away, &here).expect("it comes back");
+        for reader in reading {
+            reader.await.expect("no other bytes");
+        }
+        let whole = stored.read(0, vec![0xee; expected.len()]).await.expect("it is back");
+        assert!(whole == *expected, "round {round}");
+    }
+}

@@ -62,6 +62,7 @@ on_both! {
         let mover = FakeMover::new("far", &FakeVault::default());
         let db = scene.protect(scene.host("far").await?, "db").await?;
         let start = scene.start(&db, "2026-11-21T02:00:00Z");
+        scene.go_to(start).await?;
         scene.go_to(start + minutes(5)).await?;
         assert!(told(&scene.catalog).await?.is_empty(), "it may come yet");
         scene.go_to(start + minutes(11)).await?;
