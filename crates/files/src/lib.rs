@@ -1,7 +1,7 @@
 //! Finds partitions, volumes and file systems in a disk, and reads files from them.
 //!
 //! A [`Browser`] is given disks by name, each a [`Disk`], and answers what is on them, what lies in a folder, what is
-//! in a file. [`extract`](fn@extract), [`archive`] and [`search`] use one to bring a folder out, as files, as a tar or
+//! in a file. [`extract`](fn@extract), [`archive`](fn@archive) and [`search`](fn@search) use one to bring a folder out, as files, as a tar or
 //! zip stream, and to find files by name. Callers are `mover`, which makes disks of recovery points, and `cli`.
 //!
 //! A guest's file system is hostile input, so nothing of it is parsed in the caller's process. The browser starts a

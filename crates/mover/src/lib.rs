@@ -8,7 +8,7 @@
 //! Reading order: [`backup()`] (`backup.rs`) → `member.rs`, one machine of it, and `audit.rs` → [`store_disk()`]
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
-//! vault) → [`restore_into`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
+//! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
 //! (`serve.rs`) → [`instant`], machines that start at once on a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!

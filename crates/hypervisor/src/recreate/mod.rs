@@ -1,8 +1,8 @@
 //! A machine made again from what a point tells of it, under another name or the same, on restored disks.
 //!
 //! [`command_line()`] and [`libvirt_definition()`] are pure but for one question, whether a host's file is there: they are
-//! asked before anything is copied, so what cannot be is refused before hours of writing. [`start`] and
-//! [`define`] then do what was planned.
+//! asked before anything is copied, so what cannot be is refused before hours of writing. [`start()`] and
+//! [`define()`] then do what was planned.
 //!
 //! One rule stands above all: **the new machine never opens what the original writes**. Each drive is a restored file,
 //! or cannot be written, or is left out and told; sockets, logs and pid files move into a folder of the new machine's;

@@ -51,7 +51,7 @@ impl Word {
         Self { option: option.to_owned(), value: Some(value.into()) }
     }
 
-    /// Stands where a word was, so that the others keep their places; [`write`] passes over it.
+    /// Stands where a word was, so that the others keep their places; [`write()`] passes over it.
     pub(super) fn nothing() -> Self {
         Self { option: NOTHING.to_owned(), value: None }
     }

@@ -41,7 +41,7 @@ pub struct Journal {
     pub was_running: bool,
 }
 
-/// How far a replacement is; the table in [the module](super) says what each means.
+/// How far a replacement is; the table in `replace/mod.rs` says what each means.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Stage {
