@@ -208,7 +208,7 @@ async fn a_store_that_goes_away_and_comes_back_never_gives_other_bytes() {
                     random = random
                         .wrapping_mul(6_364_136_223_846_793_005)
                         .wrapping_add(1_442_695_040_888_963_407);
-                    let length = 4096 << (random >> 33) % 8;
+                    let length = 4096 << ((random >> 33) % 8);
                     let offset = (random >> 40) % (expected.len() as u64 - length) / 512 * 512;
                     let range = offset as usize..(offset + length) as usize;
                     match stored.read(offset, vec![0xee; length as usize]).await {
