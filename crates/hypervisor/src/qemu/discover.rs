@@ -176,7 +176,8 @@ impl Options {
     }
 }
 
-fn split_commas(text: &str) -> Vec<String> {
+/// The parts of an option of QEMU's; a doubled comma is one that stands for itself.
+pub(crate) fn split_commas(text: &str) -> Vec<String> {
     let mut parts = vec![String::new()];
     let mut characters = text.chars().peekable();
     while let Some(character) = characters.next() {

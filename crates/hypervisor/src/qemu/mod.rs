@@ -38,5 +38,5 @@ mod window;
 mod write_load;
 
 pub use discover::{MachineAddress, discover, parse};
-pub(crate) use discover::{Options, command_line, working_folder};
+pub(crate) use discover::{Options, command_line, split_commas, working_folder};
 pub use machine::QemuMachine;

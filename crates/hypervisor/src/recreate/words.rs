@@ -1,5 +1,6 @@
 //! The grammar of QEMU's command line: options with and without values, and what stands in a value.
 
+use crate::qemu::split_commas;
 use serde_json::{Map, Value};
 
 /// Options that take no value. A bare word after one of them is a disk image.
@@ -207,17 +208,4 @@ impl Settings {
 /// A value of a tree that means yes or no, in either form.
 pub(super) fn is_yes(value: &Value) -> bool {
     value.as_bool().unwrap_or_else(|| matches!(value.as_str(), Some("on" | "yes" | "true")))
-}
-
-fn split_commas(text: &str) -> Vec<String> {
-    let mut parts = vec![String::new()];
-    let mut characters = text.chars().peekable();
-    while let Some(character) = characters.next() {
-        let doubled = character == ',' && characters.next_if_eq(&',').is_some();
-        match parts.last_mut() {
-            Some(part) if character != ',' || doubled => part.push(character),
-            _ => parts.push(String::new()),
-        }
-    }
-    parts
 }
