@@ -47,7 +47,7 @@ pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
 pub use files::browse;
 pub use image::ImageFormat;
-pub use new_machine::{Made, NewMachine, Place, Recreated, new_machine};
+pub use new_machine::{Defined, Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;
 pub use replace::{Existing, Journal, Replacement, SafetyPoint, Stage, Swap, plan_replacement};
 pub use rescue::{RescuedDisk, rescue};

@@ -136,6 +136,7 @@ async fn at_once(image: &GuestImage, folder: &Path, vault: &Path, cache: Option<
         folder: place.join("r"),
         vault: String::new(),
         door: None,
+        run_folder: None,
         patience: InstantRequest::PATIENCE,
     };
     let options = InstantOptions { cache: cache.map(Path::to_owned), ..InstantOptions::default() };

@@ -35,7 +35,7 @@ pub(crate) enum RescueCommand {
     /// keyring, and whether the point was deleted or never committed. What is found nowhere is left as a hole
     /// and listed beside the image.
     Salvage(SalvageArgs),
-    /// Start a machine at once on a recovery point, its data following while it runs (experimental).
+    /// Start a machine at once on a recovery point, its data following while it runs.
     #[command(subcommand)]
     Instant(super::InstantCommand),
     /// Read a recovery point without restoring it.

@@ -76,6 +76,9 @@ pub struct Journal {
     pub point: PointId,
     /// How the restored machine is reached.
     pub door: Door,
+    /// Where the machine's sockets and logs are, if we made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_folder: Option<PathBuf>,
     /// Seconds that its reads wait for a server.
     pub patience_s: u64,
     /// Its disks.
@@ -95,6 +98,7 @@ impl Journal {
             machine_name: point.machine_name.clone(),
             point: point.id,
             door,
+            run_folder: request.run_folder.clone(),
             patience_s: request.patience.as_secs(),
             disks: Vec::new(),
         }

@@ -17,6 +17,8 @@ pub struct InstantRequest {
     pub vault: String,
     /// How the machine will be reached; `None` for the monitor in the folder.
     pub door: Option<Door>,
+    /// Where the machine's sockets and logs will be, if we make it.
+    pub run_folder: Option<PathBuf>,
     /// How long the guest's reads wait for a server that died before the guest is stopped. Guests have patience of
     /// their own: a minute is long.
     pub patience: Duration,

@@ -60,6 +60,7 @@ fn request(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine, point: &Po
         memory_bytes: machine.memory_mib.map(|mib| mib << 20),
         disks: Vec::new(),
         folder: wanted.folder.join(RUN_FOLDER),
+        over: None,
     };
     let restore = RestoreRequest {
         point: point.clone(),
