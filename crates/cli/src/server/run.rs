@@ -1,6 +1,7 @@
 //! `strongroom server run`: the API, the engine and a mover, as one process.
 
 use super::data::{DataArgs, LimitArgs};
+use super::single_sign_on::SsoArgs;
 use super::work::WorkArgs;
 use super::{log, signals};
 use anyhow::{Context, Result};
@@ -22,6 +23,8 @@ pub(crate) struct RunArgs {
     limits: LimitArgs,
     #[command(flatten)]
     work: WorkArgs,
+    #[command(flatten)]
+    sso: SsoArgs,
     /// Run no mover here: this host has no machines, and others do the work.
     #[arg(long)]
     no_mover: bool,
@@ -68,7 +71,10 @@ impl ListenArgs {
 pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     log::start();
     let mut stop = signals::stop()?;
-    let control = args.data.open(args.limits.limits()).await?;
+    let mut control = args.data.open(args.limits.limits()).await?;
+    if let Some(sso) = args.sso.read()? {
+        control = control.with_single_sign_on(sso);
+    }
     let data = std::fs::canonicalize(&args.data.data).context("find the data directory")?;
     let mut running = server::start(args.listen.options(&data), control.clone()).await?;
     let within =
