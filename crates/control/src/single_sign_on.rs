@@ -138,6 +138,22 @@ impl Control {
         Ok(Session { token, expires })
     }
 
+    /// Whether anybody can come in so.
+    pub fn has_single_sign_on(&self) -> bool {
+        self.single_sign_on.is_some()
+    }
+
+    /// Whether the provider is there and fits the settings; nothing to say where there is none.
+    ///
+    /// # Errors
+    /// `Unavailable`, with why.
+    pub async fn check_single_sign_on(&self) -> Result<()> {
+        match &self.single_sign_on {
+            Some(sso) => sso.provider.check().await.map_err(|error| told(&error)),
+            None => Ok(()),
+        }
+    }
+
     fn sso(&self) -> Result<&SingleSignOn> {
         self.single_sign_on.as_deref().ok_or_else(|| {
             let error = Error::new(Code::Conflict, "this server has no single sign-on");

@@ -101,6 +101,14 @@ impl Provider {
         Ok(Self { settings, http })
     }
 
+    /// Whether the provider is there, and is the one that the settings say.
+    ///
+    /// # Errors
+    /// `Unavailable`; `Settings`.
+    pub async fn check(&self) -> Result<()> {
+        self.metadata().await.map(drop)
+    }
+
     /// The address at which somebody signs in.
     ///
     /// # Errors

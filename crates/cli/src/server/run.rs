@@ -80,6 +80,15 @@ pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     let within =
         if args.no_mover { None } else { Some(Within::start(&control, &data, &args.work, &stop).await?) };
     tracing::info!(url = running.url(), data = %data.display(), "the server runs");
+    tokio::spawn({
+        let control = control.clone();
+        // It may start later than this; an administrator who looks into the log learns of a slip before anybody else.
+        async move {
+            if let Err(error) = control.check_single_sign_on().await {
+                tracing::warn!(%error, "nobody can come in by single sign-on as it is");
+            }
+        }
+    });
     let engine = tokio::spawn({
         let (control, stop) = (control.clone(), stop.clone());
         async move { control.run(stop).await }

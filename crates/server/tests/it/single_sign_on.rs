@@ -286,7 +286,9 @@ async fn a_token_that_proves_nothing_makes_nobody() -> Result<()> {
     provider.twist(|token| token.signing = testkit::Signing::Nothing);
     let forged = come(&scene).await?;
     assert_eq!((forged.status, forged.code().as_str()), (401, "unauthenticated"));
+    scene.control.check_single_sign_on().await?;
     provider.claim_to_be(json!({ "issuer": "https://elsewhere.example" }));
+    assert!(scene.control.check_single_sign_on().await.unwrap_err().to_string().contains("calls itself"));
     let wish = json!({ "redirect": PORTAL, "challenge": challenge(&secret()) });
     let unfit = scene.ask(Ask::post("/v1/login/sso", wish)).await;
     assert_eq!((unfit.status, unfit.code().as_str()), (503, "unavailable"));
@@ -315,6 +317,13 @@ async fn codes_are_sent_to_the_loopback_and_to_addresses_that_were_named() -> Re
         "/challenge"
     );
     let without = Scene::new().await?;
+    for (scene, has) in [(&scene, true), (&without, false)] {
+        assert_eq!(
+            scene.ask(Ask::get("/v1/version")).await.json()["single_sign_on"],
+            has,
+            "a portal asks this first"
+        );
+    }
     let wish = json!({ "redirect": PORTAL, "challenge": challenge(&secret()) });
     assert_eq!(without.ask(Ask::post("/v1/login/sso", wish)).await.code(), "conflict");
     Ok(())

@@ -129,7 +129,7 @@ fn by_rsa(key: &RsaKeyPair, how: &'static dyn RsaEncoding, message: &[u8]) -> Re
 /// What lies behind an element of DER; its tag and what is in it.
 fn element(der: &[u8]) -> (&[u8], (u8, &[u8])) {
     let (tag, first) = (der[0], usize::from(der[1]));
-    let long = if first < 128 { 0 } else { first - 128 };
+    let long = first.saturating_sub(128);
     let length = match long {
         0 => first,
         _ => der[2..2 + long].iter().fold(0, |length, byte| length << 8 | usize::from(*byte)),
