@@ -28,7 +28,8 @@ mod watch;
 pub mod work;
 
 pub use access::{
-    Credentials, Me, NewToken, NewUser, RoleGrant, Roles, Session, TokenInfo, TokenMade, User, UserChange,
+    BeginSignIn, Credentials, FinishSignIn, Me, NewToken, NewUser, RoleGrant, Roles, Session, SignInBegun,
+    TokenInfo, TokenMade, User, UserChange,
 };
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,

@@ -37,6 +37,7 @@ mod points;
 mod policies;
 mod row;
 mod schedule;
+mod sign_ins;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
@@ -54,4 +55,5 @@ pub use plan::PointToPlan;
 pub use points::PointRow;
 pub use policies::PolicyRow;
 pub use schedule::{ScheduledItem, Settle, Settled};
+pub use sign_ins::SignIn;
 pub use vaults::VaultRow;

@@ -1,7 +1,7 @@
 //! Jobs, as people see them, cancel them and have them tried again.
 
 use crate::order::request_of;
-use crate::request::{Request, When};
+use crate::request::Request;
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Job, JobProgress, JobState, JobStep, SkippedRun, StepState};
 use catalog::{Cursor, JobFilter, JobRow, Told};
@@ -75,7 +75,7 @@ impl Control {
             other => other,
         };
         self.audit(actor, "job.retry", &id.to_string(), &json!({})).await?;
-        self.queue(vault, subject, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, vault, subject, &request).await
     }
 
     /// Slots of an item that had no run, the newest first.
@@ -131,6 +131,7 @@ fn told(row: JobRow) -> Job {
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.
+        asked_by: row.asked_by,
         scheduled: row.slot.is_some() || row.request["expired"] == json!(true),
         steps: steps(&row.job),
         progress,

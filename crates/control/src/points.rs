@@ -8,7 +8,7 @@ use crate::request::{Deleted, Request, When, queued};
 use crate::stopping::must_not_be_deleted;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, KeptFor, Page, Pin, Point, PointDisk, Restore, VaultSettings};
-use catalog::{Item, ItemChange, PointRow, PointToPlan};
+use catalog::{Item, ItemChange, NewJob, PointRow, PointToPlan};
 use jiff::{SignedDuration, Timestamp};
 use model::retention::{Fate, Tier, Until, Verdict, plan};
 use model::{JobId, Origin, PointId, Policy, VaultCopy, VaultId};
@@ -164,7 +164,7 @@ impl Control {
         self.audit(actor, "point.restore", &place.point.to_string(), &detail).await?;
         let Restore { folder, disks, format, mover, machine } = wish;
         let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 
     /// Reads a point back, to see that it can be.
@@ -174,7 +174,7 @@ impl Control {
         let detail = json!({ "vault": place.vault, "item": place.item, "name": item.name });
         self.audit(actor, "point.verify", &place.point.to_string(), &detail).await?;
         let request = Request::Verify { point: place.point };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 
     /// Changes a point as `decide` says. Gives the job, if there is one.
@@ -192,7 +192,10 @@ impl Control {
             self.audit(actor, change.verb, &place.point.to_string(), &detail).await?;
             let when = When { ready: self.now(), slot: None };
             let job = match &change.request {
-                Some(request) => Some(self.job_for(place.vault, item.id, request, when).await?),
+                Some(request) => {
+                    let new = self.job_for(place.vault, item.id, request, when).await?;
+                    Some(NewJob { asked_by: Some(actor.0.clone()), ..new })
+                }
                 None => None,
             };
             let write = ItemChange { item, points: &[change.kept], job: job.as_ref() };

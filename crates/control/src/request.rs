@@ -1,7 +1,7 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
 use crate::machines::OWN_MOVER;
-use crate::{Control, Error, Result};
+use crate::{Actor, Control, Error, Result};
 use api::{Code, NewMachine, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
@@ -100,7 +100,23 @@ pub(crate) struct When {
 }
 
 impl Control {
-    /// Queues a job on an item, or on a vault: `subject` is its id. Who asked is the caller's to write down.
+    /// Queues a job that somebody asks for, at once.
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub(crate) async fn queue_for(
+        &self,
+        actor: &Actor,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+    ) -> Result<JobId> {
+        let when = When { ready: self.now(), slot: None };
+        let new = self.job_for(vault, subject, request, when).await?;
+        self.queue_new(NewJob { asked_by: Some(actor.0.clone()), ..new }).await
+    }
+
+    /// Queues a job on an item, or on a vault: `subject` is its id. Nobody asked for it.
     ///
     /// # Errors
     /// `Conflict` when something is under way that excludes it, or the slot has had its job.
@@ -111,7 +127,10 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let new = self.job_for(vault, subject, request, when).await?;
+        self.queue_new(self.job_for(vault, subject, request, when).await?).await
+    }
+
+    async fn queue_new(&self, new: NewJob) -> Result<JobId> {
         queued(self.catalog.queue_job(&new, self.now()).await?)?;
         self.tell_jobs_changed();
         Ok(new.id)
@@ -145,6 +164,7 @@ impl Control {
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
+            asked_by: None,
         })
     }
 }

@@ -1,5 +1,6 @@
 //! What every act works with.
 
+use crate::SingleSignOn;
 use crate::tries::Tries;
 use catalog::{AuditEntry, Catalog};
 use jiff::Timestamp;
@@ -40,13 +41,23 @@ pub struct Control {
     pub(crate) jobs_changed: watch::Sender<u64>,
     /// Failed sign-ins.
     pub(crate) tries: Arc<Tries>,
+    /// Whose word counts besides passwords.
+    pub(crate) single_sign_on: Option<Arc<SingleSignOn>>,
 }
 
 impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        Self { catalog, settings: Arc::new(settings), clock, chance, jobs_changed, tries: Arc::default() }
+        let (settings, tries) = (Arc::new(settings), Arc::default());
+        Self { catalog, settings, clock, chance, jobs_changed, tries, single_sign_on: None }
+    }
+
+    /// With single sign-on.
+    #[must_use]
+    pub fn with_single_sign_on(mut self, by: SingleSignOn) -> Self {
+        self.single_sign_on = Some(Arc::new(by));
+        self
     }
 
     /// The catalog, for what only reads and needs no rule.

@@ -1,8 +1,8 @@
 //! What a server does, a file a noun: each asks the server by its API and prints what it answers.
 //!
 //! Reading order: `connect.rs`, which server is meant, out of `contexts.rs` and the environment → `names.rs`, what
-//! people call things → a noun. `confirm.rs` asks before something is done, `follow.rs` watches a job. `login.rs` and
-//! `certificate.rs` are how trust begins.
+//! people call things → a noun. `confirm.rs` asks before something is done, `follow.rs` watches a job. `login.rs`,
+//! `sign_on.rs` and `certificate.rs` are how trust begins.
 
 mod alert;
 mod audit;
@@ -31,6 +31,7 @@ mod policy_document;
 mod protect;
 mod restore;
 mod schedule_words;
+mod sign_on;
 mod token;
 mod user;
 mod vault;
@@ -39,6 +40,7 @@ mod words;
 pub(crate) use certificate::{TrustArgs, fingerprint_of_pem, trusted};
 pub(crate) use confirm::Yes;
 pub(crate) use connect::client;
+pub(crate) use user::RoleName;
 
 use crate::output::Output;
 use anyhow::Result;

@@ -27,6 +27,7 @@ mod room;
 mod scene;
 mod serve;
 mod service;
+mod single_sign_on;
 mod stopped;
 mod stored;
 mod stores;

@@ -33,6 +33,8 @@ POST   /v1/jobs/{job}/cancel                                   somewhere operato
 GET    /v1/jobs/{job}/events                                   somewhere reader
 POST   /v1/jobs/{job}/retry                                    somewhere operator
 POST   /v1/login                                               nobody
+POST   /v1/login/sso                                           nobody
+POST   /v1/login/sso/finish                                    nobody
 POST   /v1/logout                                              signed-in
 GET    /v1/machines                                            somewhere reader
 GET    /v1/machines/{machine}                                  somewhere reader

@@ -11,5 +11,6 @@ mod repeat;
 mod scene;
 mod schemathesis;
 mod sign_in;
+mod single_sign_on;
 mod users;
 mod watch;
