@@ -124,6 +124,10 @@ pub struct NewMachine {
     /// Start it.
     #[serde(default)]
     pub start: bool,
+    /// Start it at once: its data follows while it runs. Its images are qcow2 then. The folder's path must be short,
+    /// for it holds sockets.
+    #[serde(default)]
+    pub at_once: bool,
     /// The libvirt of the mover's host that is to have it, as a URI. If not said, a machine of libvirt's goes to
     /// `qemu:///system`, and one of QEMU's own gets a `start.sh`.
     #[serde(default)]

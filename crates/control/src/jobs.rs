@@ -108,7 +108,7 @@ impl Control {
 pub fn action_of(kind: JobKind) -> Action {
     match kind {
         JobKind::Backup => Action::BackUp,
-        JobKind::Restore | JobKind::Replace => Action::Restore,
+        JobKind::Restore | JobKind::InstantRestore | JobKind::Replace => Action::Restore,
         JobKind::DeleteData => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,

@@ -71,6 +71,7 @@ impl Request {
     pub(crate) fn kind(&self) -> JobKind {
         match self {
             Self::BackUp { .. } => JobKind::Backup,
+            Self::Restore { machine: Some(machine), .. } if machine.at_once => JobKind::InstantRestore,
             Self::Restore { .. } => JobKind::Restore,
             Self::Verify { .. } => JobKind::Verify,
             Self::DeletePoints { .. } => JobKind::DeleteData,

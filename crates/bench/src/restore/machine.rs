@@ -137,6 +137,7 @@ async fn at_once(image: &GuestImage, folder: &Path, vault: &Path, cache: Option<
         vault: String::new(),
         door: None,
         run_folder: None,
+        job: None,
         patience: InstantRequest::PATIENCE,
     };
     let options = InstantOptions { cache: cache.map(Path::to_owned), ..InstantOptions::default() };

@@ -40,6 +40,7 @@ async fn start(output: &Output, args: InstantStartArgs) -> Result<()> {
         vault: args.vault.vault.to_string(),
         door: door(args.door)?,
         run_folder: None,
+        job: None,
         patience: Duration::from_secs(args.patience),
     };
     let options = served(&args.vault, &args.options);

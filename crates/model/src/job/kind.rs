@@ -12,6 +12,8 @@ pub enum JobKind {
     Backup,
     /// Makes a machine, or disks, of a point.
     Restore,
+    /// Makes a machine of a point that runs at once, while its data follows.
+    InstantRestore,
     /// Overwrites a machine's disks with those of a point.
     Replace,
     /// Deletes a machine's points.
@@ -39,6 +41,8 @@ pub enum Step {
     WriteDisks,
     /// The machine is defined, and started if asked for.
     DefineMachine,
+    /// The data of a machine that runs already is all there.
+    FollowData,
     /// The points are deleted.
     DeletePoints,
     /// All of the point was read.
@@ -51,9 +55,10 @@ pub enum Step {
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Backup,
         Self::Restore,
+        Self::InstantRestore,
         Self::Replace,
         Self::DeleteData,
         Self::Verify,
@@ -66,6 +71,7 @@ impl JobKind {
         match self {
             Self::Backup => &[Step::TakeSnapshot, Step::TransferToVault],
             Self::Restore => &[Step::WriteDisks, Step::DefineMachine],
+            Self::InstantRestore => &[Step::DefineMachine, Step::FollowData],
             Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
             Self::DeleteData => &[Step::DeletePoints],
             Self::Verify => &[Step::ReadBack],
@@ -92,6 +98,7 @@ impl fmt::Display for Step {
             Self::KeepCurrent => "Keep current disks",
             Self::WriteDisks => "Write disks",
             Self::DefineMachine => "Define machine",
+            Self::FollowData => "Data follows",
             Self::DeletePoints => "Delete points",
             Self::ReadBack => "Read back",
             Self::BringPointsBack => "Bring points back",

@@ -2,7 +2,7 @@
 
 use super::folder::{monitor, server};
 use super::journal::Door;
-use super::{InstantOptions, InstantRequest, InstantRestore};
+use super::{InstantOptions, InstantRequest, InstantRestore, Journal};
 use crate::error::{Doing, Result};
 use crate::image::ImageFormat;
 use crate::new_machine::{self, Defined, NewMachine, Place};
@@ -26,7 +26,8 @@ pub struct InstantMachine {
 impl InstantRestore {
     /// As [`start`](Self::start), and then makes the machine, reached as who has it can be.
     ///
-    /// What cannot be is refused before anything is made. If only the machine fails, the restore serves nevertheless,
+    /// What cannot be is refused before anything is made. Asked again by the same job, it goes on with what is there;
+    /// the machine must have a uuid of its own for that. If only the machine fails, the restore serves nevertheless,
     /// and the definition that was written can be mended and used by hand.
     pub async fn start_machine(
         vault: &Arc<Vault>,
@@ -37,6 +38,11 @@ impl InstantRestore {
     ) -> Result<(Self, Defined)> {
         let wanted = wanted(request, machine)?;
         let plan = new_machine::plan(&wanted)?;
+        if is_begun(request) {
+            let restore = Self::resume(vault, &request.folder, options).await?;
+            let defined = new_machine::finish(&wanted, &plan, progress).await?;
+            return Ok((restore, defined));
+        }
         let door = match &wanted.place {
             Place::Qemu => None,
             Place::Libvirt(uri) => Some(Door::Libvirt(uri.clone(), wanted.recreation.name.clone())),
@@ -47,6 +53,11 @@ impl InstantRestore {
         let defined = new_machine::finish(&wanted, &plan, progress).await?;
         Ok((restore, defined))
     }
+}
+
+/// Whether the job of the request has begun before.
+fn is_begun(request: &InstantRequest) -> bool {
+    request.job.is_some() && Journal::read(&request.folder).is_ok_and(|journal| journal.job == request.job)
 }
 
 fn wanted(request: &InstantRequest, machine: &InstantMachine) -> Result<NewMachine> {

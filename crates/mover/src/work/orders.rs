@@ -11,6 +11,7 @@ use crate::machines::thaw_outstanding;
 use api::client::ClientError;
 use api::work::{ClaimRequest, Order};
 use model::ClaimantId;
+use model::job::JobKind;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -39,6 +40,15 @@ pub(super) struct Mover {
     pub(super) doors: Doors,
 }
 
+/// Orders that are being carried out.
+#[derive(Default)]
+struct Orders {
+    /// So many at once as are wished.
+    working: JoinSet<()>,
+    /// Machines that run while their data follows: it takes hours and next to nothing, and others need not wait.
+    following: JoinSet<()>,
+}
+
 /// Works for a server until `shutdown` is done; what is under way is given back then, unharmed.
 ///
 /// # Errors
@@ -48,13 +58,18 @@ pub async fn run(server: impl Server, settings: Settings, shutdown: impl Future<
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(prepare(Arc::clone(&mover)));
-    let mut orders = JoinSet::new();
+    let mut orders = Orders::default();
     tokio::select! {
         () = work(&mover, &mut orders, &stopping) => unreachable!("it works for ever"),
         () = shutdown => {}
     }
     stop.send_replace(true);
-    let ended = timeout(STOP_LIMIT, async { while orders.join_next().await.is_some() {} }).await;
+    let Orders { mut working, mut following } = orders;
+    let ended = timeout(STOP_LIMIT, async {
+        while working.join_next().await.is_some() {}
+        while following.join_next().await.is_some() {}
+    });
+    let ended = ended.await;
     if ended.is_err() {
         tracing::warn!("orders could not be ended in time; the next claims go on with them");
     }
@@ -77,20 +92,26 @@ async fn prepare(mover: Arc<Mover>) {
 }
 
 /// Claims and carries out, for ever.
-async fn work(mover: &Arc<Mover>, orders: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
+async fn work(mover: &Arc<Mover>, orders: &mut Orders, stopping: &watch::Receiver<bool>) {
     let mut retry = RETRY_FIRST;
     loop {
-        while orders.len() >= mover.settings.orders_at_once.max(1) {
-            ended(orders.join_next().await);
+        while orders.working.len() >= mover.settings.orders_at_once.max(1) {
+            ended(orders.working.join_next().await);
         }
-        while let Some(done) = orders.try_join_next() {
-            ended(Some(done));
+        for set in [&mut orders.working, &mut orders.following] {
+            while let Some(done) = set.try_join_next() {
+                ended(Some(done));
+            }
         }
         match mover.claim().await {
             Ok(order) => {
                 retry = RETRY_FIRST;
                 if let Some(order) = order {
-                    orders.spawn(carry_out(Arc::clone(mover), order, stopping.clone()));
+                    let set = match order.kind {
+                        JobKind::InstantRestore => &mut orders.following,
+                        _ => &mut orders.working,
+                    };
+                    set.spawn(carry_out(Arc::clone(mover), order, stopping.clone()));
                 }
             }
             Err(error) => {

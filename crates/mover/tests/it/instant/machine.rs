@@ -28,6 +28,7 @@ async fn at_once(scene: &Scene, point: &Point, place: Place) -> Result<AtOnce> {
         vault: "here".into(),
         door: None,
         run_folder: None,
+        job: None,
         patience: Duration::from_secs(10),
     };
     let machine = InstantMachine { recreation: wish.recreation, place: wish.place, start: true };

@@ -111,6 +111,7 @@ async fn serves() -> Result<()> {
             vault: vault_name,
             door: None,
             run_folder: None,
+            job: None,
             patience: PATIENCE,
         };
         InstantRestore::start(&vault, &request, &options).await?
