@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod drill;
 mod files;
 mod guest;
 mod instant;
@@ -63,6 +64,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Restore(command) => Box::pin(restore::run(output, *command)).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,
+        RescueCommand::Drill(args) => Box::pin(drill::run(output, *args)).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
         RescueCommand::Files(command) => Box::pin(files::run(output, command)).await,
     }
