@@ -9,6 +9,7 @@ mod audit;
 mod bad_input;
 mod bytes;
 mod disks;
+mod drill;
 mod files;
 mod firmware;
 mod frozen;

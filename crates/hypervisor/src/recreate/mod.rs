@@ -21,10 +21,12 @@
 //! | `sockets.rs` | monitors, consoles, displays |
 //! | `host.rs` | files and devices of the host |
 //! | `start.rs` | QEMU started, and its TPM |
+//! | `attended.rs` | QEMU started so that it ends with us, its console written down |
 //! | `domain.rs`, `interfaces.rs` | libvirt's XML |
 //! | `define.rs` | asking libvirt to take it |
 //! | `stop.rs` | a machine that is there: stopped, and started again |
 
+mod attended;
 mod blockdev;
 mod cards;
 mod command_line;
@@ -42,6 +44,7 @@ mod stop;
 mod tests;
 mod words;
 
+pub use attended::{AttendedQemu, end_stray, record_console, start_attended};
 pub use command_line::command_line;
 pub use define::{define, start_defined};
 pub use domain::{LibvirtDefinition, libvirt_definition};
