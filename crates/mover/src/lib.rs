@@ -45,7 +45,7 @@ pub mod work;
 pub use audit::BLOCKS as AUDIT_BLOCKS;
 pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
-pub use files::browse;
+pub use files::{browse, roots};
 pub use image::ImageFormat;
 pub use new_machine::{Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;
