@@ -1,6 +1,7 @@
 //! What every act works with.
 
 use crate::SingleSignOn;
+use crate::browse::Desk;
 use crate::tries::Tries;
 use catalog::{AuditEntry, Catalog};
 use jiff::Timestamp;
@@ -43,14 +44,24 @@ pub struct Control {
     pub(crate) tries: Arc<Tries>,
     /// Whose word counts besides passwords.
     pub(crate) single_sign_on: Option<Arc<SingleSignOn>>,
+    /// Looks into points.
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        let (settings, tries) = (Arc::new(settings), Arc::default());
-        Self { catalog, settings, clock, chance, jobs_changed, tries, single_sign_on: None }
+        Self {
+            catalog,
+            settings: Arc::new(settings),
+            clock,
+            chance,
+            jobs_changed,
+            tries: Arc::default(),
+            single_sign_on: None,
+            desk: Arc::default(),
+        }
     }
 
     /// With single sign-on.

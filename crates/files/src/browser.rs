@@ -41,7 +41,7 @@ pub struct Program {
 }
 
 /// A file, folder or link in one of the volumes.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Target {
     /// The volume's name.
     pub volume: String,

@@ -189,6 +189,51 @@ pub fn shown(name: &[u8]) -> String {
     text
 }
 
+/// What [`shown`] made a text of: the name itself.
+///
+/// # Errors
+/// `Invalid` for a text with a `\\` that begins no escape.
+pub fn meant(text: &str) -> Result<Vec<u8>> {
+    let mut name = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find('\\') {
+        name.extend_from_slice(&rest.as_bytes()[..at]);
+        let (bytes, behind) = escape(&rest[at + 1..]).ok_or_else(|| {
+            Error::invalid(format!(
+                "\"{}\" holds a \\ that begins no escape: a \\ itself is \\\\",
+                shown(text.as_bytes())
+            ))
+        })?;
+        name.extend(bytes);
+        rest = behind;
+    }
+    name.extend_from_slice(rest.as_bytes());
+    Ok(name)
+}
+
+/// The bytes of an escape without its `\\`, and what stands behind it.
+fn escape(text: &str) -> Option<(Vec<u8>, &str)> {
+    let first = text.chars().next()?;
+    let behind = &text[first.len_utf8()..];
+    let plain = |byte: u8| Some((vec![byte], behind));
+    match first {
+        '\\' => plain(b'\\'),
+        'n' => plain(b'\n'),
+        'r' => plain(b'\r'),
+        't' => plain(b'\t'),
+        'x' => {
+            let byte = u8::from_str_radix(behind.get(..2)?, 16).ok()?;
+            Some((vec![byte], &behind[2..]))
+        }
+        'u' => {
+            let (number, behind) = behind.strip_prefix('{')?.split_once('}')?;
+            let one = char::from_u32(u32::from_str_radix(number, 16).ok()?)?;
+            Some((one.to_string().into_bytes(), behind))
+        }
+        _ => None,
+    }
+}
+
 /// Refuses what could mean another place than a name in its folder.
 pub(crate) fn check_name(name: &[u8]) -> Result<()> {
     let bad = name.is_empty()
@@ -223,5 +268,23 @@ mod tests {
     #[test]
     fn a_name_cannot_steer_a_terminal() {
         assert_eq!(shown(b"a\x1b[31m\xff\n"), "a\\u{1b}[31m\\xff\\n");
+    }
+
+    #[test]
+    fn what_is_shown_is_what_is_meant() {
+        for name in [
+            &b"plain"[..],
+            b"a\x1b[31m\xff\n",
+            b"C:\\x41\\",
+            b"\xc3\x28 \xf0\x9f\x98",
+            "\u{85}\u{1f600}\t\r".as_bytes(),
+        ] {
+            assert_eq!(meant(&shown(name)).as_deref(), Ok(name));
+        }
+        let all: Vec<u8> = (0..=255).collect();
+        assert_eq!(meant(&shown(&all)), Ok(all));
+        for text in ["\\", "\\q", "\\x4", "\\u{110000}", "\\u41", "\\x\u{e9}"] {
+            assert!(meant(text).is_err(), "{text}");
+        }
     }
 }

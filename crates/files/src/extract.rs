@@ -11,6 +11,7 @@ use crate::{Error, Kind, Metadata, Result};
 use rustix::fs::{AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, Uid};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -19,7 +20,7 @@ use std::path::Path;
 pub(crate) const FILE_BYTES_MAX: u64 = 16 << 40;
 
 /// The smallest hole: a block of most file systems.
-const HOLE_BYTES: usize = 4096;
+pub(crate) const HOLE_BYTES: usize = 4096;
 
 /// Brings `target` out into `folder`, which must be empty or not exist; it is made readable for its owner only, as
 /// programs that run as somebody else keep that right. A file or link gets its own name there; of a folder, what lies
@@ -42,7 +43,7 @@ pub fn extract(browser: &mut Browser, target: &Target, folder: &Path) -> Result<
 }
 
 /// The folder to write to: new, or empty.
-fn make_target(folder: &Path) -> Result<OwnedFd> {
+pub(crate) fn make_target(folder: &Path) -> Result<OwnedFd> {
     let failed = |error: std::io::Error| Error::io(format!("make {}", folder.display()), &error);
     match rustix::fs::mkdir(folder, Mode::RWXU) {
         Ok(()) => {}
@@ -79,7 +80,7 @@ impl Visitor for Writer {
         let deep = names.len() - usize::from(!matches!(met, Met::Left(_)));
         let Some(name) = names.last().filter(|_| deep < self.folders.len()) else { return Ok(()) };
         match met {
-            Met::Folder(_) => match self.enter(deep, name) {
+            Met::Folder(_) => match enter(self.folders[deep].as_fd(), name) {
                 Ok(folder) => {
                     self.folders.truncate(deep + 1);
                     self.folders.push(folder);
@@ -116,14 +117,6 @@ impl Writer {
         }
         self.report.fail(target, &error);
         Ok(())
-    }
-
-    fn enter(&self, deep: usize, name: &[u8]) -> Result<OwnedFd> {
-        let failed = |error: rustix::io::Errno| Error::io("make a folder", &error.into());
-        let at = self.folders[deep].as_fd();
-        rustix::fs::mkdirat(at, name, Mode::RWXU).map_err(failed)?;
-        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        rustix::fs::openat(at, name, flags, Mode::empty()).map_err(failed)
     }
 
     fn write(
@@ -167,7 +160,15 @@ impl Writer {
     }
 }
 
-fn create(at: BorrowedFd<'_>, name: &[u8]) -> Result<File> {
+/// Makes a folder, and opens it.
+pub(crate) fn enter(at: BorrowedFd<'_>, name: &[u8]) -> Result<OwnedFd> {
+    let failed = |error: rustix::io::Errno| Error::io("make a folder", &error.into());
+    rustix::fs::mkdirat(at, name, Mode::RWXU).map_err(failed)?;
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::openat(at, name, flags, Mode::empty()).map_err(failed)
+}
+
+pub(crate) fn create(at: BorrowedFd<'_>, name: &[u8]) -> Result<File> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let opened = rustix::fs::openat(at, name, flags, Mode::RUSR | Mode::WUSR);
     opened.map(File::from).map_err(|error| Error::io("make a file", &error.into()))
@@ -187,19 +188,25 @@ fn fill(browser: &mut Browser, target: &Target, metadata: &Metadata, file: &File
     Ok(metadata.size)
 }
 
-/// Writes a file's content as a stream, holes and all.
+/// Writes a part of a file's content as a stream, holes and all; `0..metadata.size` is the whole.
 ///
 /// # Errors
-/// If it cannot be read to its end, or written.
-pub fn copy(browser: &mut Browser, target: &Target, metadata: &Metadata, to: &mut dyn Write) -> Result<()> {
+/// If it cannot be read to the part's end, or written.
+pub fn copy(
+    browser: &mut Browser,
+    target: &Target,
+    metadata: &Metadata,
+    part: Range<u64>,
+    to: &mut dyn Write,
+) -> Result<()> {
     let failed = |error: std::io::Error| Error::new(crate::ErrorKind::Io, format!("write the file: {error}"));
-    let mut at = 0;
-    read_whole(browser, target, metadata, |offset, data| {
+    let (mut at, end) = (part.start, part.end);
+    read_part(browser, target, metadata, part, |offset, data| {
         zeros(to, offset - at).and_then(|()| to.write_all(data)).map_err(failed)?;
         at = offset + data.len() as u64;
         Ok(())
     })?;
-    zeros(to, metadata.size - at).and_then(|()| to.flush()).map_err(failed)
+    zeros(to, end - at).and_then(|()| to.flush()).map_err(failed)
 }
 
 fn zeros(to: &mut dyn Write, count: u64) -> std::io::Result<()> {
@@ -211,19 +218,33 @@ pub(crate) fn read_whole(
     browser: &mut Browser,
     target: &Target,
     metadata: &Metadata,
+    take: impl FnMut(u64, &[u8]) -> Result<()>,
+) -> Result<()> {
+    read_part(browser, target, metadata, 0..metadata.size, take)
+}
+
+/// The same of a part of a file.
+fn read_part(
+    browser: &mut Browser,
+    target: &Target,
+    metadata: &Metadata,
+    part: Range<u64>,
     mut take: impl FnMut(u64, &[u8]) -> Result<()>,
 ) -> Result<()> {
     if metadata.size > FILE_BYTES_MAX {
         return Err(Error::limit(format!("a file that says to have {} bytes", metadata.size)));
     }
-    let mut offset = 0;
-    while offset < metadata.size {
+    if part.start > part.end || part.end > metadata.size {
+        return Err(Error::invalid(format!("there is no such part of {} bytes", metadata.size)));
+    }
+    let mut offset = part.start;
+    while offset < part.end {
         let (zeros, data) = browser.read(target, offset)?;
         if zeros == 0 && data.is_empty() {
             return Err(Error::corrupt(format!("it ends after {offset} of {} bytes", metadata.size)));
         }
         offset += zeros;
-        let data = &data[..data.len().min(metadata.size.saturating_sub(offset) as usize)];
+        let data = &data[..data.len().min(part.end.saturating_sub(offset) as usize)];
         if !data.is_empty() {
             take(offset, data)?;
         }
@@ -233,7 +254,13 @@ pub(crate) fn read_whole(
 }
 
 /// Makes a link. What it points to is the guest's matter: nothing of ours follows it.
-fn link(at: BorrowedFd<'_>, name: &[u8], points: &[u8], metadata: &Metadata, own: bool) -> Result<()> {
+pub(crate) fn link(
+    at: BorrowedFd<'_>,
+    name: &[u8],
+    points: &[u8],
+    metadata: &Metadata,
+    own: bool,
+) -> Result<()> {
     let failed = |error: rustix::io::Errno| Error::io("make a link", &error.into());
     rustix::fs::symlinkat(points, at, name).map_err(failed)?;
     if own {
@@ -244,7 +271,7 @@ fn link(at: BorrowedFd<'_>, name: &[u8], points: &[u8], metadata: &Metadata, own
 }
 
 /// Owner first: changing it takes away what the mode then gives.
-fn dress(file: BorrowedFd<'_>, metadata: &Metadata, own: bool) -> Result<()> {
+pub(crate) fn dress(file: BorrowedFd<'_>, metadata: &Metadata, own: bool) -> Result<()> {
     let failed = |error: rustix::io::Errno| Error::io("set owner, mode and time", &error.into());
     if own {
         let (uid, gid) = owner(metadata);

@@ -11,7 +11,8 @@
 //!
 //! In the order to read: `entry.rs` and `disk.rs`, the values and the one trait; `layout/`, what is on a disk; `fs/`,
 //! a file a kind of file system, behind one trait; `session.rs`, which answers questions; `wire.rs`, in which words;
-//! `worker.rs` and `cage.rs`, the process; `browser.rs`, the parent; `extract.rs`, `archive/`, `search.rs`.
+//! `worker.rs` and `cage.rs`, the process; `browser.rs`, the parent; `extract.rs`, `archive/`, `search.rs`; `unpack.rs`, what
+//! takes such a stream apart elsewhere; `mount/`, all of it as a folder.
 //!
 //! It knows nothing of vaults, machines, or where the bytes come from.
 //!
@@ -32,9 +33,11 @@ mod error;
 mod extract;
 mod fs;
 mod layout;
+mod mount;
 mod output;
 mod search;
 mod session;
+mod unpack;
 mod walk;
 mod wire;
 mod worker;
@@ -42,10 +45,12 @@ mod worker;
 pub use archive::{Format, archive};
 pub use browser::{Browser, Program, SharedDisk, Target};
 pub use disk::Disk;
-pub use entry::{Entry, FilePath, Kind, Metadata, Time, shown};
+pub use entry::{Entry, FilePath, Kind, Metadata, Time, meant, shown};
 pub use error::{Error, ErrorKind, Result};
 pub use extract::{copy, extract};
 pub use layout::{Content, Region};
+pub use mount::{Mounted, Questions, mount};
 pub use output::{Report, Skipped};
 pub use search::{Found, Pattern, search};
+pub use unpack::unpack;
 pub use worker::answer_caged;

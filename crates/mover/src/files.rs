@@ -46,3 +46,13 @@ pub async fn browse<T: Send + 'static>(
     let looked = tokio::task::spawn_blocking(move || look(&mut Browser::new(program, disks))).await;
     looked.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))
 }
+
+/// The roots of everything on the disks that has files which can be read.
+///
+/// # Errors
+/// If the disks cannot be looked at.
+pub fn roots(browser: &mut Browser) -> files::Result<Vec<files::Target>> {
+    let volumes = browser.volumes()?;
+    let readable = volumes.iter().filter(|one| one.content.has_files() && one.refusal.is_none());
+    readable.map(|one| browser.target(format!("{}:/", one.name).as_bytes())).collect()
+}

@@ -10,7 +10,7 @@
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
 //! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
 //! (`serve.rs`) → [`instant`], machines that start at once on a point → [`drill`], points that are tried out →
-//! [`machines`], where they are found → [`work`],
+//! [`browse()`] (`files.rs`) and `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!
 //! Invariants:
@@ -25,6 +25,7 @@
 
 mod audit;
 mod backup;
+mod browse;
 mod differences;
 pub mod drill;
 mod error;
@@ -47,7 +48,7 @@ pub mod work;
 pub use audit::BLOCKS as AUDIT_BLOCKS;
 pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
-pub use files::browse;
+pub use files::{browse, roots};
 pub use image::ImageFormat;
 pub use new_machine::{Defined, Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;

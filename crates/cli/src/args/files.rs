@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 /// How a place in a point is written.
-const PLACE: &str = "VOLUME:/PATH";
+pub(crate) const PLACE: &str = "VOLUME:/PATH";
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum FilesCommand {
@@ -44,6 +44,19 @@ pub(crate) enum FilesCommand {
     Get(FilesGetArgs),
     /// Find files by name, beneath a folder.
     Find(FilesFindArgs),
+    /// Show all volumes that have files as folders in a folder of this host, read-only, until interrupted.
+    ///
+    /// `fusermount3 -u DIR` ends it too. The folder is its owner's alone, who reads all of it whatever the modes say.
+    /// What cannot be read rightly is an error of that file.
+    Mount {
+        #[command(flatten)]
+        point: PointArgs,
+        /// The folder to mount at.
+        #[arg(value_name = "DIR")]
+        at: PathBuf,
+        #[command(flatten)]
+        vault: VaultArgs,
+    },
 }
 
 #[derive(Debug, ClapArgs)]

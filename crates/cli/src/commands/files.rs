@@ -10,7 +10,7 @@ use files::{Browser, Entry, Format, Kind, Metadata, Pattern, Program, Region, Re
 use std::ffi::OsStr;
 use std::io::Write;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vault::PointDisk;
 
@@ -30,8 +30,12 @@ pub(crate) async fn run(output: &Output, command: FilesCommand) -> Result<()> {
         }
         FilesCommand::Get(args) => get(output, args).await,
         FilesCommand::Find(args) => find(output, args).await,
+        FilesCommand::Mount { point, at, vault } => mount(&point, &vault, at).await,
     }
 }
+
+/// A disk by its name.
+type Disk = (String, Arc<dyn BlockSource>);
 
 /// Lets `look` browse the disks of a point.
 async fn browse<T: Send + 'static>(
@@ -39,6 +43,12 @@ async fn browse<T: Send + 'static>(
     vault: &VaultArgs,
     look: impl FnOnce(&mut Browser) -> T + Send + 'static,
 ) -> Result<T> {
+    let (program, disks) = disks(point, vault).await?;
+    super::unless_interrupted("reading files", async { Ok(mover::browse(program, disks, look).await) }).await
+}
+
+/// What a point's files are read with, and from.
+async fn disks(point: &PointArgs, vault: &VaultArgs) -> Result<(Program, Vec<Disk>)> {
     let vault = open::vault(vault).await?;
     let point = open::point(&vault, point).await?;
     let of_guest = point.disks.iter().filter(|disk| !mover::is_firmware(&point, &disk.name));
@@ -47,9 +57,33 @@ async fn browse<T: Send + 'static>(
         (disk.name.clone(), source)
     });
     let path = std::env::current_exe().context("find our own program, which parses the disks")?;
-    let program = Program { path, arguments: vec!["files-worker".to_owned()] };
-    let work = async { Ok(mover::browse(program, disks.collect(), look).await) };
-    super::unless_interrupted("reading files", work).await
+    Ok((Program { path, arguments: vec!["files-worker".to_owned()] }, disks.collect()))
+}
+
+/// Mounts, and answers until it is unmounted or somebody interrupts it.
+async fn mount(point: &PointArgs, vault: &VaultArgs, at: PathBuf) -> Result<()> {
+    let (program, disks) = disks(point, vault).await?;
+    let (told, mut mounted) = tokio::sync::oneshot::channel();
+    let look = move |browser: &mut Browser| -> files::Result<()> {
+        let roots = mover::roots(browser)?;
+        if roots.is_empty() {
+            return Err(files::Error::new(
+                files::ErrorKind::NotFound,
+                "no volume on these disks has files that can be read",
+            ));
+        }
+        let (mounted, questions) = files::mount(&roots, &at)?;
+        eprintln!("The files are at {}; to end: Ctrl-C, or `fusermount3 -u` it.", at.display());
+        // Whoever interrupts us before this unmounts by dropping it.
+        let _ = told.send(mounted);
+        questions.answer(browser);
+        Ok(())
+    };
+    let answered = async { Ok(mover::browse(program, disks, look).await) };
+    let ended = super::unless_interrupted("the mount", answered).await;
+    drop(mounted.try_recv());
+    // To be interrupted is its way to end.
+    ended.map_or(Ok(()), |answered| Ok(answered?))
 }
 
 async fn volumes(output: &Output, point: &PointArgs, vault: &VaultArgs) -> Result<()> {
@@ -108,7 +142,7 @@ fn cat(browser: &mut Browser, place: &OsStr) -> files::Result<()> {
         return Err(files::Error::new(files::ErrorKind::Invalid, format!("{target} is not a file")));
     }
     let mut to = std::io::stdout().lock();
-    match files::copy(browser, &target, &metadata, &mut to) {
+    match files::copy(browser, &target, &metadata, 0..metadata.size, &mut to) {
         // Whoever reads us has seen enough, as `head` does.
         Err(_) if to.flush().is_err_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe) => Ok(()),
         other => other,
@@ -201,9 +235,7 @@ fn beneath(browser: &mut Browser, place: Option<&OsStr>) -> files::Result<Vec<Ta
     if let Some(place) = place {
         return Ok(vec![browser.target(place.as_bytes())?]);
     }
-    let volumes = browser.volumes()?;
-    let readable = volumes.iter().filter(|one| one.content.has_files() && one.refusal.is_none());
-    readable.map(|one| browser.target(format!("{}:/", one.name).as_bytes())).collect()
+    mover::roots(browser)
 }
 
 fn metadata_value(metadata: &Metadata) -> serde_json::Value {
@@ -242,7 +274,7 @@ fn entry_table(entries: &Listed) -> String {
         };
         match &entry.metadata {
             Ok(metadata) => vec![
-                mode_text(metadata),
+                mode_text(metadata.kind.letter(), metadata.mode),
                 metadata.uid.to_string(),
                 metadata.gid.to_string(),
                 metadata.size.to_string(),
@@ -259,9 +291,8 @@ fn entry_table(entries: &Listed) -> String {
 }
 
 /// As `ls -l` writes it.
-fn mode_text(metadata: &Metadata) -> String {
-    let mode = metadata.mode;
-    let mut text = String::from(metadata.kind.letter());
+pub(crate) fn mode_text(letter: char, mode: u32) -> String {
+    let mut text = String::from(letter);
     for (shift, special, mark) in [(6, 0o4000, 's'), (3, 0o2000, 's'), (0, 0o1000, 't')] {
         let bit = |bit: u32, letter: char| if mode >> shift & bit != 0 { letter } else { '-' };
         text.push(bit(4, 'r'));
@@ -281,7 +312,7 @@ mod tests {
 
     #[test]
     fn a_mode_is_written_as_ls_does() {
-        let text = |kind, mode| mode_text(&Metadata { kind, size: 0, mode, uid: 0, gid: 0, modified: None });
+        let text = |kind: Kind, mode| mode_text(kind.letter(), mode);
         assert_eq!(text(Kind::File, 0o4755), "-rwsr-xr-x");
         assert_eq!(text(Kind::Folder, 0o1777), "drwxrwxrwt");
         assert_eq!(text(Kind::Link, 0o777), "lrwxrwxrwx");

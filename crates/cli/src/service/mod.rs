@@ -16,6 +16,7 @@ mod contexts;
 mod drill;
 mod dry_run;
 mod events;
+mod files;
 mod follow;
 mod host;
 mod item;
@@ -96,6 +97,8 @@ pub(crate) enum ServiceCommand {
     /// What there is to report.
     #[command(subcommand)]
     Report(drill::ReportCommand),
+    /// Look into a recovery point's file systems, and bring single files out.
+    Files(files::FilesNowArgs),
     /// What runs, ran, or failed.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -134,6 +137,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
         ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
         ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,
+        ServiceCommand::Files(args) => Box::pin(files::run(output, &client()?, args)).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,
         ServiceCommand::Alert(command) => alert::run(output, &client()?, command).await,

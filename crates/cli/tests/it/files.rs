@@ -2,7 +2,7 @@
 //! command, over a vault.
 
 use crate::program::Running;
-use crate::scene::{Scene, id};
+use crate::scene::{Scene, id, names_in};
 use anyhow::{Context, Result, ensure};
 use serde_json::Value;
 use std::os::unix::fs::FileExt;
@@ -109,5 +109,22 @@ fn files_come_out_of_a_point() -> Result<()> {
     std::fs::write(scene.path("boot.tar"), archive.stdout)?;
     let names = run("tar", &["-tf", text(&scene.path("boot.tar"))])?;
     ensure!(names == "loader.conf\n", "{names}");
-    Ok(())
+    mounted(&scene, id)
+}
+
+/// The point as a folder, until somebody interrupts it.
+fn mounted(scene: &Scene, point: &str) -> Result<()> {
+    let at = scene.path("at");
+    std::fs::create_dir(&at)?;
+    let mut mount = Running::start(&mut scene.command(["files", "mount", point, text(&at)]))?;
+    mount.wait_for("The files are at")?;
+    ensure!(names_in(&at)? == ["vda1", "vda2"]);
+    ensure!(std::fs::read(at.join("vda2/etc/app/large"))? == vec![b'x'; 3 << 20]);
+    ensure!(std::fs::read_to_string(at.join("vda2/etc/app/hosts"))? == "127.0.0.1 localhost\n", "by a link");
+    mount.signal("INT")?;
+    let ran = mount.finish()?;
+    ensure!(ran.code == Some(0), "{ran:?}");
+    ensure!(names_in(&at)?.is_empty(), "it is still mounted");
+    let nowhere = scene.path("nowhere");
+    scene.run(["files", "mount", point, text(&nowhere)])?.failed(3, &["nowhere"])
 }

@@ -27,6 +27,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod served_files;
 mod service;
 mod single_sign_on;
 mod stopped;

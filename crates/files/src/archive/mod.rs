@@ -1,6 +1,7 @@
 //! A file or a folder as one stream: tar, which keeps everything that a folder does, or zip, which Windows opens.
 
 mod tar;
+pub(crate) mod untar;
 mod zip;
 
 use crate::browser::{Browser, Target};

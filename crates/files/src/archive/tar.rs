@@ -4,9 +4,9 @@ use super::Stream;
 use crate::{Kind, Metadata};
 use std::io::{Result, Write};
 
-const BLOCK: usize = 512;
+pub(super) const BLOCK: usize = 512;
 /// The old header's places: name, mode, owner, group, size, time, sum, kind, target, mark.
-const NAME_MAX: usize = 100;
+pub(super) const NAME_MAX: usize = 100;
 const OCTAL_MAX: u64 = 0o7_777_777;
 const SIZE_MAX: u64 = 0o77_777_777_777;
 

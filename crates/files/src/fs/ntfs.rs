@@ -143,7 +143,9 @@ fn read_data(cursor: &mut Cursor, file: &NtfsFile<'_>, offset: u64, buffer: &mut
     let data = data.map_err(failed)?;
     let attribute = data.to_attribute().map_err(failed)?;
     if attribute.flags().contains(NtfsAttributeFlags::COMPRESSED) {
-        return Err(Error::refused("it is compressed by NTFS, which is not read"));
+        return Err(Error::refused(
+            "it is compressed by NTFS, which is not read: ntfs-3g does, where the disk is served",
+        ));
     }
     if attribute.flags().contains(NtfsAttributeFlags::ENCRYPTED) {
         return Err(Error::refused("it is encrypted (EFS): its key is in the guest only"));

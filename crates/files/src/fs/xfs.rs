@@ -207,15 +207,20 @@ fn absolute(path: &FilePath) -> Vec<u8> {
 
 fn error(error: &lamxfs::Error) -> Error {
     use lamxfs::{Error as E, SuperblockReason as Reason};
+    let refused = |why: &str| Error::refused(format!("{why}: mount it where the disk is served"));
     let kind = match error {
+        E::UnsupportedFeature(token) => {
+            return refused(&format!("it uses what is not read of XFS ({token})"));
+        }
+        E::BadSuperblock(Reason::ExternalLog) => return refused("the log of the XFS lies elsewhere"),
+        E::BadSuperblock(Reason::RealtimeDevice) => return refused("a part of the XFS lies elsewhere"),
+        E::BadSuperblock(Reason::DirtyLog) => {
+            return refused("the XFS is of version 4 and was not unmounted, and its log is not read");
+        }
         E::NotFound { .. } => ErrorKind::NotFound,
         E::NotARegularFile => return not_a_file(),
         E::FileTooLarge { .. } => ErrorKind::Limit,
         E::Io { .. } => ErrorKind::Io,
-        E::UnsupportedFeature(_)
-        | E::BadSuperblock(Reason::ExternalLog | Reason::RealtimeDevice | Reason::DirtyLog) => {
-            ErrorKind::Refused
-        }
         E::NotASymlink => return not_a_link(),
         _ => ErrorKind::Corrupt,
     };

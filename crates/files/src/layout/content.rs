@@ -95,19 +95,21 @@ fn look_at(disk: &dyn Disk) -> Result<Looked> {
     let has = |at: usize, mark: &[u8]| head.get(at..at + mark.len()) == Some(mark);
     // Before the file systems: what lies on the parts of a RAID may look like one, and is only a part of it.
     if let Some(level) = raid_level(disk, &head)? {
-        let why = format!("a disk of a Linux software RAID ({level}) is not read");
+        let why = format!(
+            "a disk of a Linux software RAID ({level}) is not read: `mdadm --assemble --readonly` does, where the disks are served"
+        );
         return Ok(Looked::refused(Content::Raid, &why));
     }
     if has(0, b"LUKS\xba\xbe") {
         return Ok(Looked::refused(
             Content::Encrypted,
-            "it is encrypted (LUKS): its key is in the guest only",
+            "it is encrypted (LUKS): `cryptsetup open --readonly` opens it, where the disk is served",
         ));
     }
     if has(3, b"-FVE-FS-") {
         return Ok(Looked::refused(
             Content::Encrypted,
-            "it is encrypted (BitLocker): its key is in the guest only",
+            "it is encrypted (BitLocker): `cryptsetup open --type bitlk --readonly` opens it, where the disk is served",
         ));
     }
     if (0..4).any(|sector| has(sector * 512, b"LABELONE") && has(sector * 512 + 24, b"LVM2 001")) {
@@ -134,7 +136,9 @@ fn look_at(disk: &dyn Disk) -> Result<Looked> {
     let other = OTHERS.iter().find(|(at, mark, _)| has(*at, mark));
     Ok(other.map_or_else(
         || Looked::new(Content::Unknown),
-        |(_, _, name)| Looked::refused(Content::Other, &format!("{name} is not read")),
+        |(_, _, name)| {
+            Looked::refused(Content::Other, &format!("{name} is not read: mount it where the disk is served"))
+        },
     ))
 }
 
@@ -159,7 +163,8 @@ fn btrfs(head: &[u8]) -> Looked {
     let mut looked = Looked::labelled(Content::Btrfs, &head[SUPERBLOCK + 0x12b..SUPERBLOCK + 0x22b]);
     let devices = number(0x88);
     if devices != 1 {
-        looked.refusal = Some(format!("a Btrfs of {devices} devices is not read"));
+        let why = format!("a Btrfs of {devices} devices is not read: mount it where all of them are served");
+        looked.refusal = Some(why);
     }
     // The log tree holds what was flushed since the last commit; we read that commit.
     if number(0x60) != 0 {
@@ -210,4 +215,40 @@ fn raid_level(disk: &dyn Disk, head: &[u8]) -> Result<Option<String>> {
         }
     }
     Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    struct Marked(usize, &'static [u8]);
+
+    impl Disk for Marked {
+        fn size(&self) -> u64 {
+            1 << 20
+        }
+
+        fn read(&self, offset: u64, buffer: &mut [u8]) -> Result<()> {
+            for (at, byte) in (offset..).zip(buffer) {
+                let within = (at as usize).checked_sub(self.0).and_then(|within| self.1.get(within));
+                *byte = within.copied().unwrap_or_default();
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn what_is_refused_names_a_way_out() {
+        let mut marks = vec![
+            (0, &b"LUKS\xba\xbe"[..], "cryptsetup open"),
+            (3, b"-FVE-FS-", "bitlk"),
+            (4096, b"\xfc\x4e\x2b\xa9\x01", "mdadm"),
+            (0x10040, b"_BHRfS_M", "mount it"),
+        ];
+        marks.extend(OTHERS.iter().map(|(at, mark, _)| (*at, *mark, "mount it")));
+        for (at, mark, way) in marks {
+            let refusal = look(&Marked(at, mark)).refusal.unwrap_or_default();
+            assert!(refusal.contains(way) && refusal.contains("served"), "{mark:?}: {refusal}");
+        }
+    }
 }

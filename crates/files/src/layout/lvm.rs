@@ -130,6 +130,9 @@ fn segments(
     if parts.is_empty() { Err(wrong("has a volume without segments")) } else { Ok((parts, disks)) }
 }
 
+/// What does what we do not.
+const ACTIVATE: &str = "`vgchange -ay` finds it, where the disks are served";
+
 /// Anything but one stripe is refused by its name: its bytes lie elsewhere than we would look.
 fn check_linear(segment: &Group) -> Result<()> {
     let kind = segment.text("type").unwrap_or("unknown");
@@ -137,9 +140,12 @@ fn check_linear(segment: &Group) -> Result<()> {
         ("striped", Some(1)) => Ok(()),
         ("striped", count) => {
             let count = count.unwrap_or_default();
-            Err(Error::refused(format!("it is striped over {count} physical volumes, which is not read")))
+            let why = format!("it is striped over {count} physical volumes, which is not read: {ACTIVATE}");
+            Err(Error::refused(why))
         }
-        (other, _) => Err(Error::refused(format!("it is of LVM's type \"{other}\", which is not read"))),
+        (other, _) => {
+            Err(Error::refused(format!("it is of LVM's type \"{other}\", which is not read: {ACTIVATE}")))
+        }
     }
 }
 

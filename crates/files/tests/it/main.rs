@@ -3,6 +3,7 @@
 mod hostile;
 mod images;
 mod layouts;
+mod mounted;
 mod mutated;
 mod output;
 mod same;

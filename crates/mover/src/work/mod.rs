@@ -14,6 +14,7 @@
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
 //! | `at_once.rs` | a machine that runs at once, its data following |
 //! | `restore.rs`, `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
+//! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -29,6 +30,7 @@
 
 mod at_once;
 mod backup;
+mod browse;
 mod doors;
 mod drill;
 mod failure;

@@ -19,8 +19,10 @@
 
 mod alerts;
 mod audit;
+mod browse;
 mod drills;
 mod events;
+mod files;
 mod items;
 mod jobs;
 mod machines;
@@ -56,8 +58,10 @@ macro_rules! nouns {
 nouns! {
     alerts,
     audit,
+    browse,
     drills,
     events,
+    files,
     items,
     jobs,
     machines,
