@@ -23,11 +23,12 @@ pub(crate) struct RunArgs {
     limits: LimitArgs,
     #[command(flatten)]
     work: WorkArgs,
-    #[command(flatten)]
-    sso: SsoArgs,
     /// Run no mover here: this host has no machines, and others do the work.
     #[arg(long)]
     no_mover: bool,
+    // Last: its heading would hold for what comes behind it.
+    #[command(flatten)]
+    sso: SsoArgs,
 }
 
 #[derive(Debug, ClapArgs)]
