@@ -140,6 +140,25 @@ impl Client {
         }
     }
 
+    /// Puts bytes to an address. False if they were not taken yet, and are to be sent again.
+    ///
+    /// # Errors
+    /// As [`ClientError`].
+    pub async fn put_bytes(&self, path: &str, bytes: Vec<u8>) -> Result<bool, ClientError> {
+        let doing = || format!("PUT {path} of {}", self.base);
+        let mut request = self.http.put(self.address(path)?).body(bytes);
+        if let Some(token) = &self.token {
+            request = request.bearer_auth(token);
+        }
+        let answer = request.send().await;
+        let answer = answer.map_err(|source| ClientError::Unreachable { doing: doing(), source })?;
+        match answer.status() {
+            StatusCode::ACCEPTED => Ok(false),
+            status if status.is_success() => Ok(true),
+            _ => Err(refused(answer, doing()).await),
+        }
+    }
+
     async fn ask<B: Serialize + Sync, T: DeserializeOwned>(
         &self,
         method: Method,

@@ -6,7 +6,7 @@
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
 //! machine under protection → `points.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
-//! `work.rs`, what a mover and a server say to each other → `client.rs`, how they and people's programs ask.
+//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how they and people's programs ask.
 //!
 //! Invariants:
 //! - instants are RFC 3339 in UTC, sizes are bytes, ids are uuids, names of fields say their unit otherwise;
@@ -16,6 +16,7 @@
 mod access;
 #[cfg(feature = "client")]
 pub mod client;
+pub mod files;
 mod items;
 mod jobs;
 mod machines;

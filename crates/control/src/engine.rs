@@ -24,6 +24,7 @@ impl Control {
             while beat.next().await {
                 tell("follow", self.tick_follow().await);
                 tell("schedule", self.tick_schedule(self.now()).await);
+                self.tick_files(self.now());
             }
         };
         let plans = async {

@@ -80,6 +80,13 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+/// What a mover says of its work.
+impl From<Problem> for Error {
+    fn from(problem: Problem) -> Self {
+        Self(Box::new(problem))
+    }
+}
+
 impl From<catalog::Error> for Error {
     fn from(error: catalog::Error) -> Self {
         use catalog::ErrorKind;

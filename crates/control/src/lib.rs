@@ -6,7 +6,8 @@
 //! disk, and knows nothing of HTTP.
 //!
 //! Reading order: [`Control`] (`service.rs`) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, protection → `points.rs` →
-//! `schedule.rs`, what is due → `dispatch.rs`, orders for movers → `retention.rs`, what expires.
+//! `schedule.rs`, what is due → `dispatch.rs`, orders for movers → `browse.rs`, files → `retention.rs`, what
+//! expires.
 //!
 //! Invariants:
 //! - every act of a person that changes something is in the audit log, also one that failed after it began;
@@ -19,6 +20,7 @@
 mod adopt;
 mod alerts;
 mod audit;
+mod browse;
 mod collect;
 mod dispatch;
 mod dry_run;
@@ -56,6 +58,7 @@ mod vaults;
 mod waiting;
 
 pub use adopt::Adopted;
+pub use browse::{FilesPlace, FilesReply, Pieces};
 pub use error::{Error, Result};
 pub use items::WhichItems;
 pub use jobs::action_of;

@@ -1,5 +1,6 @@
 //! What every act works with.
 
+use crate::browse::Desk;
 use crate::tries::Tries;
 use catalog::{AuditEntry, Catalog};
 use jiff::Timestamp;
@@ -40,13 +41,23 @@ pub struct Control {
     pub(crate) jobs_changed: watch::Sender<u64>,
     /// Failed sign-ins.
     pub(crate) tries: Arc<Tries>,
+    /// Looks into points.
+    pub(crate) desk: Arc<Desk>,
 }
 
 impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        Self { catalog, settings: Arc::new(settings), clock, chance, jobs_changed, tries: Arc::default() }
+        Self {
+            catalog,
+            settings: Arc::new(settings),
+            clock,
+            chance,
+            jobs_changed,
+            tries: Arc::default(),
+            desk: Arc::default(),
+        }
     }
 
     /// The catalog, for what only reads and needs no rule.

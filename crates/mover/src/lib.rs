@@ -9,7 +9,8 @@
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
 //! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
-//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`machines`], where they are found → [`work`],
+//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`browse()`] (`files.rs`) and
+//! `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!
 //! Invariants:
@@ -24,6 +25,7 @@
 
 mod audit;
 mod backup;
+mod browse;
 mod differences;
 mod error;
 mod files;

@@ -28,6 +28,8 @@ use anyhow::Result;
 use jiff::Timestamp;
 use tokio::signal::unix::{SignalKind, signal};
 
+pub(crate) use files::mode_text;
+
 pub(crate) const KEEP_RECOVERY_KEY: &str = "\
 Write the recovery key down or print it, and keep it where neither fire nor thieves find it with the vault.
 It opens the vault by itself, it is stored nowhere, and it is not shown again.";

@@ -33,6 +33,13 @@ enum Format {
     Tsv,
 }
 
+impl Output {
+    /// Whether lines may be shown as they come.
+    pub(crate) fn is_for_people(&self) -> bool {
+        self.format == Format::Table && self.query.is_none()
+    }
+}
+
 /// Prints `value` as is wished, or the table that `table` makes of it.
 pub(crate) fn print(
     output: &Output,

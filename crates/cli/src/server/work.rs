@@ -34,6 +34,8 @@ impl WorkArgs {
         settings.scratch.clone_from(&self.scratch);
         settings.orders_at_once = self.jobs.into();
         let program = std::env::current_exe().context("find this program")?;
+        settings.files_program =
+            Some(::files::Program { path: program.clone(), arguments: vec!["files-worker".to_owned()] });
         settings.watchdog = Some((program, vec!["thaw-watchdog".into()]));
         Ok(settings)
     }

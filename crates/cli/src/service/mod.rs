@@ -15,6 +15,7 @@ mod context;
 mod contexts;
 mod dry_run;
 mod events;
+mod files;
 mod follow;
 mod host;
 mod item;
@@ -87,6 +88,8 @@ pub(crate) enum ServiceCommand {
     Point(point::PointNowCommand),
     /// Bring the disks of a recovery point back as image files.
     Restore(restore::RestoreNowArgs),
+    /// Look into a recovery point's file systems, and bring single files out.
+    Files(files::FilesNowArgs),
     /// What runs, ran, or failed.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -123,6 +126,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
         ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
+        ServiceCommand::Files(args) => Box::pin(files::run(output, &client()?, args)).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,
         ServiceCommand::Alert(command) => alert::run(output, &client()?, command).await,

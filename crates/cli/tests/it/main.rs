@@ -26,6 +26,7 @@ mod program;
 mod room;
 mod scene;
 mod serve;
+mod served_files;
 mod service;
 mod stopped;
 mod stored;

@@ -37,7 +37,7 @@ impl Server {
         self.made[what].as_str().with_context(|| format!("{} tells {what}", self.made))
     }
 
-    fn log_in(&self, scene: &Scene, name: &str, password: &str) -> Result<()> {
+    pub(crate) fn log_in(&self, scene: &Scene, name: &str, password: &str) -> Result<()> {
         let trust = ["--fingerprint", self.said("fingerprint")?];
         let line = [&["login", &self.url, "--name", name, "--password-stdin", "--context", name], &trust[..]];
         let ran = scene.run_with_input(&line.concat(), password)?;
@@ -80,7 +80,7 @@ pub(crate) fn text(path: &std::path::Path) -> Result<&str> {
 }
 
 /// A vault, a policy, and the guest's host, whose machines have been told of.
-fn prepare(scene: &Scene, guest: &Guest) -> Result<()> {
+pub(crate) fn prepare(scene: &Scene, guest: &Guest) -> Result<()> {
     scene.ask_program(&["host", "add", "here"])?;
     prepare_vault(scene)?;
     until("the host's machines to be told of", || {

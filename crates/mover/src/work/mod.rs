@@ -13,6 +13,7 @@
 //! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
 //! | `restore.rs`, `verify.rs`, `points.rs` | all else that is done with points |
+//! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -27,6 +28,7 @@
 //! CRASH: a lease that lapses, and what `backup()` and [`restore()`](crate::restore()) leave. The next claim goes on.
 
 mod backup;
+mod browse;
 mod doors;
 mod failure;
 mod inventory;

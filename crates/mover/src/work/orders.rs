@@ -1,5 +1,6 @@
 //! The loop: claims orders and has a few carried out at once.
 
+use super::browse;
 use super::doors::Doors;
 use super::inventory;
 use super::order::{UNDO_LIMIT, carry_out};
@@ -48,6 +49,7 @@ pub async fn run(server: impl Server, settings: Settings, shutdown: impl Future<
     let (stop, stopping) = watch::channel(false);
     let mut tasks = JoinSet::new();
     tasks.spawn(prepare(Arc::clone(&mover)));
+    tasks.spawn(browse::lend(Arc::clone(&mover), stopping.clone()));
     let mut orders = JoinSet::new();
     tokio::select! {
         () = work(&mover, &mut orders, &stopping) => unreachable!("it works for ever"),

@@ -21,6 +21,11 @@ pub trait Server: Send + Sync + 'static {
 
     /// Tells of a host's machines.
     async fn tell(&self, inventory: &Inventory) -> Result<(), ClientError>;
+
+    /// The client for sessions on files. None: there are none.
+    fn files(&self) -> Option<Client> {
+        None
+    }
 }
 
 #[async_trait]
@@ -41,6 +46,10 @@ impl Server for Client {
 
     async fn tell(&self, inventory: &Inventory) -> Result<(), ClientError> {
         self.send::<_, Value>(Method::PUT, "/v1/work/inventory", inventory).await.map(drop)
+    }
+
+    fn files(&self) -> Option<Client> {
+        Some(self.clone())
     }
 }
 

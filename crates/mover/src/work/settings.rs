@@ -21,6 +21,8 @@ pub struct Settings {
     pub orders_at_once: usize,
     /// A program that thaws a guest if this process dies, and its first arguments; see [`Watchdog`].
     pub watchdog: Option<(PathBuf, Vec<OsString>)>,
+    /// What parses the file systems of points, caged; none: no files are lent. See [`crate::browse()`].
+    pub files_program: Option<files::Program>,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
     /// Draws ids, which sort by time (version 7).
@@ -31,7 +33,15 @@ impl Settings {
     /// Everything below one folder.
     pub fn below(data: PathBuf, clock: fn() -> Timestamp, draw: fn() -> Uuid) -> Self {
         let scratch = data.join("scratch");
-        Self { data, scratch, orders_at_once: ORDERS_AT_ONCE, watchdog: None, clock, draw }
+        Self {
+            data,
+            scratch,
+            orders_at_once: ORDERS_AT_ONCE,
+            watchdog: None,
+            files_program: None,
+            clock,
+            draw,
+        }
     }
 
     /// Where indexes of vaults are kept.

@@ -19,7 +19,9 @@
 
 mod alerts;
 mod audit;
+mod browse;
 mod events;
+mod files;
 mod items;
 mod jobs;
 mod machines;
@@ -55,7 +57,9 @@ macro_rules! nouns {
 nouns! {
     alerts,
     audit,
+    browse,
     events,
+    files,
     items,
     jobs,
     machines,

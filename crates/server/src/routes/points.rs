@@ -21,7 +21,7 @@ use uuid::Uuid;
 pub(super) struct Document;
 
 /// Where a point is, as the address says.
-type Place = At<(VaultId, Uuid, PointId)>;
+pub(super) type Place = At<(VaultId, Uuid, PointId)>;
 
 pub(super) fn routes() -> Vec<Route> {
     let need = Need::InVault;

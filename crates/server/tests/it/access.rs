@@ -56,6 +56,14 @@ POST   /v1/vaults                                              everywhere contri
 GET    /v1/vaults/{vault}                                      vault reader
 PATCH  /v1/vaults/{vault}                                      vault contributor
 DELETE /v1/vaults/{vault}                                      vault owner
+GET    /v1/vaults/{vault}/files/{session}                      vault operator
+DELETE /v1/vaults/{vault}/files/{session}                      vault operator
+GET    /v1/vaults/{vault}/files/{session}/archive              vault operator
+GET    /v1/vaults/{vault}/files/{session}/content              vault operator
+GET    /v1/vaults/{vault}/files/{session}/downloads/{number}   vault operator
+GET    /v1/vaults/{vault}/files/{session}/entries              vault operator
+GET    /v1/vaults/{vault}/files/{session}/matches              vault operator
+GET    /v1/vaults/{vault}/files/{session}/volumes              vault operator
 GET    /v1/vaults/{vault}/items                                vault reader
 POST   /v1/vaults/{vault}/items                                vault operator
 POST   /v1/vaults/{vault}/items/change-policy                  vault operator
@@ -65,6 +73,7 @@ POST   /v1/vaults/{vault}/items/{item}/backup                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/points                  vault reader
 GET    /v1/vaults/{vault}/items/{item}/points/{point}          vault reader
 DELETE /v1/vaults/{vault}/items/{item}/points/{point}          vault contributor
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/files    vault operator
 PUT    /v1/vaults/{vault}/items/{item}/points/{point}/pin      vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/undelete vault contributor
@@ -82,6 +91,11 @@ DELETE /v1/vaults/{vault}/policies/{policy}                    vault contributor
 POST   /v1/vaults/{vault}/policies/{policy}/dry-run            vault reader
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
+POST   /v1/work/files/claim                                    mover
+POST   /v1/work/files/{session}/alive                          mover
+POST   /v1/work/files/{session}/answers/{number}               mover
+PUT    /v1/work/files/{session}/answers/{number}/pieces/{piece} mover
+POST   /v1/work/files/{session}/next                           mover
 GET    /v1/work/hosts                                          mover
 PUT    /v1/work/inventory                                      mover
 POST   /v1/work/{job}/report                                   mover

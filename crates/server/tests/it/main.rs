@@ -7,6 +7,7 @@ mod bad_input;
 mod connections;
 mod documents;
 mod events;
+mod files;
 mod repeat;
 mod scene;
 mod schemathesis;

@@ -1,5 +1,6 @@
 //! What people do: vaults, policies, machines, items, points; and what is refused to them.
 
+mod files;
 mod items;
 mod machines;
 mod points;

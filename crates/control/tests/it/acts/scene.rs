@@ -84,6 +84,11 @@ impl Scene {
         self.clock.fetch_add(i64::try_from(time.as_micros()).expect("not for ever"), Ordering::SeqCst);
     }
 
+    /// Lets seconds pass.
+    pub(crate) fn pass_seconds(&self, seconds: i64) {
+        self.clock.fetch_add(seconds * 1_000_000, Ordering::SeqCst);
+    }
+
     /// So many days ago, at this time of day.
     pub(crate) fn ago(&self, days: i64) -> Timestamp {
         self.now() - SignedDuration::from_hours(24 * days)
