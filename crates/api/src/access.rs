@@ -40,6 +40,56 @@ impl fmt::Debug for Session {
     }
 }
 
+/// A sign-in at the provider of single sign-on, to be begun.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct BeginSignIn {
+    /// Where the provider sends the browser back to: `http://127.0.0.1:PORT/...`, where whoever begins it listens, or an
+    /// address that the server was told of.
+    #[schema(max_length = 2048)]
+    pub redirect: String,
+    /// Of a verifier that whoever begins it has drawn and keeps to themselves: its SHA-256 in base64url (RFC 7636).
+    #[schema(min_length = 43, max_length = 43)]
+    pub challenge: String,
+}
+
+/// A sign-in that was begun.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct SignInBegun {
+    /// What is to be opened in a browser.
+    pub url: String,
+    /// What the browser must come back with.
+    pub state: String,
+    /// Until when it can be finished.
+    #[schema(value_type = String, format = DateTime)]
+    pub expires: Timestamp,
+}
+
+impl fmt::Debug for SignInBegun {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "SignInBegun(until {})", self.expires)
+    }
+}
+
+/// A sign-in to be finished, by what the browser came back with.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FinishSignIn {
+    /// As it came back.
+    pub state: String,
+    /// As it came back.
+    pub code: String,
+    /// What the challenge was made of.
+    #[schema(min_length = 43, max_length = 128)]
+    pub verifier: String,
+}
+
+impl fmt::Debug for FinishSignIn {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("FinishSignIn")
+    }
+}
+
 /// Who is signed in.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 pub struct Me {
@@ -82,6 +132,9 @@ pub struct User {
     pub name: String,
     /// Whether it has a password; else it comes by single sign-on or by token.
     pub has_password: bool,
+    /// Whether it comes by single sign-on: its roles are those of its groups there.
+    #[serde(default)]
+    pub single_sign_on: bool,
     /// Whether it may not come in for now.
     pub disabled: bool,
     /// What it may do, and where.

@@ -33,6 +33,9 @@ pub struct Job {
     pub state: JobState,
     /// Whether a schedule asked for it rather than somebody.
     pub scheduled: bool,
+    /// Who asked for it, where somebody did and it is known.
+    #[serde(default)]
+    pub asked_by: Option<String>,
     /// Its parts.
     pub steps: Vec<JobStep>,
     /// How far it is.

@@ -5,8 +5,9 @@
 //! wherever they stand.
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
-//! machine under protection → `points.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
-//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how they and people's programs ask.
+//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
+//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how they and
+//! people's programs ask.
 //!
 //! Invariants:
 //! - instants are RFC 3339 in UTC, sizes are bytes, ids are uuids, names of fields say their unit otherwise;
@@ -16,6 +17,7 @@
 mod access;
 #[cfg(feature = "client")]
 pub mod client;
+mod drills;
 pub mod files;
 mod items;
 mod jobs;
@@ -29,8 +31,10 @@ mod watch;
 pub mod work;
 
 pub use access::{
-    Credentials, Me, NewToken, NewUser, RoleGrant, Roles, Session, TokenInfo, TokenMade, User, UserChange,
+    BeginSignIn, Credentials, FinishSignIn, Me, NewToken, NewUser, RoleGrant, Roles, Session, SignInBegun,
+    TokenInfo, TokenMade, User, UserChange,
 };
+pub use drills::{Drill, PointDrill, Proof, Screenshot};
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,
 };

@@ -1,5 +1,6 @@
 //! Recovery points.
 
+use crate::PointDrill;
 use jiff::Timestamp;
 use model::{PointId, VaultId};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Point {
     pub disks: Vec<PointDisk>,
     /// Bytes it added to the store.
     pub stored_bytes: u64,
+    /// What came of it when it was last tried out; none if it never was.
+    #[serde(default)]
+    pub drill: Option<PointDrill>,
 }
 
 /// One reason why a point is kept.
@@ -124,6 +128,10 @@ pub struct NewMachine {
     /// Start it.
     #[serde(default)]
     pub start: bool,
+    /// Start it at once: its data follows while it runs. Its images are qcow2 then. The folder's path must be short,
+    /// for it holds sockets.
+    #[serde(default)]
+    pub at_once: bool,
     /// The libvirt of the mover's host that is to have it, as a URI. If not said, a machine of libvirt's goes to
     /// `qemu:///system`, and one of QEMU's own gets a `start.sh`.
     #[serde(default)]

@@ -20,6 +20,9 @@ pub struct Version {
     pub version: String,
     /// Of the API.
     pub api: String,
+    /// Whether somebody can sign in by single sign-on.
+    #[serde(default)]
+    pub single_sign_on: bool,
 }
 
 /// At a glance.

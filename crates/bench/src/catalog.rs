@@ -214,6 +214,7 @@ fn job(item: &Item) -> NewJob {
         request: json!({}),
         ready: at(2),
         slot: None,
+        asked_by: None,
     }
 }
 

@@ -22,6 +22,7 @@
 mod adopted;
 mod alerts;
 mod audit;
+mod drills;
 mod error;
 mod figures;
 mod idempotency;
@@ -37,10 +38,12 @@ mod points;
 mod policies;
 mod row;
 mod schedule;
+mod sign_ins;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
 pub use audit::{AuditEntry, AuditProof};
+pub use drills::{DrillCandidate, DrillRow, ProofRow};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
 pub use items::{Item, ItemChange, ItemFilter};
@@ -54,4 +57,5 @@ pub use plan::PointToPlan;
 pub use points::PointRow;
 pub use policies::PolicyRow;
 pub use schedule::{ScheduledItem, Settle, Settled};
+pub use sign_ins::SignIn;
 pub use vaults::VaultRow;

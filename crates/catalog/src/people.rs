@@ -27,7 +27,7 @@ pub struct User {
     pub name: String,
     /// A hash with its parameters and salt; none for those who come by single sign-on or by token.
     pub password: Option<String>,
-    /// Who it is to the single sign-on.
+    /// Who it is to the single sign-on: no two users are the same.
     pub subject: Option<String>,
     /// Whether it may not come in for now.
     pub disabled: bool,
@@ -68,7 +68,7 @@ pub struct Grant {
 /// A statement with its values.
 type Query<'q> = sqlx::query::Query<'q, Any, sqlx::any::AnyArguments>;
 
-fn user(row: &AnyRow) -> sqlx::Result<User> {
+pub(crate) fn user(row: &AnyRow) -> sqlx::Result<User> {
     Ok(User {
         id: parsed(row, "id")?,
         name: text(row, "name")?,

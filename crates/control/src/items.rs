@@ -5,8 +5,8 @@ use crate::faults::Faults;
 use crate::inventory::must_be_protectable;
 use crate::machines::PATTERN_MAX;
 use crate::policies::stored;
+use crate::request::Request;
 use crate::request::settings;
-use crate::request::{Request, When};
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{BackUp, BulkOutcome, Code, Item, ItemState, Page, Protect};
 use catalog::{ErrorKind, ItemFilter, Machine, VaultRow};
@@ -170,7 +170,7 @@ impl Control {
             json!({ "vault": vault, "name": item.name, "keep_until": keep_until, "full": wish.full });
         self.audit(actor, "item.back-up", &id.to_string(), &detail).await?;
         let request = Request::BackUp { origin: Origin::OnDemand { keep_until }, full: wish.full };
-        self.queue(vault, id, &request, When { ready: now, slot: None }).await
+        self.queue_for(actor, vault, id, &request).await
     }
 
     /// An item of a vault that must be there.

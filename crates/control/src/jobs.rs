@@ -1,7 +1,7 @@
 //! Jobs, as people see them, cancel them and have them tried again.
 
 use crate::order::request_of;
-use crate::request::{Request, When};
+use crate::request::Request;
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Job, JobProgress, JobState, JobStep, SkippedRun, StepState};
 use catalog::{Cursor, JobFilter, JobRow, Told};
@@ -72,10 +72,14 @@ impl Control {
             Request::DeletePoints { purge_at: Some(_), .. } if row.job.state == State::Cancelled => {
                 return Err(undone("`strongroom point delete` or `strongroom stop --delete-data`"));
             }
+            // Whoever asks does not mean the window.
+            Request::Drill { point, options, mover, .. } => {
+                Request::Drill { point, options, mover, until: None }
+            }
             other => other,
         };
         self.audit(actor, "job.retry", &id.to_string(), &json!({})).await?;
-        self.queue(vault, subject, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, vault, subject, &request).await
     }
 
     /// Slots of an item that had no run, the newest first.
@@ -108,7 +112,7 @@ impl Control {
 pub fn action_of(kind: JobKind) -> Action {
     match kind {
         JobKind::Backup => Action::BackUp,
-        JobKind::Restore | JobKind::Replace => Action::Restore,
+        JobKind::Restore | JobKind::InstantRestore | JobKind::Replace | JobKind::Drill => Action::Restore,
         JobKind::DeleteData => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,
@@ -131,6 +135,7 @@ fn told(row: JobRow) -> Job {
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.
+        asked_by: row.asked_by,
         scheduled: row.slot.is_some() || row.request["expired"] == json!(true),
         steps: steps(&row.job),
         progress,

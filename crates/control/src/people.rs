@@ -19,6 +19,9 @@ use zeroize::Zeroizing;
 const TOKEN_DAYS_MAX: u16 = 730;
 /// A user that makes tokens in a loop stops here.
 const TOKENS_MAX: usize = 100;
+/// Whoever leaves is out where they come from, and is never seen here again: what they had made must end by itself.
+/// Services have users of their own.
+const TOKEN_DAYS_MAX_OF_SSO: u16 = 30;
 const ROLES_MAX: usize = 1000;
 const NAME_CHARS_MAX: usize = 64;
 /// What the API allows to guess is limited; twelve is beyond what leaked lists hold.
@@ -117,6 +120,9 @@ impl Control {
         }
         let password = change.password.map(Zeroizing::new);
         password.as_ref().map_or(Ok(()), |password| check_password(password))?;
+        if password.is_some() {
+            not_by_sso(&user, "has no password")?;
+        }
         let detail = json!({ "disabled": change.disabled, "password": password.is_some() });
         self.audit(&by.actor, "user.change", &user.name, &detail).await?;
         if let Some(disabled) = change.disabled {
@@ -134,6 +140,7 @@ impl Control {
     /// `Invalid`; `NotFound`; `Forbidden`; `Conflict` if nobody would be left who owns everything.
     pub async fn set_roles(&self, by: &Asker, id: Uuid, roles: &Roles) -> Result<User> {
         let (user, before) = self.user_for(by, id).await?;
+        not_by_sso(&user, "has the roles that its groups give it")?;
         let after = rows(id, &roles.roles);
         check_roles_count(&roles.roles)?;
         let given: Vec<_> = after.iter().filter(|one| !before.contains(one)).map(role_grant).collect();
@@ -164,8 +171,9 @@ impl Control {
         if !by.is_session {
             return Err(forbidden("a token makes no tokens: it would outlive itself".to_owned()));
         }
-        if !(1..=TOKEN_DAYS_MAX).contains(&new.days) {
-            return Err(Error::invalid("/days", format!("1 to {TOKEN_DAYS_MAX}")));
+        let most = if user.subject.is_some() { TOKEN_DAYS_MAX_OF_SSO } else { TOKEN_DAYS_MAX };
+        if !(1..=most).contains(&new.days) {
+            return Err(Error::invalid("/days", format!("1 to {most}")));
         }
         if !is_name(&new.name) {
             return Err(Error::invalid("/name", name_rule()));
@@ -238,7 +246,7 @@ pub(crate) fn grant(row: &GrantRow) -> Grant {
     Grant { role: row.role, scope }
 }
 
-fn rows(user: Uuid, roles: &[RoleGrant]) -> Vec<GrantRow> {
+pub(crate) fn rows(user: Uuid, roles: &[RoleGrant]) -> Vec<GrantRow> {
     let mut rows: Vec<_> =
         roles.iter().map(|one| GrantRow { user, vault: one.vault, role: one.role }).collect();
     rows.sort_by_key(|one| (one.vault, one.role));
@@ -252,8 +260,15 @@ fn role_grant(row: &GrantRow) -> RoleGrant {
 
 fn shown(user: UserRow, grants: &[GrantRow]) -> User {
     let roles = grants.iter().map(role_grant).collect();
-    let has_password = user.password.is_some();
-    User { id: user.id, name: user.name, has_password, disabled: user.disabled, roles, created: user.created }
+    User {
+        id: user.id,
+        name: user.name,
+        has_password: user.password.is_some(),
+        single_sign_on: user.subject.is_some(),
+        disabled: user.disabled,
+        roles,
+        created: user.created,
+    }
 }
 
 fn info(token: Token) -> TokenInfo {
@@ -272,8 +287,33 @@ fn name_rule() -> String {
 }
 
 fn is_name(name: &str) -> bool {
-    let is_good = |c: char| c.is_alphanumeric() || "._-@+ ".contains(c);
-    (1..=NAME_CHARS_MAX).contains(&name.chars().count()) && name.chars().all(is_good) && name.trim() == name
+    let length = name.chars().count();
+    (1..=NAME_CHARS_MAX).contains(&length) && name.chars().all(may_stand_in_name) && name.trim() == name
+}
+
+fn may_stand_in_name(c: char) -> bool {
+    c.is_alphanumeric() || "._-@+ ".contains(c)
+}
+
+/// What somebody is called elsewhere, as a name here: with `-` for what cannot stand in one, and with room for a number
+/// behind it.
+pub(crate) fn as_name(text: &str) -> String {
+    let good = text.chars().map(|c| if may_stand_in_name(c) { c } else { '-' });
+    let name: String = good.take(NAME_CHARS_MAX - 4).collect();
+    match name.trim() {
+        "" => "-".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
+/// Fails for those who come by single sign-on: what is settled there must not be settled here as well.
+fn not_by_sso(user: &UserRow, has: &str) -> Result<()> {
+    if user.subject.is_none() {
+        return Ok(());
+    }
+    let detail = format!("{} comes by single sign-on, and {has}", user.name);
+    Err(Error::new(Code::Conflict, detail)
+        .hint("change it where they come from, or shut them out: `strongroom user disable`"))
 }
 
 pub(crate) fn check_name(name: &str) -> Result<()> {

@@ -8,7 +8,7 @@ use crate::request::{Deleted, Request, When, queued};
 use crate::stopping::must_not_be_deleted;
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, KeptFor, Page, Pin, Point, PointDisk, Restore, VaultSettings};
-use catalog::{Item, ItemChange, PointRow, PointToPlan};
+use catalog::{Item, ItemChange, NewJob, PointRow, PointToPlan};
 use jiff::{SignedDuration, Timestamp};
 use model::retention::{Fate, Tier, Until, Verdict, plan};
 use model::{JobId, Origin, PointId, Policy, VaultCopy, VaultId};
@@ -77,7 +77,11 @@ impl Control {
         let item = self.item_row(vault, item).await?;
         let page = self.catalog.points(item.id, after.as_ref(), limit).await?;
         let verdicts = self.verdicts(&item).await?;
-        let points = page.rows.into_iter().map(|row| shown(&item, row, &verdicts));
+        let mut drills = self.point_drills(item.id).await?;
+        let points = page.rows.into_iter().map(|row| {
+            let drill = drills.remove(&row.point.id);
+            Point { drill, ..shown(&item, row, &verdicts) }
+        });
         Ok(Page { items: points.collect(), next: page.next.map(|next| next.to_string()) })
     }
 
@@ -85,7 +89,8 @@ impl Control {
     pub async fn point(&self, place: PointPlace) -> Result<Point> {
         let (item, row) = self.point_row(place).await?;
         let verdicts = self.verdicts(&item).await?;
-        Ok(shown(&item, row, &verdicts))
+        let drill = self.point_drills(item.id).await?.remove(&place.point);
+        Ok(Point { drill, ..shown(&item, row, &verdicts) })
     }
 
     /// Keeps a point until somebody says otherwise, or says otherwise.
@@ -164,7 +169,7 @@ impl Control {
         self.audit(actor, "point.restore", &place.point.to_string(), &detail).await?;
         let Restore { folder, disks, format, mover, machine } = wish;
         let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 
     /// Reads a point back, to see that it can be.
@@ -174,7 +179,7 @@ impl Control {
         let detail = json!({ "vault": place.vault, "item": place.item, "name": item.name });
         self.audit(actor, "point.verify", &place.point.to_string(), &detail).await?;
         let request = Request::Verify { point: place.point };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 
     /// Changes a point as `decide` says. Gives the job, if there is one.
@@ -192,7 +197,10 @@ impl Control {
             self.audit(actor, change.verb, &place.point.to_string(), &detail).await?;
             let when = When { ready: self.now(), slot: None };
             let job = match &change.request {
-                Some(request) => Some(self.job_for(place.vault, item.id, request, when).await?),
+                Some(request) => {
+                    let new = self.job_for(place.vault, item.id, request, when).await?;
+                    Some(NewJob { asked_by: Some(actor.0.clone()), ..new })
+                }
                 None => None,
             };
             let write = ItemChange { item, points: &[change.kept], job: job.as_ref() };
@@ -220,7 +228,7 @@ impl Control {
     }
 
     /// A point that must be there, with its item.
-    async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
+    pub(crate) async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
         let item = self.item_row(place.vault, place.item).await?;
         let row = self.catalog.point(place.point).await;
         let row = row.map_err(|error| Error::missing(error, format!("point {} of the item", place.point)))?;
@@ -294,7 +302,7 @@ fn must_be_there(point: &model::Point) -> Result<()> {
 }
 
 /// A point that some tier has a copy of.
-fn must_be_readable(point: &model::Point) -> Result<()> {
+pub(crate) fn must_be_readable(point: &model::Point) -> Result<()> {
     must_be_there(point)?;
     if point.in_snapshot_tier || point.vault == VaultCopy::There {
         return Ok(());
@@ -332,6 +340,7 @@ fn shown(item: &Item, row: PointRow, verdicts: &HashMap<PointId, Vec<Verdict>>) 
         purge_at: point.purge_at,
         disks,
         stored_bytes: row.stored_bytes,
+        drill: None,
     }
 }
 

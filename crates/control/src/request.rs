@@ -1,11 +1,12 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
 use crate::machines::OWN_MOVER;
-use crate::{Control, Error, Result};
+use crate::{Actor, Control, Error, Result};
 use api::{Code, NewMachine, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
+use model::policy::DrillOptions;
 use model::{JobId, Origin, PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -42,6 +43,17 @@ pub(crate) enum Request {
         /// The point.
         point: PointId,
     },
+    /// Try a point out.
+    Drill {
+        /// The point.
+        point: PointId,
+        /// What is done.
+        options: DrillOptions,
+        /// The mover that does it; none: the one of the machine's host.
+        mover: Option<String>,
+        /// It is left out if nobody has begun it by then; none: it waits.
+        until: Option<Timestamp>,
+    },
     /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
     /// stays.
     DeletePoints {
@@ -71,11 +83,13 @@ impl Request {
     pub(crate) fn kind(&self) -> JobKind {
         match self {
             Self::BackUp { .. } => JobKind::Backup,
+            Self::Restore { machine: Some(machine), .. } if machine.at_once => JobKind::InstantRestore,
             Self::Restore { .. } => JobKind::Restore,
             Self::Verify { .. } => JobKind::Verify,
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
             Self::Collect {} => JobKind::Collect,
+            Self::Drill { .. } => JobKind::Drill,
         }
     }
 }
@@ -100,7 +114,23 @@ pub(crate) struct When {
 }
 
 impl Control {
-    /// Queues a job on an item, or on a vault: `subject` is its id. Who asked is the caller's to write down.
+    /// Queues a job that somebody asks for, at once.
+    ///
+    /// # Errors
+    /// As [`queue`](Self::queue).
+    pub(crate) async fn queue_for(
+        &self,
+        actor: &Actor,
+        vault: VaultId,
+        subject: Uuid,
+        request: &Request,
+    ) -> Result<JobId> {
+        let when = When { ready: self.now(), slot: None };
+        let new = self.job_for(vault, subject, request, when).await?;
+        self.queue_new(NewJob { asked_by: Some(actor.0.clone()), ..new }).await
+    }
+
+    /// Queues a job on an item, or on a vault: `subject` is its id. Nobody asked for it.
     ///
     /// # Errors
     /// `Conflict` when something is under way that excludes it, or the slot has had its job.
@@ -111,7 +141,10 @@ impl Control {
         request: &Request,
         when: When,
     ) -> Result<JobId> {
-        let new = self.job_for(vault, subject, request, when).await?;
+        self.queue_new(self.job_for(vault, subject, request, when).await?).await
+    }
+
+    async fn queue_new(&self, new: NewJob) -> Result<JobId> {
         queued(self.catalog.queue_job(&new, self.now()).await?)?;
         self.tell_jobs_changed();
         Ok(new.id)
@@ -145,6 +178,7 @@ impl Control {
             request: serde_json::to_value(request).expect("plain data"),
             ready: when.ready,
             slot: when.slot,
+            asked_by: None,
         })
     }
 }
@@ -172,6 +206,8 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::BackUp { .. } => of_host(),
         Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
         Request::Collect {} => of_vault(),
+        // One for certain: drills are counted by their mover.
+        Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         _ => of_vault(),
     })

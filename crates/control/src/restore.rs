@@ -61,6 +61,9 @@ fn check_machine(faults: &mut Faults, machine: &NewMachine) {
     if machine.memory_mib.is_some_and(|mib| !(1..=MEMORY_MIB_MAX).contains(&mib)) {
         faults.add("/machine/memory_mib", format!("must be 1 to {MEMORY_MIB_MAX}"));
     }
+    if machine.at_once && !machine.start {
+        faults.add("/machine/start", "must be true for a machine that is to run at once");
+    }
     if let Some(uri) = &machine.libvirt {
         faults.text("/machine/libvirt", uri, PATH_MAX);
     }

@@ -1,6 +1,7 @@
 //! What every act works with.
 
 use crate::browse::Desk;
+use crate::SingleSignOn;
 use crate::tries::Tries;
 use catalog::{AuditEntry, Catalog};
 use jiff::Timestamp;
@@ -43,6 +44,8 @@ pub struct Control {
     pub(crate) tries: Arc<Tries>,
     /// Looks into points.
     pub(crate) desk: Arc<Desk>,
+    /// Whose word counts besides passwords.
+    pub(crate) single_sign_on: Option<Arc<SingleSignOn>>,
 }
 
 impl Control {
@@ -58,6 +61,15 @@ impl Control {
             tries: Arc::default(),
             desk: Arc::default(),
         }
+        let (settings, tries) = (Arc::new(settings), Arc::default());
+        Self { catalog, settings, clock, chance, jobs_changed, tries, single_sign_on: None }
+    }
+
+    /// With single sign-on.
+    #[must_use]
+    pub fn with_single_sign_on(mut self, by: SingleSignOn) -> Self {
+        self.single_sign_on = Some(Arc::new(by));
+        self
     }
 
     /// The catalog, for what only reads and needs no rule.

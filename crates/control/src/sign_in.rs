@@ -12,7 +12,7 @@ use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// A working day, and not the next one.
-const SESSION: SignedDuration = SignedDuration::from_hours(12);
+pub(crate) const SESSION: SignedDuration = SignedDuration::from_hours(12);
 /// A mover goes on for years; it is shut out by taking its token away.
 const MOVER_TOKEN: SignedDuration = SignedDuration::from_hours(24 * 365 * 10);
 /// Longer is no password but a mistaken file.

@@ -7,7 +7,7 @@ use crate::moving::TRIES;
 use crate::request::{Deleted, Request, When, queued};
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Item, Stop, StopHow};
-use catalog::{ItemChange, JobFilter, PAGE_MAX, PointToPlan, Told};
+use catalog::{ItemChange, JobFilter, NewJob, PAGE_MAX, PointToPlan, Told};
 use jiff::Timestamp;
 use model::VaultId;
 use model::job::{Event, JobKind};
@@ -96,7 +96,10 @@ impl Control {
         let when = When { ready: world.now, slot: None };
         let request = carry_over(&mut kept, &item, (ending.act, protection), world.now);
         let job = match request {
-            Some(request) => Some(self.job_for(vault, id, &request, when).await?),
+            Some(request) => {
+                let new = self.job_for(vault, id, &request, when).await?;
+                Some(NewJob { asked_by: Some(actor.0.clone()), ..new })
+            }
             None => None,
         };
         let changed = catalog::Item { protection, ..item };

@@ -56,11 +56,13 @@
 //! | [`retention`] | classes, the plan, the dry run of a policy's change |
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
 //! | [`access`] | roles, actions, and the one question who may do what where |
+//! | [`drill`] | what a practice restore came to |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
 //! | [`simulate`] | development only: a month of 100,000 machines |
 
 pub mod access;
 mod chance;
+pub mod drill;
 mod ids;
 pub mod job;
 mod point;

@@ -9,8 +9,8 @@
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
 //! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
-//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`browse()`] (`files.rs`) and
-//! `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
+//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`drill`], points that are tried out →
+//! [`browse()`] (`files.rs`) and `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!
 //! Invariants:
@@ -27,6 +27,7 @@ mod audit;
 mod backup;
 mod browse;
 mod differences;
+pub mod drill;
 mod error;
 mod files;
 mod image;
@@ -49,7 +50,7 @@ pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
 pub use files::{browse, roots};
 pub use image::ImageFormat;
-pub use new_machine::{Made, NewMachine, Place, Recreated, new_machine};
+pub use new_machine::{Defined, Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;
 pub use replace::{Existing, Journal, Replacement, SafetyPoint, Stage, Swap, plan_replacement};
 pub use rescue::{RescuedDisk, rescue};

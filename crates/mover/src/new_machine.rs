@@ -64,6 +64,11 @@ pub enum Made {
     Ready,
 }
 
+/// The definition of a machine of libvirt's.
+pub(crate) const DOMAIN: &str = "domain.xml";
+/// What starts a machine of QEMU's own.
+pub(crate) const SCRIPT: &str = "start.sh";
+
 /// How the machine is going to be made.
 pub(crate) enum Plan {
     Qemu(QemuPlan),
@@ -87,13 +92,13 @@ pub async fn new_machine(
 
 /// What came of a machine whose disks are there.
 #[derive(Debug)]
-pub(crate) struct Defined {
+pub struct Defined {
     /// See [`Recreated`].
-    pub(crate) definition: PathBuf,
+    pub definition: PathBuf,
     /// What the machine has not, or differently.
-    pub(crate) left_out: Vec<LeftOut>,
+    pub left_out: Vec<LeftOut>,
     /// The machine, or why there is none.
-    pub(crate) made: Result<Made>,
+    pub made: Result<Made>,
 }
 
 /// Defines the machine, its disks being in their folder. Done again it comes to the same, if the machine has a uuid of
@@ -105,8 +110,8 @@ pub(crate) async fn finish(
 ) -> Result<Defined> {
     let folder = &wanted.restore.folder;
     let (name, text, mode) = match plan {
-        Plan::Qemu(plan) => ("start.sh", script(plan), 0o700),
-        Plan::Libvirt(domain, _) => ("domain.xml", domain.text.clone(), 0o600),
+        Plan::Qemu(plan) => (SCRIPT, script(plan), 0o700),
+        Plan::Libvirt(domain, _) => (DOMAIN, domain.text.clone(), 0o600),
     };
     let definition = folder.join(name);
     write_new(&definition, &text, mode)?;

@@ -90,6 +90,7 @@ async fn tidy(control: Control) {
         let kept = SignedDuration::try_from(crate::repeat::KEPT).expect("a day");
         let forgotten = async {
             control.catalog().forget_requests(now - kept).await?;
+            control.catalog().forget_sign_ins(now).await?;
             control.catalog().forget_tokens(now).await
         };
         if let Err(error) = forgotten.await {

@@ -1,4 +1,4 @@
-//! base64, in which the guest agent carries bytes.
+//! base64, in which the guest agent carries bytes, and the web its keys.
 
 const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 
@@ -12,6 +12,11 @@ pub(crate) fn encode(bytes: &[u8]) -> String {
         }
     }
     text
+}
+
+/// As tokens and keys of the web carry bytes.
+pub(crate) fn encode_for_urls(bytes: &[u8]) -> String {
+    encode(bytes).trim_end_matches('=').replace('+', "-").replace('/', "_")
 }
 
 /// `None` if it is not base64.
@@ -38,5 +43,6 @@ mod tests {
             assert_eq!(decode(text).unwrap(), bytes.as_bytes());
         }
         assert_eq!(decode("T?=="), None);
+        assert_eq!(encode_for_urls(&[0xfb, 0xff]), "-_8");
     }
 }

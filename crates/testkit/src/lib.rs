@@ -1,5 +1,5 @@
 //! Development only: builds and runs real guests, and judges what was made of their disks; runs real object
-//! stores ([`StoreServer`]).
+//! stores ([`StoreServer`]) and providers of single sign-on ([`IdentityProvider`]).
 //!
 //! A guest is a Debian kernel with a small tree in memory (busybox, the real QEMU guest agent, a real
 //! PostgreSQL, our freeze hook) and two disks: `data0` (ext4, with the database) and `data1` (xfs). It is
@@ -48,6 +48,7 @@ mod disks;
 mod elf;
 mod guest;
 mod host;
+mod identity;
 mod initramfs;
 mod launch;
 mod libvirt;
@@ -72,6 +73,7 @@ pub use agent::Agent;
 pub use disks::{BaseDisks, Format, copy_image};
 pub use guest::{GuestImage, default_cache};
 pub use host::ensure_packages;
+pub use identity::{AnotherProvider, IdToken, IdentityProvider, Signing, browse};
 pub use launch::{GuestDisk, MachineOptions};
 pub use libvirt::{LibvirtDaemon, LibvirtGuest};
 pub use machine::GuestMachine;

@@ -16,8 +16,9 @@ const NOBODY: u32 = 65534;
 /// Seconds, more while the cores are busy with other tests.
 const START_MAX: Duration = Duration::from_secs(60);
 
-/// Ends the server with the pipe that it reads from: a test that is killed leaves none behind.
-const RUN: &str = r#""$@" & server=$!; read -r _; kill -s QUIT $server; wait $server"#;
+/// Ends the server with the pipe that it reads from, and removes its half a gigabyte: a test that is killed leaves
+/// neither behind, nor one that never drops it.
+const RUN: &str = r#""$@" & server=$!; read -r _; kill -s QUIT $server; wait $server; rm -rf cluster"#;
 
 /// A running server; ended when dropped, and when the test's process dies.
 #[derive(Debug)]

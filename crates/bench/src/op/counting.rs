@@ -3,7 +3,6 @@
 use anyhow::Result;
 use async_trait::async_trait;
 use futures_util::stream::BoxStream;
-use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
@@ -27,12 +26,12 @@ fn count() {
 
 /// A directory as a store, as the product opens it, counted.
 pub(super) fn store(directory: &Path) -> Result<Store> {
-    let files = LocalFileSystem::new_with_prefix(directory)?.with_fsync(true);
-    Ok(Store::new(Arc::new(Counted(files)), directory.display().to_string()))
+    let objects = Store::local_objects(directory)?;
+    Ok(Store::new(Arc::new(Counted(objects)), directory.display().to_string()))
 }
 
 #[derive(Debug)]
-struct Counted(LocalFileSystem);
+struct Counted(Arc<dyn ObjectStore>);
 
 impl std::fmt::Display for Counted {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -136,6 +136,8 @@ async fn at_once(image: &GuestImage, folder: &Path, vault: &Path, cache: Option<
         folder: place.join("r"),
         vault: String::new(),
         door: None,
+        run_folder: None,
+        job: None,
         patience: InstantRequest::PATIENCE,
     };
     let options = InstantOptions { cache: cache.map(Path::to_owned), ..InstantOptions::default() };

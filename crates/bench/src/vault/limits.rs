@@ -1,7 +1,7 @@
 //! What the machine itself can do with the same bytes.
 
-use super::table::{Figures, Row, Table};
-use super::{Place, median_of};
+use super::table::{Figures, Row};
+use super::{Place, drop_caches};
 use crate::timed::{sh, timed};
 use anyhow::Result;
 use std::fs::File;
@@ -15,32 +15,32 @@ use std::time::Instant;
 const PIECE: usize = 1 << 20;
 const CHUNK: usize = 64 << 10;
 
-pub(crate) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
+/// The limit of a work, if it has one, from a cold cache.
+pub(super) fn measure(place: &Place<'_>, work: &str, rows: &mut Vec<Row>) -> Result<()> {
     let data = place.data;
-    let mut rows = Vec::new();
-    let mut add = |program: &str, work: &str, seconds: f64| {
-        Row::add(&mut rows, program, work, Figures { seconds, ..Figures::default() });
-    };
-    add("limit: zstd -1, all cores", "full", median_of(place.runs, || each_chunk(&data.used, compress))?);
-    add("limit: read and hash", "day, read all", median_of(place.runs, || each_chunk(&data.day, hash))?);
     let out = place.folder.join("limit.raw");
-    let copy = || {
-        sh(&format!("rm -f {}", out.display()))?;
-        let begun = Instant::now();
-        sh(&format!("cp --sparse=auto {} {}; sync {1}", data.noise.display(), out.display()))?;
-        Ok(begun.elapsed().as_secs_f64() + each_chunk(&data.noise, hash)?)
+    drop_caches()?;
+    let (program, seconds) = match work {
+        "full" => ("limit: zstd -1, all cores", each_chunk(&data.used, compress)?),
+        "day, read all" => ("limit: read and hash", each_chunk(&data.day, hash)?),
+        "noise" => ("limit: cp + hash", copy(&data.noise, &out)? + each_chunk(&data.noise, hash)?),
+        "restore" => ("limit: qemu-img convert", convert(&data.day, &out)?),
+        _ => return Ok(()),
     };
-    add("limit: cp + hash", "noise", median_of(place.runs, copy)?);
-    let convert = || {
-        sh(&format!("rm -f {}", out.display()))?;
-        let mut command = Command::new("qemu-img");
-        command.args(["convert", "-f", "raw", "-O", "raw"]).arg(&data.day).arg(&out);
-        timed(&mut command).map(|(seconds, _)| seconds)
-    };
-    add("limit: qemu-img convert", "restore", median_of(place.runs, convert)?);
-    sh(&format!("rm -f {}", out.display()))?;
-    table.extend(rows);
-    Ok(())
+    Row::add(rows, program, work, Figures { seconds, ..Figures::default() });
+    sh(&format!("rm -f {}", out.display()))
+}
+
+fn copy(from: &Path, to: &Path) -> Result<f64> {
+    let begun = Instant::now();
+    sh(&format!("cp --sparse=auto {} {to}; sync {to}", from.display(), to = to.display()))?;
+    Ok(begun.elapsed().as_secs_f64())
+}
+
+fn convert(from: &Path, to: &Path) -> Result<f64> {
+    let mut command = Command::new("qemu-img");
+    command.args(["convert", "-f", "raw", "-O", "raw"]).arg(from).arg(to);
+    timed(&mut command).map(|(seconds, _)| seconds)
 }
 
 fn compress(chunk: &[u8], out: &mut Vec<u8>) {

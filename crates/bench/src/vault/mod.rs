@@ -20,9 +20,12 @@ pub(crate) struct Options {
     /// Where the data and the vaults lie: 40 GiB of room.
     #[arg(long, default_value = "target/bench")]
     folder: PathBuf,
-    /// Runs of each; the median counts.
+    /// Runs of each; the median counts. Limits, we and peers take turns: what a machine does differs from hour to hour.
     #[arg(long, default_value_t = 3)]
     runs: usize,
+    /// Only the life of one vault: neither collection nor growth nor several movers.
+    #[arg(long)]
+    life: bool,
     /// Leave the peers out.
     #[arg(long)]
     alone: bool,
@@ -44,11 +47,18 @@ pub(crate) fn run(options: &Options) -> Result<()> {
     let data = Data::make(&folder.join("data"))?;
     let place = Place { data: &data, folder: &folder, runs: options.runs };
     let mut table = Table::default();
-    limits::measure(&place, &mut table)?;
-    ours::measure(&place, &mut table)?;
-    if !options.alone {
-        peers::measure(&place, &mut table)?;
+    let mut rows = Vec::new();
+    for round in 1..=options.runs {
+        eprintln!("round {round} of {}", options.runs);
+        ours::life(&place, &mut rows)?;
+        if !options.life {
+            ours::more(&place, &mut rows)?;
+        }
+        if !options.alone {
+            peers::measure(&place, &mut rows)?;
+        }
     }
+    table.extend(rows);
     table.print();
     match &options.json {
         Some(path) => std::fs::write(path, serde_json::to_vec_pretty(&table)?).context("write the figures"),

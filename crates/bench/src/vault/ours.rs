@@ -1,7 +1,7 @@
 //! The engine itself, each work in a process of its own.
 
-use super::table::{Figures, Row, Table};
-use super::{Place, drop_caches};
+use super::table::{Figures, Row};
+use super::{Place, drop_caches, limits};
 use crate::data::Data;
 use crate::timed::{sh, timed};
 use anyhow::{Context, Result};
@@ -41,20 +41,15 @@ pub(crate) fn create(vault: &Path) -> Result<()> {
     op(&["create".as_ref(), vault.as_ref()]).map(drop)
 }
 
-pub(super) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
-    let mut rows: Vec<Row> = Vec::new();
-    for _ in 0..place.runs {
-        life(place, &mut rows)?;
-        collection(place, &mut rows)?;
-        growth(place, &mut rows)?;
-        movers(place, &mut rows)?;
-    }
-    table.extend(rows);
-    Ok(())
+/// What becomes of a vault with time, with disks' sizes, and with several movers.
+pub(super) fn more(place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
+    collection(place, rows)?;
+    growth(place, rows)?;
+    movers(place, rows)
 }
 
-/// From the first backup to the restore.
-fn life(place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
+/// From the first backup to the restore, each work right after its limit.
+pub(super) fn life(place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
     let (vault, out) = (place.folder.join("ours"), place.folder.join("restored.raw"));
     let Data { used, day, changes, sibling, noise } = place.data;
     sh(&format!("rm -f {}", out.display()))?;
@@ -75,6 +70,7 @@ fn life(place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
         ("verify", ["verify".into(), vault.into()].into()),
     ];
     for (work, arguments) in works {
+        limits::measure(place, work, rows)?;
         let arguments: Vec<&OsStr> = arguments.iter().map(|path| path.as_os_str()).collect();
         let (seconds, done) = op(&arguments)?;
         Row::add(rows, PROGRAM, work, figures(seconds, &done));

@@ -1,6 +1,6 @@
 //! The same works by the peers that are installed.
 
-use super::table::{Figures, Row, Table};
+use super::table::{Figures, Row};
 use super::{Place, drop_caches};
 use crate::timed::{has, sh, timed};
 use anyhow::Result;
@@ -34,9 +34,9 @@ const PEERS: &[Peer] = &[
     },
 ];
 
-pub(crate) fn measure(place: &Place<'_>, table: &mut Table) -> Result<()> {
+pub(super) fn measure(place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
     for peer in PEERS.iter().filter(|peer| has(peer.program)) {
-        table.extend(peer.measure(place)?);
+        peer.measure(place, rows)?;
     }
     Ok(())
 }
@@ -63,13 +63,12 @@ pub(crate) fn restores(place: &Place<'_>) -> Result<Vec<Row>> {
 }
 
 impl Peer {
-    /// One run of each: they take long, and nothing hangs on their third digit.
-    fn measure(&self, place: &Place<'_>) -> Result<Vec<Row>> {
+    /// One run of each.
+    fn measure(&self, place: &Place<'_>, rows: &mut Vec<Row>) -> Result<()> {
         let repo = place.folder.join(self.program);
         let out = place.folder.join("peer-out");
         let clean = format!("rm -rf {} {}", repo.display(), out.display());
         sh(&clean)?;
-        let mut rows = Vec::new();
         self.run(self.create, &repo, &repo, &out)?;
         let data = place.data;
         let works = [("full", &data.used), ("day, read all", &data.day), ("sibling", &data.sibling)];
@@ -78,19 +77,18 @@ impl Peer {
             drop_caches()?;
             let seconds = self.run(self.backup, &repo, image, &out)?;
             let stored = Some(bytes_in(&repo)? - before);
-            Row::add(&mut rows, self.program, work, Figures { seconds, stored, ..Figures::default() });
+            Row::add(rows, self.program, work, Figures { seconds, stored, ..Figures::default() });
         }
         drop_caches()?;
         let seconds = self.run(self.restore, &repo, &data.sibling, &out)?;
-        Row::add(&mut rows, self.program, "restore", Figures { seconds, ..Figures::default() });
+        Row::add(rows, self.program, "restore", Figures { seconds, ..Figures::default() });
         drop_caches()?;
         let seconds = self.run(self.backup, &repo, &data.noise, &out)?;
-        Row::add(&mut rows, self.program, "noise", Figures { seconds, ..Figures::default() });
+        Row::add(rows, self.program, "noise", Figures { seconds, ..Figures::default() });
         drop_caches()?;
         let seconds = self.run(self.verify, &repo, &data.noise, &out)?;
-        Row::add(&mut rows, self.program, "verify", Figures { seconds, ..Figures::default() });
-        sh(&clean)?;
-        Ok(rows)
+        Row::add(rows, self.program, "verify", Figures { seconds, ..Figures::default() });
+        sh(&clean)
     }
 
     fn run(&self, line: &str, repo: &Path, image: &Path, out: &Path) -> Result<f64> {

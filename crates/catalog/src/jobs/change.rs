@@ -99,8 +99,8 @@ pub(crate) async fn queue_in(
     }
     let insert =
         "insert into jobs (id, kind, vault_id, subject, name, mover, host_id, state, job, claimable_at,
-            request, progress, sessions, followed, created_at, slot, revision)
-        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '[]', 1, $12, $13, 1)";
+            request, progress, sessions, followed, created_at, slot, asked_by, revision)
+        values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, '{}', '[]', 1, $12, $13, $14, 1)";
     let made = Job::new(new.kind);
     let query = sqlx::query(insert).bind(new.id.to_string()).bind(spelt(&new.kind));
     let query = query.bind(new.vault.map(|id| id.to_string())).bind(&new.subject).bind(&new.name);
@@ -108,6 +108,7 @@ pub(crate) async fn queue_in(
     let query = query.bind(new.host.map(|id| id.to_string()).unwrap_or_default());
     let query = query.bind(first_word(&made.state)).bind(document(&made)).bind(micros(new.ready));
     let query = query.bind(document(&new.request)).bind(micros(now)).bind(&new.slot);
+    let query = query.bind(&new.asked_by);
     query.execute(&mut **transaction).await.map_err(sql)?;
     Ok(Queued::New)
 }

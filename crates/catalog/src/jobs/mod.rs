@@ -48,6 +48,8 @@ pub struct NewJob {
     pub ready: Timestamp,
     /// The slot of a schedule it is for: there is one job for each.
     pub slot: Option<String>,
+    /// Who asked for it, by name; none: nobody did.
+    pub asked_by: Option<String>,
 }
 
 /// A job as it stands.
@@ -91,6 +93,8 @@ pub struct JobRow {
     pub ended: Option<Timestamp>,
     /// The slot it is for.
     pub slot: Option<String>,
+    /// Who asked for it, by name; none: nobody did, or it is not known any more.
+    pub asked_by: Option<String>,
     /// Which version of the row this is.
     pub revision: u64,
 }
@@ -138,6 +142,7 @@ fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
         claimed: instant_option(row, "claimed_at")?,
         ended: instant_option(row, "ended_at")?,
         slot: row.try_get("slot")?,
+        asked_by: row.try_get("asked_by")?,
         revision: number(row, "revision")?,
     })
 }

@@ -24,6 +24,7 @@ fn backup_of(subject: &str, ready: i64) -> NewJob {
         request: json!({ "full": false }),
         ready: at(ready),
         slot: None,
+        asked_by: None,
     }
 }
 

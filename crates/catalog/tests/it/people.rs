@@ -1,7 +1,7 @@
 //! Users, tokens and roles.
 
 use crate::scene::{at, on_both, vault};
-use catalog::{ErrorKind, Grant, Token, User};
+use catalog::{ErrorKind, Grant, SignIn, Token, User};
 use model::access::Role;
 use uuid::Uuid;
 
@@ -105,6 +105,38 @@ on_both! {
         assert!(catalog.bearer("h1", at(1)).await?.is_none() && catalog.bearer("h2", at(1)).await?.is_some());
         assert_eq!(catalog.forget_tokens(at(100)).await?, 1);
         assert!(catalog.tokens(alice.id).await?.is_empty());
+        Ok(())
+    }
+
+    a_sign_in_is_finished_once_in_time_and_by_who_began_it(catalog) {
+        let sign_in = |state: &str| SignIn {
+            state_hash: state.into(),
+            challenge: "c".into(),
+            nonce: "n".into(),
+            redirect: "http://127.0.0.1:1/".into(),
+            expires: at(10),
+        };
+        for state in ["one", "two", "three"] {
+            assert!(catalog.begin_sign_in(&sign_in(state), 3).await?);
+        }
+        assert!(!catalog.begin_sign_in(&sign_in("four"), 3).await?, "there are enough");
+        assert_eq!(catalog.take_sign_in("one", "another", at(1)).await?, None);
+        let (first, second) =
+            tokio::join!(catalog.take_sign_in("one", "c", at(1)), catalog.take_sign_in("one", "c", at(1)));
+        assert!([&first?, &second?].into_iter().flatten().eq([&sign_in("one")]), "one of them gets it");
+        assert_eq!(catalog.take_sign_in("two", "c", at(10)).await?, None, "too late");
+        assert_eq!(catalog.forget_sign_ins(at(9)).await?, 0);
+        assert_eq!(catalog.forget_sign_ins(at(10)).await?, 2);
+        Ok(())
+    }
+
+    a_subject_is_one_user(catalog) {
+        let alice = User { subject: Some("https://id.example#1".into()), ..user("alice") };
+        catalog.add_user(&alice).await?;
+        let twin = User { subject: alice.subject.clone(), ..user("twin") };
+        assert_eq!(catalog.add_user(&twin).await.unwrap_err().kind(), ErrorKind::Exists);
+        assert_eq!(catalog.user_of_subject("https://id.example#1").await?, Some(alice));
+        assert_eq!(catalog.user_of_subject("https://id.example#2").await?, None);
         Ok(())
     }
 

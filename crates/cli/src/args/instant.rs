@@ -1,6 +1,6 @@
 //! The part of the command line that starts machines at once.
 
-use super::{PointArgs, VaultArgs};
+use super::{NewMachineArgs, PointArgs, VaultArgs};
 use crate::limits;
 use clap::{Args as ClapArgs, Subcommand};
 use std::num::NonZeroU64;
@@ -10,30 +10,10 @@ use std::path::PathBuf;
 pub(crate) enum InstantCommand {
     /// Prepare a folder from which a machine starts at once on a point, and serve it until its data has followed.
     ///
-    /// EXPERIMENTAL: a guest whose mover was killed has read wrong bytes afterwards, its images being right. Try it, and
-    /// do not trust it with data.
-    ///
-    /// Prints what to give to QEMU or libvirt. What the guest writes stays in the folder's images. Interrupted or
+    /// With --name the machine is made as `restore machine` makes it, and started with --start. Otherwise what to give
+    /// to QEMU or libvirt is printed. What the guest writes stays in the folder's images. Interrupted or
     /// killed, it is gone on with by `resume`; until then the guest waits.
-    Start {
-        #[command(flatten)]
-        point: PointArgs,
-        #[command(flatten)]
-        vault: VaultArgs,
-        /// The folder for the images, empty or to be made. Its path must be short: it holds sockets.
-        #[arg(long, value_name = "DIR")]
-        to: PathBuf,
-        #[command(flatten)]
-        door: DoorArgs,
-        #[command(flatten)]
-        options: InstantArgs,
-        /// Say that you have read that this is experimental.
-        #[arg(long, required = true)]
-        experimental: bool,
-        /// How many seconds the guest's reads wait for a server that died, before the guest is stopped.
-        #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
-        patience: u64,
-    },
+    Start(Box<InstantStartArgs>),
     /// Show how far it is.
     Status(FolderArgs),
     /// Serve again, let a guest that waits run on, and have the rest of its data follow.
@@ -60,6 +40,29 @@ pub(crate) enum InstantCommand {
         #[arg(long)]
         yes: bool,
     },
+}
+
+#[derive(Debug, ClapArgs)]
+pub(crate) struct InstantStartArgs {
+    #[command(flatten)]
+    pub(crate) point: PointArgs,
+    #[command(flatten)]
+    pub(crate) vault: VaultArgs,
+    /// The folder for the images, empty or to be made. Its path must be short: it holds sockets.
+    #[arg(long, value_name = "DIR")]
+    pub(crate) to: PathBuf,
+    /// Make the machine, and call it this.
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["qmp", "libvirt", "domain"])]
+    pub(crate) name: Option<String>,
+    #[command(flatten)]
+    pub(crate) machine: NewMachineArgs,
+    #[command(flatten)]
+    pub(crate) door: DoorArgs,
+    #[command(flatten)]
+    pub(crate) options: InstantArgs,
+    /// How many seconds the guest's reads wait for a server that died, before the guest is stopped.
+    #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=600))]
+    pub(crate) patience: u64,
 }
 
 #[derive(Debug, ClapArgs)]

@@ -1,10 +1,12 @@
 //! The command line.
 
+mod drill;
 mod files;
 mod instant;
 mod rescue;
 mod restore;
 
+pub(crate) use drill::*;
 pub(crate) use files::*;
 pub(crate) use instant::*;
 pub(crate) use rescue::*;

@@ -35,9 +35,15 @@ pub(crate) enum RescueCommand {
     /// keyring, and whether the point was deleted or never committed. What is found nowhere is left as a hole
     /// and listed beside the image.
     Salvage(SalvageArgs),
-    /// Start a machine at once on a recovery point, its data following while it runs (experimental).
+    /// Start a machine at once on a recovery point, its data following while it runs.
     #[command(subcommand)]
     Instant(super::InstantCommand),
+    /// Boot a recovery point where it can harm nothing, ask it whether it is good, and throw everything away.
+    ///
+    /// The machine has the point's disks, another uuid and other addresses, and network cards that are connected to
+    /// nothing. Nothing is copied, and the vault is only read. It is proved if the guest's agent answers and all
+    /// checks pass. Fails, with code 1, if it does not come up or a check fails.
+    Drill(Box<super::DrillArgs>),
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),

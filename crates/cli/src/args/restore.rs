@@ -86,30 +86,37 @@ pub(crate) struct MachineRestoreArgs {
     /// What the disks are to be.
     #[arg(long, value_enum, default_value_t = ImageFormat::Qcow2)]
     pub(crate) format: ImageFormat,
+    #[command(flatten)]
+    pub(crate) machine: NewMachineArgs,
+}
+
+/// What becomes of a machine that is made of a point.
+#[derive(Debug, ClapArgs)]
+pub(crate) struct NewMachineArgs {
     /// Its network: `keep`, `disconnected`, `isolated`, or `remap=OLD:NEW,...` of bridges, networks or interfaces.
-    #[arg(long, value_name = "NETWORK", default_value = "keep", value_parser = targets::network)]
+    #[arg(long, value_name = "NETWORK", default_value = "keep", requires = "name", value_parser = targets::network)]
     pub(crate) network: Network,
     /// Give its network cards new addresses.
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     pub(crate) new_mac: bool,
     /// Give it a new uuid: a machine of its own to libvirt and to backups.
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     pub(crate) new_uuid: bool,
     /// So many virtual processors.
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=4096))]
+    #[arg(long, value_name = "N", requires = "name", value_parser = clap::value_parser!(u32).range(1..=4096))]
     pub(crate) cpus: Option<u32>,
     /// So much memory, in MiB.
-    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
+    #[arg(long, value_name = "MIB", requires = "name", value_parser = clap::value_parser!(u64).range(1..=1 << 30))]
     pub(crate) memory: Option<u64>,
     /// Start it.
-    #[arg(long)]
+    #[arg(long, requires = "name")]
     pub(crate) start: bool,
     /// The libvirt to define it in, of this host. Without it a machine of libvirt's goes to qemu:///system, and one
     /// of QEMU's own gets a start.sh.
-    #[arg(long, value_name = "URI")]
+    #[arg(long, value_name = "URI", requires = "name")]
     pub(crate) uri: Option<String>,
     /// Where its sockets and logs go [default: run in its storage]. A socket's path has 107 characters at most.
-    #[arg(long, value_name = "DIR")]
+    #[arg(long, value_name = "DIR", requires = "name")]
     pub(crate) run_folder: Option<PathBuf>,
 }
 

@@ -1,26 +1,26 @@
 //! `strongroom rescue instant`.
 
-use crate::args::{DoorArgs, FolderArgs, InstantArgs, InstantCommand, PointArgs, VaultArgs};
+use super::new_machine;
+use crate::args::{DoorArgs, FolderArgs, InstantArgs, InstantCommand, InstantStartArgs, VaultArgs};
 use crate::failure::Told;
 use crate::output::Output;
 use crate::{open, output};
 use anyhow::{Context, Result};
+use mover::Progress;
 use mover::instant::{
-    Door, InstantDisk, InstantOptions, InstantProgress, InstantRequest, InstantRestore, Journal, State,
-    libvirt_disk, plan_discard, qemu_arguments,
+    Door, InstantDisk, InstantMachine, InstantOptions, InstantProgress, InstantRequest, InstantRestore,
+    Journal, State, libvirt_disk, plan_discard, qemu_arguments,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::Mutex;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use vault::Vault;
 
 pub(crate) async fn run(output: &Output, command: InstantCommand) -> Result<()> {
     match command {
-        InstantCommand::Start { point, vault, to, door, options, patience, experimental: _ } => {
-            let request = Asked { point, to, door, patience: Duration::from_secs(patience) };
-            start(output, request, &vault, &options).await
-        }
+        InstantCommand::Start(args) => start(output, *args).await,
         InstantCommand::Status(FolderArgs { folder }) => status(output, &folder),
         InstantCommand::Resume { folder, vault, options } => {
             let restore = resume(&folder, &vault, &options).await?;
@@ -31,28 +31,62 @@ pub(crate) async fn run(output: &Output, command: InstantCommand) -> Result<()> 
     }
 }
 
-/// What `start` was asked for.
-struct Asked {
-    point: PointArgs,
-    to: PathBuf,
-    door: DoorArgs,
-    patience: Duration,
-}
-
-async fn start(output: &Output, asked: Asked, args: &VaultArgs, options: &InstantArgs) -> Result<()> {
-    let vault = open::vault(args).await?;
-    let point = open::point(&vault, &asked.point).await?;
+async fn start(output: &Output, args: InstantStartArgs) -> Result<()> {
+    let vault = open::vault(&args.vault).await?;
+    let point = open::point(&vault, &args.point).await?;
     let request = InstantRequest {
         point,
-        folder: asked.to,
-        vault: args.vault.to_string(),
-        door: door(asked.door)?,
-        patience: asked.patience,
+        folder: args.to,
+        vault: args.vault.vault.to_string(),
+        door: door(args.door)?,
+        run_folder: None,
+        job: None,
+        patience: Duration::from_secs(args.patience),
     };
-    let restore = InstantRestore::start(&vault, &request, &served(args, options)).await?;
+    let options = served(&args.vault, &args.options);
+    if let Some(name) = args.name {
+        let storage = new_machine::absolute(&request.folder)?;
+        let (recreation, place) = new_machine::machine(name, &args.machine, &storage, &request.point)?;
+        let machine = InstantMachine { recreation, place, start: args.machine.start };
+        return start_machine(output, (&request, &machine), &vault, &options).await;
+    }
+    let restore = InstantRestore::start(&vault, &request, &options).await?;
     let (folder, journal) = (restore.folder(), restore.journal());
     output::print(output, &instructions(folder, journal), || in_words(folder, journal))?;
     eprintln!("Serving point {} of {}; start the machine.", journal.point, journal.machine_name);
+    follow(output, restore).await
+}
+
+/// Serves, makes the machine, and stays until its data has followed.
+async fn start_machine(
+    output: &Output,
+    (request, machine): (&InstantRequest, &InstantMachine),
+    vault: &Arc<Vault>,
+    options: &InstantOptions,
+) -> Result<()> {
+    let step = |progress| {
+        if let Progress::Step(text) = progress {
+            eprintln!("{text}");
+        }
+    };
+    let (restore, defined) = InstantRestore::start_machine(vault, request, machine, options, &step).await?;
+    for one in &defined.left_out {
+        eprintln!("note: {}: {}", one.what, one.reason);
+    }
+    let (name, folder) = (&machine.recreation.name, restore.folder());
+    let mut value = instructions(folder, restore.journal());
+    value["name"] = json!(name);
+    value["definition"] = json!(defined.definition);
+    value["machine"] = new_machine::made_value(&defined.made, machine.start);
+    let words = || new_machine::made_words(&defined.made, name, machine.start, &defined.definition) + "\n";
+    output::print(output, &value, words)?;
+    if let Err(error) = &defined.made {
+        let because = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
+        eprintln!(
+            "warning: there is no machine ({error}{because}); mend {} and start it",
+            defined.definition.display()
+        );
+    }
     follow(output, restore).await
 }
 

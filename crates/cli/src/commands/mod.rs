@@ -2,6 +2,7 @@
 
 mod backup;
 mod copy;
+mod drill;
 mod files;
 mod guest;
 mod instant;
@@ -20,6 +21,8 @@ mod salvage;
 mod vault;
 mod verify;
 mod watchdog;
+
+pub(crate) use drill::table as drill_table;
 
 use crate::args::{Args, Command, RescueCommand};
 use crate::failure::Told;
@@ -65,6 +68,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Restore(command) => Box::pin(restore::run(output, *command)).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,
+        RescueCommand::Drill(args) => Box::pin(drill::run(output, *args)).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
         RescueCommand::Files(command) => Box::pin(files::run(output, command)).await,
     }

@@ -10,6 +10,7 @@ mod join;
 mod log;
 mod run;
 mod signals;
+mod single_sign_on;
 mod work;
 
 use crate::output::Output;

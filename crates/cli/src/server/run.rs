@@ -1,6 +1,7 @@
 //! `strongroom server run`: the API, the engine and a mover, as one process.
 
 use super::data::{DataArgs, LimitArgs};
+use super::single_sign_on::SsoArgs;
 use super::work::WorkArgs;
 use super::{log, signals};
 use anyhow::{Context, Result};
@@ -22,6 +23,8 @@ pub(crate) struct RunArgs {
     limits: LimitArgs,
     #[command(flatten)]
     work: WorkArgs,
+    #[command(flatten)]
+    sso: SsoArgs,
     /// Run no mover here: this host has no machines, and others do the work.
     #[arg(long)]
     no_mover: bool,
@@ -68,12 +71,24 @@ impl ListenArgs {
 pub(crate) async fn run(args: &RunArgs) -> Result<()> {
     log::start();
     let mut stop = signals::stop()?;
-    let control = args.data.open(args.limits.limits()).await?;
+    let mut control = args.data.open(args.limits.limits()).await?;
+    if let Some(sso) = args.sso.read()? {
+        control = control.with_single_sign_on(sso);
+    }
     let data = std::fs::canonicalize(&args.data.data).context("find the data directory")?;
     let mut running = server::start(args.listen.options(&data), control.clone()).await?;
     let within =
         if args.no_mover { None } else { Some(Within::start(&control, &data, &args.work, &stop).await?) };
     tracing::info!(url = running.url(), data = %data.display(), "the server runs");
+    tokio::spawn({
+        let control = control.clone();
+        // It may start later than this; an administrator who looks into the log learns of a slip before anybody else.
+        async move {
+            if let Err(error) = control.check_single_sign_on().await {
+                tracing::warn!(%error, "nobody can come in by single sign-on as it is");
+            }
+        }
+    });
     let engine = tokio::spawn({
         let (control, stop) = (control.clone(), stop.clone());
         async move { control.run(stop).await }

@@ -125,7 +125,7 @@ pub(super) fn show(job: &Job) -> String {
         ("Job", format!("{} of {}", word(&job.kind), job.name)),
         ("Id", job.id.to_string()),
         ("State", word(&job.state)),
-        ("Asked for by", if job.scheduled { "the schedule" } else { "somebody" }.to_owned()),
+        ("Asked for by", asker(job)),
         ("Attempts", job.attempts.to_string()),
         ("Since", output::instant(job.created)),
         ("Ended", when(job.ended)),
@@ -146,10 +146,77 @@ pub(super) fn show(job: &Job) -> String {
     output::facts(&facts)
 }
 
+fn asker(job: &Job) -> String {
+    match &job.asked_by {
+        Some(name) => name.clone(),
+        None if job.scheduled => "the schedule".to_owned(),
+        // The server itself, following from something else; or a job from before names were kept.
+        None => "nobody in particular".to_owned(),
+    }
+}
+
+/// What is told of a machine that a restore made: of libvirt's its uuid, of QEMU's what it runs as and is reached by.
+const MACHINE: [(&str, &str); 5] = [
+    ("uuid", "Machine"),
+    ("pid", "Process"),
+    ("qmp", "Monitor"),
+    ("agent", "Guest agent"),
+    ("definition", "Definition"),
+];
+
 /// What came of it, in a line or two.
 fn result(result: &serde_json::Value) -> Vec<(&'static str, String)> {
     let text = |value: &serde_json::Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
     let point = result.get("point").map(|point| ("Point", text(point)));
     let files = result.get("files").and_then(serde_json::Value::as_array).into_iter().flatten();
-    point.into_iter().chain(files.map(|file| ("File", text(file)))).collect()
+    let machine = result.get("machine").into_iter().flat_map(|machine| {
+        let of = |(name, title): &(_, _)| machine.get(name).map(|value| (*title, text(value)));
+        MACHINE.iter().filter_map(of).collect::<Vec<_>>()
+    });
+    point.into_iter().chain(files.map(|file| ("File", text(file)))).chain(machine).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn a_machine_that_was_made_is_found_by_what_is_told() {
+        let told = |machine| result(&json!({ "files": ["/r/d0.qcow2"], "machine": machine }));
+        let of = |pairs: &[(&'static str, &str)]| -> Vec<_> {
+            [("File", "/r/d0.qcow2")]
+                .iter()
+                .chain(pairs)
+                .map(|(title, value)| (*title, (*value).to_owned()))
+                .collect()
+        };
+        let of_qemu =
+            json!({ "pid": 4711, "qmp": "/r/run/qmp", "agent": "/r/run/qga", "definition": "/r/start" });
+        let expected = [
+            ("Process", "4711"),
+            ("Monitor", "/r/run/qmp"),
+            ("Guest agent", "/r/run/qga"),
+            ("Definition", "/r/start"),
+        ];
+        assert_eq!(told(of_qemu), of(&expected));
+        let of_libvirt = json!({ "uuid": "0b-1", "definition": "/r/domain.xml" });
+        assert_eq!(told(of_libvirt), of(&[("Machine", "0b-1"), ("Definition", "/r/domain.xml")]));
+        assert_eq!(result(&json!({ "point": "p" })), [("Point", "p".to_owned())]);
+    }
+
+    #[test]
+    fn who_asked_is_told_where_it_is_known() {
+        let job = |scheduled: bool, by: serde_json::Value| -> Job {
+            serde_json::from_value(json!({
+                "id": "00000000-0000-0000-0000-000000000001", "kind": "backup", "name": "shop", "state": "queued",
+                "scheduled": scheduled, "asked_by": by, "steps": [], "attempts": 0,
+                "created": "2026-11-21T15:00:00Z", "progress": { "done_bytes": 0, "total_bytes": 0, "warnings": [] },
+            }))
+            .expect("a job")
+        };
+        assert_eq!(asker(&job(false, json!("alice"))), "alice");
+        assert_eq!(asker(&job(true, json!(null))), "the schedule");
+        assert_eq!(asker(&job(false, json!(null))), "nobody in particular");
+    }
 }

@@ -3,6 +3,7 @@
 use super::certificate::{self, TrustArgs};
 use super::connect::connect;
 use super::contexts::{self, Contexts, Saved};
+use super::sign_on::{SignOnArgs, sign_on};
 use crate::failure::Told;
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
@@ -30,6 +31,8 @@ pub(crate) struct LoginArgs {
     #[arg(long, conflicts_with_all = ["password_stdin", "name"])]
     pub(crate) token_stdin: bool,
     #[command(flatten)]
+    pub(crate) sign_on: SignOnArgs,
+    #[command(flatten)]
     pub(crate) trust: TrustArgs,
 }
 
@@ -46,6 +49,11 @@ pub(crate) async fn login(output: &Output, context: Option<&str>, args: LoginArg
         saved.token = Some(line_of_input()?.to_string());
         let me: api::Me = connect(&saved)?.get("/v1/me").await?;
         (saved.user, saved.expires) = (Some(me.name), None);
+    } else if args.sign_on.sso {
+        let session = sign_on(&connect(&saved)?, &args.sign_on).await?;
+        (saved.token, saved.expires) = (Some(session.token), Some(session.expires));
+        let me: api::Me = connect(&saved)?.get("/v1/me").await?;
+        saved.user = Some(me.name);
     } else {
         let user = args.name.or(saved.user.take()).map_or_else(ask_name, Ok)?;
         let password = if args.password_stdin { line_of_input()? } else { ask_password(&user)? };

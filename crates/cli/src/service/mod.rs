@@ -1,8 +1,8 @@
 //! What a server does, a file a noun: each asks the server by its API and prints what it answers.
 //!
 //! Reading order: `connect.rs`, which server is meant, out of `contexts.rs` and the environment → `names.rs`, what
-//! people call things → a noun. `confirm.rs` asks before something is done, `follow.rs` watches a job. `login.rs` and
-//! `certificate.rs` are how trust begins.
+//! people call things → a noun. `confirm.rs` asks before something is done, `follow.rs` watches a job. `login.rs`,
+//! `sign_on.rs` and `certificate.rs` are how trust begins.
 
 mod alert;
 mod audit;
@@ -13,6 +13,7 @@ mod confirm;
 mod connect;
 mod context;
 mod contexts;
+mod drill;
 mod dry_run;
 mod events;
 mod files;
@@ -32,6 +33,7 @@ mod policy_document;
 mod protect;
 mod restore;
 mod schedule_words;
+mod sign_on;
 mod token;
 mod user;
 mod vault;
@@ -40,6 +42,7 @@ mod words;
 pub(crate) use certificate::{TrustArgs, fingerprint_of_pem, trusted};
 pub(crate) use confirm::Yes;
 pub(crate) use connect::client;
+pub(crate) use user::RoleName;
 
 use crate::output::Output;
 use anyhow::Result;
@@ -90,6 +93,12 @@ pub(crate) enum ServiceCommand {
     Restore(restore::RestoreNowArgs),
     /// Look into a recovery point's file systems, and bring single files out.
     Files(files::FilesNowArgs),
+    /// Try a recovery point out: boot it where it can harm nothing, ask it whether it is good, and throw everything away
+    /// but the answer.
+    Drill(Box<drill::DrillNowArgs>),
+    /// What there is to report.
+    #[command(subcommand)]
+    Report(drill::ReportCommand),
     /// What runs, ran, or failed.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -127,6 +136,8 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
         ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
         ServiceCommand::Files(args) => Box::pin(files::run(output, &client()?, args)).await,
+        ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
+        ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,
         ServiceCommand::Alert(command) => alert::run(output, &client()?, command).await,

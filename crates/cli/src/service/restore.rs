@@ -66,6 +66,9 @@ struct NewMachineArgs {
     /// Start it.
     #[arg(long, requires = "name")]
     start: bool,
+    /// Start it at once, its data following while it runs. FOLDER must have a short path then, for it holds sockets.
+    #[arg(long, requires = "name", conflicts_with = "format")]
+    instant: bool,
     /// The libvirt of the mover's host to define it in. Without it a machine of libvirt's goes to qemu:///system, and
     /// one of QEMU's own gets a start.sh.
     #[arg(long, value_name = "URI", requires = "name")]
@@ -87,7 +90,8 @@ impl NewMachineArgs {
             keep_macs: self.keep_mac,
             cpus: self.cpus,
             memory_mib: self.memory,
-            start: self.start,
+            start: self.start || self.instant,
+            at_once: self.instant,
             libvirt: self.libvirt,
         }
     }

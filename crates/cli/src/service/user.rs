@@ -95,7 +95,7 @@ pub(crate) enum RoleName {
 }
 
 impl RoleName {
-    fn role(self) -> Role {
+    pub(crate) fn role(self) -> Role {
         match self {
             Self::Reader => Role::BackupReader,
             Self::Operator => Role::BackupOperator,
@@ -192,10 +192,11 @@ pub(crate) fn new_password(from_input: bool) -> Result<zeroize::Zeroizing<String
 
 fn table(all: &[User], vaults: &[Vault]) -> String {
     let rows = all.iter().map(|user| {
-        let comes_by = match (user.disabled, user.has_password) {
-            (true, _) => "disabled",
-            (false, true) => "password",
-            (false, false) => "token",
+        let comes_by = match user {
+            user if user.disabled => "disabled",
+            user if user.single_sign_on => "single sign-on",
+            user if user.has_password => "password",
+            _ => "token",
         };
         let roles: Vec<_> = user.roles.iter().map(|role| role_in_words(role, vaults)).collect();
         let roles = super::words::or_dash(Some(roles.join(", ")));

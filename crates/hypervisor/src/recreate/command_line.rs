@@ -2,7 +2,7 @@
 
 use super::recreation::{Identity, LeftOut, QemuPlan, Recreation, TpmPlan, refused, text_of};
 use super::words::{self, Word};
-use super::{cards, drives, host, sockets};
+use super::{cards, drives, host, over_server, sockets};
 use crate::qemu::parse;
 use crate::{MachineDescription, Result};
 use std::path::PathBuf;
@@ -141,6 +141,10 @@ impl Draft<'_> {
                 qmp
             }
         };
+        // After the monitor that is everybody's, which is known as the first.
+        if let Some(over) = &self.recreation.over {
+            self.words.extend(over_server::words(over)?);
+        }
         let mut plan = QemuPlan {
             program: program.to_owned(),
             arguments: Vec::new(),

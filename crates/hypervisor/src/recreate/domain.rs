@@ -1,7 +1,7 @@
 //! libvirt's XML for the new machine: its definition at the point's time, changed where it must be.
 
-use super::interfaces;
 use super::recreation::{Identity, LeftOut, Recreation, RestoredFile, refused, text_of};
+use super::{interfaces, over_server};
 use crate::{FirmwareKind, MachineDescription, Result};
 use std::path::Path;
 use xmltree::{Element, EmitterConfig, XMLNode};
@@ -149,7 +149,12 @@ fn disks(devices: &mut Element, recreation: &Recreation, left_out: &mut Vec<Left
         let kind = disk.attributes.get("device").map_or("disk", String::as_str).to_owned();
         if let Some(file) = recreation.disk(&id) {
             placed += 1;
-            fault = place(disk, file).err().or(fault.take());
+            let over = recreation.over.as_ref();
+            let placed = place(disk, file).and_then(|()| match over {
+                Some(over) => over_server::place(disk, &file.disk, over),
+                None => Ok(()),
+            });
+            fault = placed.err().or(fault.take());
             return true;
         }
         let source = disk.get_child("source").and_then(|source| source.attributes.get("file").cloned());

@@ -17,13 +17,16 @@
 //! | `words.rs` | its grammar |
 //! | `drives.rs`, `blockdev.rs` | disks in all the forms people write them |
 //! | `cards.rs` | network cards |
+//! | `over_server.rs` | disks that are overlays over a server |
 //! | `sockets.rs` | monitors, consoles, displays |
 //! | `host.rs` | files and devices of the host |
 //! | `start.rs` | QEMU started, and its TPM |
+//! | `attended.rs` | QEMU started so that it ends with us, its console written down |
 //! | `domain.rs`, `interfaces.rs` | libvirt's XML |
 //! | `define.rs` | asking libvirt to take it |
 //! | `stop.rs` | a machine that is there: stopped, and started again |
 
+mod attended;
 mod blockdev;
 mod cards;
 mod command_line;
@@ -32,6 +35,7 @@ mod domain;
 mod drives;
 mod host;
 mod interfaces;
+mod over_server;
 mod recreation;
 mod sockets;
 mod start;
@@ -40,9 +44,12 @@ mod stop;
 mod tests;
 mod words;
 
+pub use attended::{AttendedQemu, end_stray, record_console, start_attended};
 pub use command_line::command_line;
 pub use define::{define, start_defined};
 pub use domain::{LibvirtDefinition, libvirt_definition};
-pub use recreation::{Identity, LeftOut, Macs, Network, QemuPlan, Recreation, RestoredFile, TpmPlan};
+pub use recreation::{
+    Identity, LeftOut, Macs, Network, OverServer, QemuPlan, Recreation, RestoredFile, TpmPlan,
+};
 pub use start::{StartedQemu, start};
 pub use stop::{Stop, buses, libvirt_is_off, start_again, stop_libvirt, stop_qemu};

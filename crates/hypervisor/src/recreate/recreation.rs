@@ -26,6 +26,19 @@ pub struct Recreation {
     pub disks: Vec<RestoredFile>,
     /// Where its sockets, logs and pid file go. The folder is made when it is started.
     pub folder: PathBuf,
+    /// Whether its disks are overlays over the exports of a server, each of its disk's name.
+    pub over: Option<OverServer>,
+}
+
+/// A server that has what is missing in a machine's disks, and may go away while the machine runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OverServer {
+    /// Where it listens.
+    pub socket: PathBuf,
+    /// Seconds that reads wait for it when it went away; then the guest is stopped.
+    pub patience_s: u64,
+    /// Where the machine is to have one more monitor, of whoever has the data follow.
+    pub monitor: PathBuf,
 }
 
 /// A machine's uuid.

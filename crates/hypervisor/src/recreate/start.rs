@@ -13,13 +13,13 @@ use tokio::process::Command;
 use tokio::time::{sleep, timeout};
 
 /// Until QEMU has opened its images and sockets: a second, on an idle machine with a few disks.
-const START_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const START_LIMIT: Duration = Duration::from_secs(60);
 /// Until its monitor answers, once it has started.
 const MONITOR_LIMIT: Duration = Duration::from_secs(20);
 /// How often that is tried.
-const MONITOR_POLL: Duration = Duration::from_millis(20);
+pub(super) const MONITOR_POLL: Duration = Duration::from_millis(20);
 /// Of what a program says when it fails, as much as fits an error.
-const SAID_BYTES_MAX: usize = 2000;
+pub(super) const SAID_BYTES_MAX: usize = 2000;
 
 /// A machine that was started.
 #[derive(Clone, Debug)]
@@ -43,10 +43,7 @@ pub async fn start(plan: &QemuPlan) -> Result<StartedQemu> {
     if let Some(running) = running(plan) {
         return Ok(running);
     }
-    if !plan.folder.is_dir() {
-        let made = DirBuilder::new().mode(0o700).create(&plan.folder);
-        made.map_err(|e| Error::io(format!("make the machine's folder {}", plan.folder.display()), e))?;
-    }
+    make_folder(&plan.folder)?;
     if let Some(tpm) = &plan.tpm {
         start_tpm(tpm, &plan.folder).await?;
     }
@@ -62,6 +59,14 @@ pub async fn start(plan: &QemuPlan) -> Result<StartedQemu> {
     said?;
     answering(&plan.qmp).await?;
     started(plan)
+}
+
+pub(super) fn make_folder(folder: &Path) -> Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let made = DirBuilder::new().mode(0o700).create(folder);
+    made.map_err(|e| Error::io(format!("make the machine's folder {}", folder.display()), e))
 }
 
 /// The machine, if the process of its pid file has its monitor. That is not asked: it serves one at a time.
@@ -81,7 +86,7 @@ fn started(plan: &QemuPlan) -> Result<StartedQemu> {
 }
 
 /// The TPM ends with the QEMU that connects to it.
-async fn start_tpm(tpm: &TpmPlan, folder: &Path) -> Result<()> {
+pub(super) async fn start_tpm(tpm: &TpmPlan, folder: &Path) -> Result<()> {
     let mut swtpm = Command::new("swtpm");
     swtpm.args(["socket", "--daemon", "--terminate", "--flags", "startup-clear"]);
     if tpm.version_2 {
@@ -95,7 +100,7 @@ async fn start_tpm(tpm: &TpmPlan, folder: &Path) -> Result<()> {
 }
 
 /// A TPM that no QEMU connected to would wait for ever.
-fn end_tpm(folder: &Path) {
+pub(super) fn end_tpm(folder: &Path) {
     let pid =
         std::fs::read_to_string(folder.join("swtpm.pid")).ok().and_then(|text| text.trim().parse().ok());
     if let Some(pid) = pid.and_then(rustix::process::Pid::from_raw) {

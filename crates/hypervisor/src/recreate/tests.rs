@@ -44,6 +44,7 @@ fn wanted(disks: &[&str]) -> Recreation {
         memory_bytes: None,
         disks: disks.iter().map(file).collect(),
         folder: "/run/m".into(),
+        over: None,
     }
 }
 
@@ -443,4 +444,38 @@ fn a_domain_becomes_another() {
     let of_nothing = Recreation { disks: wanted(&["vars.fd", "x"]).disks, ..with(Network::Keep) };
     assert!(libvirt_definition(&old, &of_nothing).unwrap_err().to_string().contains("none of the restored"));
     assert!(libvirt_definition(&MachineDescription::default(), &wanted(&[])).is_err());
+}
+
+#[test]
+fn disks_over_a_server_stop_the_guest_when_it_is_gone() {
+    let over = OverServer { socket: "/r/nbd.sock".into(), patience_s: 10, monitor: "/r/q,1.sock".into() };
+    let over = |ids: &[&str]| Recreation { over: Some(over.clone()), ..wanted(ids) };
+    let old = machine(
+        &["-drive", "file=/old/v.img,format=raw,if=virtio,rerror=report"],
+        vec![disk("virtio0", "/machine/peripheral-anon/device[0]", "#block0", "/old/v.img")],
+    );
+    let plan = command_line(&old, &over(&["virtio0"])).unwrap();
+    let stops = values(&plan, "global");
+    assert!(stops.contains(&"driver=virtio-blk-device,property=rerror,value=stop"), "{stops:?}");
+    let monitors = values(&plan, "qmp");
+    assert_eq!(monitors.last(), Some(&"unix:/r/q,,1.sock,server=on,wait=off"));
+    assert!(plan.qmp != over(&[]).over.unwrap().monitor, "everybody's monitor is another");
+
+    let old = MachineDescription { definition: Some(DOMAIN.into()), ..MachineDescription::default() };
+    let new = libvirt_definition(&old, &over(&["vda"]));
+    // The variables of its firmware are not among the files.
+    assert!(new.is_err(), "{new:?}");
+    let file =
+        FirmwareDescription { name: "vars.fd".into(), kind: FirmwareKind::Nvram, file: "/n/vars.fd".into() };
+    let old = MachineDescription { firmware: vec![file], ..old };
+    let new = libvirt_definition(&old, &over(&["vda", "vars.fd"])).unwrap();
+    let read = roxmltree::Document::parse(&new.text).unwrap();
+    let one = |name: &str| read.descendants().find(|node| node.tag_name().name() == name).unwrap();
+    assert_eq!(one("driver").attribute("rerror_policy"), Some("stop"));
+    let beneath = one("backingStore");
+    assert_eq!(beneath.parent().and_then(|disk| disk.attribute("type")), Some("file"));
+    let source = beneath.children().find(|node| node.has_tag_name("source")).unwrap();
+    assert_eq!((source.attribute("protocol"), source.attribute("name")), (Some("nbd"), Some("vda")));
+    assert_eq!(one("host").attribute("socket"), Some("/r/nbd.sock"));
+    assert_eq!(one("reconnect").attribute("delay"), Some("10"));
 }

@@ -12,6 +12,8 @@ pub enum JobKind {
     Backup,
     /// Makes a machine, or disks, of a point.
     Restore,
+    /// Makes a machine of a point that runs at once, while its data follows.
+    InstantRestore,
     /// Overwrites a machine's disks with those of a point.
     Replace,
     /// Deletes a machine's points.
@@ -22,6 +24,8 @@ pub enum JobKind {
     Undelete,
     /// Purges what was deleted long enough ago in a vault, and gives space back.
     Collect,
+    /// Tries a point out.
+    Drill,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -39,6 +43,8 @@ pub enum Step {
     WriteDisks,
     /// The machine is defined, and started if asked for.
     DefineMachine,
+    /// The data of a machine that runs already is all there.
+    FollowData,
     /// The points are deleted.
     DeletePoints,
     /// All of the point was read.
@@ -47,18 +53,28 @@ pub enum Step {
     BringPointsBack,
     /// What nobody needs is gone.
     FreeSpace,
+    /// The disks of the machine that is tried out are there.
+    RestorePoint,
+    /// It is up, or known not to come up.
+    Boot,
+    /// Its guest was asked.
+    RunChecks,
+    /// Nothing of it is left. With it the verdict is told.
+    TearDown,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::Backup,
         Self::Restore,
+        Self::InstantRestore,
         Self::Replace,
         Self::DeleteData,
         Self::Verify,
         Self::Undelete,
         Self::Collect,
+        Self::Drill,
     ];
 
     /// Its steps, in order; at least one.
@@ -66,21 +82,23 @@ impl JobKind {
         match self {
             Self::Backup => &[Step::TakeSnapshot, Step::TransferToVault],
             Self::Restore => &[Step::WriteDisks, Step::DefineMachine],
+            Self::InstantRestore => &[Step::DefineMachine, Step::FollowData],
             Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
             Self::DeleteData => &[Step::DeletePoints],
             Self::Verify => &[Step::ReadBack],
             Self::Undelete => &[Step::BringPointsBack],
             Self::Collect => &[Step::FreeSpace],
+            Self::Drill => &[Step::RestorePoint, Step::Boot, Step::RunChecks, Step::TearDown],
         }
     }
 
-    /// Whether the two must not be under way for one machine at once. One backup at a time; nothing else beside what
+    /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Replace};
+        use JobKind::{Backup, Collect, DeleteData, Drill, Replace};
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        both(Backup) || both(Collect) || either(Replace) || either(DeleteData)
+        both(Backup) || both(Collect) || both(Drill) || either(Replace) || either(DeleteData)
     }
 }
 
@@ -92,10 +110,15 @@ impl fmt::Display for Step {
             Self::KeepCurrent => "Keep current disks",
             Self::WriteDisks => "Write disks",
             Self::DefineMachine => "Define machine",
+            Self::FollowData => "Data follows",
             Self::DeletePoints => "Delete points",
             Self::ReadBack => "Read back",
             Self::BringPointsBack => "Bring points back",
             Self::FreeSpace => "Free space",
+            Self::RestorePoint => "Restore point",
+            Self::Boot => "Boot",
+            Self::RunChecks => "Run checks",
+            Self::TearDown => "Tear down",
         })
     }
 }

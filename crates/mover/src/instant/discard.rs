@@ -51,7 +51,8 @@ impl Discard {
                 _ => {}
             }
         }
-        let _ = std::fs::remove_dir(self.folder.path()); // somebody keeps something else in it
+        let folders = self.journal.run_folder.iter().map(PathBuf::as_path).chain([self.folder.path()]);
+        folders.for_each(|folder| drop(std::fs::remove_dir(folder))); // somebody keeps something else in it
         Ok(())
     }
 }

@@ -37,8 +37,9 @@ impl Folder {
             let made = DirBuilder::new().mode(0o700).create(path);
             made.map_err(|e| block::Error::io("make it", e)).doing(doing)?;
         }
-        let mut entries = std::fs::read_dir(path).map_err(|e| block::Error::io("list it", e)).doing(doing)?;
-        if let Some(Ok(entry)) = entries.next() {
+        let entries = std::fs::read_dir(path).map_err(|e| block::Error::io("list it", e)).doing(doing)?;
+        // The lock alone was left by an attempt that died before it had made anything.
+        if let Some(entry) = entries.flatten().find(|entry| entry.file_name() != LOCK) {
             return Err(Error::Taken(doing(), entry.path()));
         }
         Self::lock(path, doing)

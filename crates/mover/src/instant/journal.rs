@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
+use uuid::Uuid;
 use vault::{MachineKey, PointId, VaultId};
 
 /// The journal's name in the folder.
@@ -76,6 +77,12 @@ pub struct Journal {
     pub point: PointId,
     /// How the restored machine is reached.
     pub door: Door,
+    /// The job that made it, if it was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub job: Option<Uuid>,
+    /// Where the machine's sockets and logs are, if we made it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_folder: Option<PathBuf>,
     /// Seconds that its reads wait for a server.
     pub patience_s: u64,
     /// Its disks.
@@ -95,6 +102,8 @@ impl Journal {
             machine_name: point.machine_name.clone(),
             point: point.id,
             door,
+            job: request.job,
+            run_folder: request.run_folder.clone(),
             patience_s: request.patience.as_secs(),
             disks: Vec::new(),
         }

@@ -20,6 +20,7 @@
 //! | `boot.rs` | what a boot read, for the next one |
 //! | `stream.rs` | the machine, and its data following |
 //! | `attach.rs` | how a machine is given the disks |
+//! | `machine.rs` | the machine itself, made of its point |
 
 mod ahead;
 mod attach;
@@ -27,6 +28,7 @@ mod boot;
 mod discard;
 mod folder;
 mod journal;
+mod machine;
 mod request;
 mod restore;
 mod served;
@@ -36,6 +38,7 @@ mod turn;
 pub use attach::{libvirt_disk, qemu_arguments};
 pub use discard::{Discard, plan_discard};
 pub use journal::{Door, InstantDisk, Journal, State};
+pub use machine::InstantMachine;
 pub use request::{InstantOptions, InstantRequest};
 pub use restore::InstantRestore;
 pub use served::Traffic;

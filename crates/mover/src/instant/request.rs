@@ -4,6 +4,7 @@ use super::journal::Door;
 use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::time::Duration;
+use uuid::Uuid;
 use vault::Point;
 
 /// A machine that is to start at once.
@@ -17,6 +18,10 @@ pub struct InstantRequest {
     pub vault: String,
     /// How the machine will be reached; `None` for the monitor in the folder.
     pub door: Option<Door>,
+    /// Where the machine's sockets and logs will be, if we make it.
+    pub run_folder: Option<PathBuf>,
+    /// The job it is made by, if it is one.
+    pub job: Option<Uuid>,
     /// How long the guest's reads wait for a server that died before the guest is stopped. Guests have patience of
     /// their own: a minute is long.
     pub patience: Duration,

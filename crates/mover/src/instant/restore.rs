@@ -8,6 +8,7 @@ use super::turn::Turn;
 use super::{InstantOptions, InstantRequest, Traffic};
 use crate::error::{Doing, Error, Result};
 use crate::image::ImageFormat;
+use crate::new_machine::{DOMAIN, SCRIPT};
 use crate::restore::{self, DESCRIPTION, RestoreRequest, RestoredDisk, is_firmware, partial, restore_disk};
 use std::num::NonZeroU64;
 use std::path::{Path, PathBuf};
@@ -200,5 +201,7 @@ fn describe(point: &Point, folder: &Folder, journal: &Journal) -> Result<()> {
 /// All files that a restore makes in its folder, the journal left out.
 pub(super) fn files_of(folder: &Path, journal: &Journal) -> Vec<PathBuf> {
     let images = journal.disks.iter().flat_map(|disk| [disk.image.clone(), partial(&disk.image)]);
-    images.chain([folder.join(DESCRIPTION)]).chain(beside(folder)).collect()
+    let definitions = [DESCRIPTION, DOMAIN, SCRIPT].map(|name| folder.join(name));
+    let run = journal.run_folder.iter().flat_map(std::fs::read_dir).flatten().flatten();
+    images.chain(definitions).chain(beside(folder)).chain(run.map(|entry| entry.path())).collect()
 }

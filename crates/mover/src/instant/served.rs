@@ -1,9 +1,13 @@
 //! A disk of a point as it is served: reads of the guest and of the stream, each counted; the guest's go first.
 //!
-//! The two come over one connection, and while a job runs QEMU asks for the status of whatever either is about to read.
-//! They are told apart by length: a job deals with pieces of 512 KiB, a guest's reads are shorter as a rule. Nothing that
-//! QEMU asked for is held back: while a job waits for its answer, reads of the guest wait with it (measured, QEMU 7.2).
-//! What yields to the guest is what we fetch beforehand.
+//! The two come over one connection. They are told apart by length: a job deals with pieces of 512 KiB, a guest's reads
+//! are shorter as a rule. Nothing that QEMU asked for is held back: while a job waits for its answer, reads of the guest
+//! wait with it (measured, QEMU 7.2). What yields to the guest is what we fetch beforehand.
+//!
+//! QEMU is never told the status of blocks. While a job runs, its copy-on-read filter asks whether anything lies beneath
+//! before it reads for the guest; that question failing, it takes the range for one beyond the end, reads nothing and
+//! reports success: for as long as a mover was dead, guests read zeros (seen with QEMU 7.2; the same in later ones). An
+//! export without status is never asked, the read itself fails, and the guest is stopped.
 
 use super::ahead::{Ahead, PIECE_BYTES};
 use super::boot::{BootLog, BootRecord};
@@ -61,7 +65,7 @@ pub(super) struct Served {
     shared: Arc<Shared>,
     ahead: Ahead,
     log: Option<BootLog>,
-    /// The piece that a job has asked the status of, and will read.
+    /// The piece that a job reads.
     announced: Mutex<Range<u64>>,
     /// A read that failed, and was not seen to succeed since.
     failed: Mutex<Option<(u64, usize)>>,
@@ -82,10 +86,9 @@ impl Served {
         })
     }
 
-    /// As an export: reads and status go different ways.
+    /// As an export.
     pub(super) fn export(self: &Arc<Self>) -> nbd::Export {
-        nbd::Export::read_only(Arc::new(Reads(Arc::clone(self))))
-            .with_status_of(Arc::new(Status(Arc::clone(self))))
+        nbd::Export::read_only(Arc::new(Reads(Arc::clone(self)))).without_status()
     }
 
     pub(super) fn traffic(&self) -> Traffic {
@@ -180,8 +183,17 @@ impl BlockSource for Reads {
         self.0.disk.size()
     }
 
+    /// Our server asks before each large read, of which it leaves out the holes.
     async fn extents(&self, offset: u64, length: u64) -> block::Result<Vec<Extent>> {
-        self.0.disk.extents(offset, length).await
+        let served = &self.0;
+        let extents = served.disk.extents(offset, length).await?;
+        if length == PIECE_BYTES && extents.iter().any(|extent| extent.kind == ExtentKind::Data) {
+            *served.announced.lock().expect("no holder panics") = offset..offset + length;
+            if served.shared.turn.is_free() {
+                served.ahead.follow(&served.disk, offset);
+            }
+        }
+        Ok(extents)
     }
 
     async fn read(&self, offset: u64, buffer: Vec<u8>) -> block::Result<Vec<u8>> {
@@ -196,33 +208,5 @@ impl BlockSource for Reads {
             *self.0.failed.lock().expect("no holder panics") = Some((offset, length));
         }
         read
-    }
-}
-
-/// What questions for the status of blocks are answered from: those of a job that is about to read them.
-struct Status(Arc<Served>);
-
-#[async_trait]
-impl BlockSource for Status {
-    fn size(&self) -> u64 {
-        self.0.disk.size()
-    }
-
-    async fn extents(&self, offset: u64, length: u64) -> block::Result<Vec<Extent>> {
-        let served = &self.0;
-        let extents = served.disk.extents(offset, length).await?;
-        let has_data = extents.first().is_some_and(|first| first.kind == ExtentKind::Data);
-        // QEMU asks twice of each piece.
-        if length == PIECE_BYTES && has_data && !served.is_announced(offset, length as usize) {
-            *served.announced.lock().expect("no holder panics") = offset..offset + length;
-            if served.shared.turn.is_free() {
-                served.ahead.follow(&served.disk, offset);
-            }
-        }
-        Ok(extents)
-    }
-
-    async fn read(&self, offset: u64, buffer: Vec<u8>) -> block::Result<Vec<u8>> {
-        self.0.disk.read(offset, buffer).await
     }
 }

@@ -6,7 +6,7 @@ use super::order::Run;
 use super::restore::{Wanted, image_format};
 use super::verify::find_nearest;
 use crate::new_machine::{finish, plan};
-use crate::{Made, NewMachine, Place, RestoreRequest};
+use crate::{Defined, Made, NewMachine, Place, RestoreRequest};
 use api::NewNetwork;
 use hypervisor::recreate::{Identity, Macs, Network, Recreation};
 use serde_json::{Value, json};
@@ -31,6 +31,11 @@ pub(super) async fn define(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMac
     let planned = plan(&request)?;
     let tell = |progress| run.lease.progress(progress);
     let defined = finish(&request, &planned, &tell).await?;
+    told(run, defined)
+}
+
+/// What came of a machine, for the job's result.
+pub(super) fn told(run: &Run, defined: Defined) -> Result<Value> {
     for one in &defined.left_out {
         run.lease.warn(format!("{}: {}", one.what, one.reason));
     }
@@ -43,7 +48,12 @@ pub(super) async fn define(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMac
     })
 }
 
-fn request(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine, point: &Point) -> NewMachine {
+pub(super) fn request(
+    run: &Run,
+    wanted: &Wanted<'_>,
+    machine: &api::NewMachine,
+    point: &Point,
+) -> NewMachine {
     let of_libvirt = point.description["definition"].is_string();
     let place = match &machine.libvirt {
         Some(uri) => Place::Libvirt(uri.clone()),
@@ -60,6 +70,7 @@ fn request(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine, point: &Po
         memory_bytes: machine.memory_mib.map(|mib| mib << 20),
         disks: Vec::new(),
         folder: wanted.folder.join(RUN_FOLDER),
+        over: None,
     };
     let restore = RestoreRequest {
         point: point.clone(),

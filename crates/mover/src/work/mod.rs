@@ -12,7 +12,8 @@
 //! | `orders.rs` | [`run()`]: the loop; `order.rs`: the course of one order, whatever comes of it |
 //! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
-//! | `restore.rs`, `verify.rs`, `points.rs` | all else that is done with points |
+//! | `at_once.rs` | a machine that runs at once, its data following |
+//! | `restore.rs`, `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
@@ -27,9 +28,11 @@
 //!
 //! CRASH: a lease that lapses, and what `backup()` and [`restore()`](crate::restore()) leave. The next claim goes on.
 
+mod at_once;
 mod backup;
 mod browse;
 mod doors;
+mod drill;
 mod failure;
 mod inventory;
 mod join;

@@ -7,11 +7,13 @@ use super::order::{UNDO_LIMIT, carry_out};
 use super::server::{Server, in_words};
 use super::settings::Settings;
 use super::vaults::Vaults;
+use crate::drill::sweep;
 use crate::error::{Doing, Result};
 use crate::machines::thaw_outstanding;
 use api::client::ClientError;
 use api::work::{ClaimRequest, Order};
 use model::ClaimantId;
+use model::job::JobKind;
 use std::fs::DirBuilder;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
@@ -40,6 +42,15 @@ pub(super) struct Mover {
     pub(super) doors: Doors,
 }
 
+/// Orders that are being carried out.
+#[derive(Default)]
+struct Orders {
+    /// So many at once as are wished.
+    working: JoinSet<()>,
+    /// Machines that run while their data follows: it takes hours and next to nothing, and others need not wait.
+    following: JoinSet<()>,
+}
+
 /// Works for a server until `shutdown` is done; what is under way is given back then, unharmed.
 ///
 /// # Errors
@@ -50,20 +61,25 @@ pub async fn run(server: impl Server, settings: Settings, shutdown: impl Future<
     let mut tasks = JoinSet::new();
     tasks.spawn(prepare(Arc::clone(&mover)));
     tasks.spawn(browse::lend(Arc::clone(&mover), stopping.clone()));
-    let mut orders = JoinSet::new();
+    let mut orders = Orders::default();
     tokio::select! {
         () = work(&mover, &mut orders, &stopping) => unreachable!("it works for ever"),
         () = shutdown => {}
     }
     stop.send_replace(true);
-    let ended = timeout(STOP_LIMIT, async { while orders.join_next().await.is_some() {} }).await;
+    let Orders { mut working, mut following } = orders;
+    let ended = timeout(STOP_LIMIT, async {
+        while working.join_next().await.is_some() {}
+        while following.join_next().await.is_some() {}
+    });
+    let ended = ended.await;
     if ended.is_err() {
         tracing::warn!("orders could not be ended in time; the next claims go on with them");
     }
     Ok(())
 }
 
-/// What goes on beside the orders: guests that were left frozen are thawed, then the hosts' machines are told of.
+/// What goes on beside the orders: guests that were left frozen are thawed, what killed drills left goes, then the hosts' machines are told of.
 async fn prepare(mover: Arc<Mover>) {
     for reconciled in thaw_outstanding(&mover.settings.freeze_records()).await {
         let machine = reconciled.machine;
@@ -75,24 +91,33 @@ async fn prepare(mover: Arc<Mover>) {
             }
         }
     }
+    for folder in sweep(&mover.settings.scratch).await {
+        tracing::warn!(folder = %folder.display(), "a drill had died; what it left is gone");
+    }
     inventory::tell(&mover).await;
 }
 
 /// Claims and carries out, for ever.
-async fn work(mover: &Arc<Mover>, orders: &mut JoinSet<()>, stopping: &watch::Receiver<bool>) {
+async fn work(mover: &Arc<Mover>, orders: &mut Orders, stopping: &watch::Receiver<bool>) {
     let mut retry = RETRY_FIRST;
     loop {
-        while orders.len() >= mover.settings.orders_at_once.max(1) {
-            ended(orders.join_next().await);
+        while orders.working.len() >= mover.settings.orders_at_once.max(1) {
+            ended(orders.working.join_next().await);
         }
-        while let Some(done) = orders.try_join_next() {
-            ended(Some(done));
+        for set in [&mut orders.working, &mut orders.following] {
+            while let Some(done) = set.try_join_next() {
+                ended(Some(done));
+            }
         }
         match mover.claim().await {
             Ok(order) => {
                 retry = RETRY_FIRST;
                 if let Some(order) = order {
-                    orders.spawn(carry_out(Arc::clone(mover), order, stopping.clone()));
+                    let set = match order.kind {
+                        JobKind::InstantRestore => &mut orders.following,
+                        _ => &mut orders.working,
+                    };
+                    set.spawn(carry_out(Arc::clone(mover), order, stopping.clone()));
                 }
             }
             Err(error) => {

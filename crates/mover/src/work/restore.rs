@@ -6,9 +6,9 @@
 
 use super::backup::makes_no_sense;
 use super::failure::Result;
-use super::machine;
 use super::order::Run;
 use super::verify::find_nearest;
+use super::{at_once, machine};
 use crate::restore::{chosen, publish, targets};
 use crate::{ImageFormat, RestoreRequest, Restored};
 use api::RestoreFormat;
@@ -42,6 +42,9 @@ pub(super) async fn restore(run: &Run, wanted: Wanted<'_>) -> Result<()> {
         return Err(makes_no_sense(format!("{} is no absolute path", folder.display())));
     }
     let job = run.order.job.to_string();
+    if let Some(machine) = wanted.machine.filter(|machine| machine.at_once) {
+        return at_once::restore(run, &wanted, machine).await;
+    }
     if !is_done(folder, &job) {
         match left_by_earlier(folder, &job)? {
             Some(stage) => finish(&stage, folder)?,

@@ -13,9 +13,9 @@ use std::time::Duration;
 use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
 use vault::Point;
 
-const TOKEN: &str = "create table token (t text); insert into token values ('e6b1')";
+pub(crate) const TOKEN: &str = "create table token (t text); insert into token values ('e6b1')";
 
-fn wanted(scene: &Scene, point: &Point, place: Place, network: Network) -> NewMachine {
+pub(crate) fn wanted(scene: &Scene, point: &Point, place: Place, network: Network) -> NewMachine {
     let folder = scene.path("new");
     let recreation = Recreation {
         name: "again".into(),
@@ -26,6 +26,7 @@ fn wanted(scene: &Scene, point: &Point, place: Place, network: Network) -> NewMa
         memory_bytes: Some(640 << 20),
         disks: Vec::new(),
         folder: folder.join("run"),
+        over: None,
     };
     let restore =
         RestoreRequest { point: point.clone(), disks: Vec::new(), folder, format: ImageFormat::Qcow2 };
@@ -62,7 +63,7 @@ impl Drop for Tpm {
 }
 
 /// The database of the restored machine has what stood in it at the point, and nothing later.
-fn shows_its_token(agent: &Agent) -> Result<()> {
+pub(crate) fn shows_its_token(agent: &Agent) -> Result<()> {
     blocking(|| {
         agent.wait(BOOT)?;
         agent.wait_postgres(BOOT)?;
@@ -202,9 +203,9 @@ async fn a_machine_of_libvirt_is_defined_under_another_name() -> Result<()> {
 }
 
 /// Ends a machine of libvirt's that the harness did not start.
-struct Guard<'a> {
-    uri: &'a str,
-    name: &'a str,
+pub(crate) struct Guard<'a> {
+    pub(crate) uri: &'a str,
+    pub(crate) name: &'a str,
 }
 
 impl Drop for Guard<'_> {

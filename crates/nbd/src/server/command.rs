@@ -171,7 +171,7 @@ async fn status(session: &Session, request: &Request) -> Outcome {
     }
     // A reply may tell less than was asked: the client asks on.
     let length = u64::from(request.length).min(EXTENT_WINDOW);
-    let extents = agreed.export.told().extents(request.offset, length).await.map_err(refusal)?;
+    let extents = agreed.export.source().extents(request.offset, length).await.map_err(refusal)?;
     let one = request.flags & command_flag::REQ_ONE != 0;
     let most = if one { 1 } else { STATUS_EXTENTS_MAX };
     let told = agreed.contexts.iter().map(|context| (context.id(), runs(*context, &extents, most)));

@@ -14,34 +14,35 @@ impl<T: BlockSource + BlockSink> BlockDevice for T {}
 #[derive(Clone)]
 pub struct Export {
     source: Arc<dyn BlockSource>,
-    /// Whose extents block status tells.
-    told: Arc<dyn BlockSource>,
+    tells_status: bool,
     sink: Option<Arc<dyn BlockSink>>,
 }
 
 impl Export {
     /// Clients may read.
     pub fn read_only(source: Arc<dyn BlockSource>) -> Self {
-        Self { told: source.clone(), source, sink: None }
+        Self { source, tells_status: true, sink: None }
     }
 
     /// Clients may read and write.
     pub fn writable<D: BlockDevice + 'static>(device: Arc<D>) -> Self {
-        Self { source: device.clone(), told: device.clone(), sink: Some(device) }
+        Self { source: device.clone(), tells_status: true, sink: Some(device) }
     }
 
-    /// Block status is asked of another source, which holds the same: so it can be told from reads, of which large
-    /// ones ask for extents too.
-    pub fn with_status_of(self, told: Arc<dyn BlockSource>) -> Self {
-        Self { told, ..self }
+    /// Clients may not ask for block status: they take all of it for data. Large reads still tell of holes.
+    ///
+    /// For a client that takes a question which fails for an answer, as QEMU's copy-on-read filter does: see
+    /// `docs/instant.md`.
+    pub fn without_status(self) -> Self {
+        Self { tells_status: false, ..self }
     }
 
     pub(super) fn source(&self) -> &dyn BlockSource {
         &*self.source
     }
 
-    pub(super) fn told(&self) -> &dyn BlockSource {
-        &*self.told
+    pub(super) fn tells_status(&self) -> bool {
+        self.tells_status
     }
 
     pub(super) fn sink(&self) -> Option<&dyn BlockSink> {

@@ -186,9 +186,10 @@ impl Haggle<'_> {
             Ok(_) => return self.invalid(option, "structured replies must be negotiated before").await,
             Err(e) => return self.invalid(option, e.0).await,
         };
-        if self.exports.get(&query.name).is_none() {
+        let Some(export) = self.exports.get(&query.name) else {
             return self.unknown(option).await;
-        }
+        };
+        let tells = export.tells_status();
         let asks_for = |context: Context, asked: &String| {
             asked == context.name()
                 || (listing && asked.ends_with(':') && context.name().starts_with(asked.as_str()))
@@ -196,8 +197,8 @@ impl Haggle<'_> {
         let matching: Vec<Context> = Context::ALL
             .into_iter()
             .filter(|context| {
-                (listing && query.queries.is_empty())
-                    || query.queries.iter().any(|asked| asks_for(*context, asked))
+                let all = listing && query.queries.is_empty();
+                tells && (all || query.queries.iter().any(|asked| asks_for(*context, asked)))
             })
             .collect();
         for context in &matching {

@@ -303,15 +303,23 @@ async fn a_server_stopped_under_way_ends_and_fails_the_read() {
 }
 
 #[tokio::test]
-async fn status_is_told_by_whom_it_is_asked_of_and_reads_are_not() {
+async fn an_export_that_tells_no_status_is_all_data_and_reads_the_same() {
     let folder = Folder::new();
-    let disk = Arc::new(MemoryDisk::from(pattern(1 << 20)));
-    let told = Arc::new(MemoryDisk::new(1 << 20)); // nothing but zeros
-    let server = serve(&folder, vec![("d", Export::read_only(disk.clone()).with_status_of(told))]).await;
-    let remote = open(&folder, "d").await;
-    let extents = patiently(remote.extents(0, 1 << 20)).await.expect("extents");
-    assert_eq!(extents, [Extent::new(0, 1 << 20, ExtentKind::Zero)]);
-    // Large reads, too, which look for holes themselves.
-    assert_eq!(all_bytes(&remote).await, disk.bytes());
+    let disk = Arc::new(MemoryDisk::new(1 << 20));
+    disk.write(4096, vec![7; 4096]).await.expect("write");
+    let exports = vec![
+        ("silent", Export::read_only(disk.clone()).without_status()),
+        ("told", Export::read_only(disk.clone())),
+    ];
+    let server = serve(&folder, exports).await;
+    let contexts = patiently(list_contexts(&folder.socket(), "silent")).await.expect("a list");
+    assert!(contexts.is_empty(), "{contexts:?}");
+    for (name, kind) in [("silent", ExtentKind::Data), ("told", ExtentKind::Zero)] {
+        let remote = open(&folder, name).await;
+        let extents = patiently(remote.extents(0, 1 << 20)).await.expect("extents");
+        assert_eq!(extents.last().map(|last| last.kind), Some(kind), "{name}");
+        // Large reads, too, which look for holes themselves.
+        assert_eq!(all_bytes(&remote).await, disk.bytes());
+    }
     server.stop().await;
 }

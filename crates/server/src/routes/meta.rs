@@ -29,8 +29,9 @@ pub(crate) async fn health(State(app): State<App>) -> Answer<Health> {
 
 /// What the server is.
 #[utoipa::path(get, path = "/v1/version", operation_id = "version", tag = "server", responses((status = 200, body = Version)))]
-pub(crate) async fn version() -> Json<Version> {
-    Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: "v1".to_owned() })
+pub(crate) async fn version(State(app): State<App>) -> Json<Version> {
+    let single_sign_on = app.control.has_single_sign_on();
+    Json(Version { version: env!("CARGO_PKG_VERSION").to_owned(), api: "v1".to_owned(), single_sign_on })
 }
 
 /// The API's description in the OpenAPI format.

@@ -20,6 +20,7 @@
 mod alerts;
 mod audit;
 mod browse;
+mod drills;
 mod events;
 mod files;
 mod items;
@@ -58,6 +59,7 @@ nouns! {
     alerts,
     audit,
     browse,
+    drills,
     events,
     files,
     items,

@@ -33,6 +33,8 @@ POST   /v1/jobs/{job}/cancel                                   somewhere operato
 GET    /v1/jobs/{job}/events                                   somewhere reader
 POST   /v1/jobs/{job}/retry                                    somewhere operator
 POST   /v1/login                                               nobody
+POST   /v1/login/sso                                           nobody
+POST   /v1/login/sso/finish                                    nobody
 POST   /v1/logout                                              signed-in
 GET    /v1/machines                                            somewhere reader
 GET    /v1/machines/{machine}                                  somewhere reader
@@ -73,9 +75,11 @@ POST   /v1/vaults/{vault}/items/{item}/backup                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/points                  vault reader
 GET    /v1/vaults/{vault}/items/{item}/points/{point}          vault reader
 DELETE /v1/vaults/{vault}/items/{item}/points/{point}          vault contributor
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/drill    vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/files    vault operator
 PUT    /v1/vaults/{vault}/items/{item}/points/{point}/pin      vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
+GET    /v1/vaults/{vault}/items/{item}/points/{point}/screenshot vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/undelete vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/verify   vault operator
 POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
@@ -89,6 +93,7 @@ GET    /v1/vaults/{vault}/policies/{policy}                    vault reader
 PUT    /v1/vaults/{vault}/policies/{policy}                    vault contributor
 DELETE /v1/vaults/{vault}/policies/{policy}                    vault contributor
 POST   /v1/vaults/{vault}/policies/{policy}/dry-run            vault reader
+GET    /v1/vaults/{vault}/proofs                               vault reader
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
 POST   /v1/work/files/claim                                    mover
@@ -98,6 +103,7 @@ PUT    /v1/work/files/{session}/answers/{number}/pieces/{piece} mover
 POST   /v1/work/files/{session}/next                           mover
 GET    /v1/work/hosts                                          mover
 PUT    /v1/work/inventory                                      mover
+PUT    /v1/work/{job}/picture                                  mover
 POST   /v1/work/{job}/report                                   mover
 ";
 

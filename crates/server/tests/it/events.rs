@@ -31,6 +31,7 @@ async fn stage() -> Result<(Scene, String, Running, [JobId; 2])> {
             request: json!({ "request": "collect" }),
             ready: scene.control.now(),
             slot: None,
+            asked_by: None,
         };
         scene.control.catalog().queue_job(&new, scene.control.now()).await?;
     }

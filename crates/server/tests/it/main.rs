@@ -12,5 +12,6 @@ mod repeat;
 mod scene;
 mod schemathesis;
 mod sign_in;
+mod single_sign_on;
 mod users;
 mod watch;

@@ -68,6 +68,13 @@ impl Scene {
         Self { control, folder, router, clock, tick }
     }
 
+    /// With another service in place of this, over the same catalog.
+    pub(crate) fn changed(self, change: impl FnOnce(Control) -> Control) -> Self {
+        let control = change(self.control);
+        let router = router(App::new(control.clone()));
+        Self { control, router, ..self }
+    }
+
     /// A service with an owner of everything, signed in.
     pub(crate) async fn with_owner() -> Result<(Self, String)> {
         let scene = Self::new().await?;

@@ -3,13 +3,15 @@
 //!
 //! Reading order: [`Store`] here → `address.rs` (what people write) → `open.rs` (the object-store library,
 //! given settings) → `request.rs` (limits, deadlines, what is tried again) → `create.rs` (the one write, and
-//! what an uncertain answer means) → `probe.rs` (what a store must prove before a vault is put on it) → `staged.rs` (what a cut-off write leaves).
+//! what an uncertain answer means) → `probe.rs` (what a store must prove before a vault is put on it) → `staged.rs` (what a cut-off write leaves) →
+//! `direct.rs` (large objects of a local store).
 //!
 //! The library itself never tries again: a request repeated beneath us would make our own write look like
 //! somebody else's.
 
 mod address;
 mod create;
+mod direct;
 mod error;
 mod open;
 mod probe;
@@ -62,10 +64,15 @@ impl Store {
         if !directory.is_dir() {
             return Err(Error::new(ErrorKind::NotFound, format!("there is no directory {shown}")));
         }
-        let objects = object_store::local::LocalFileSystem::new_with_prefix(directory)
-            .map_err(|e| named(&shown, "open", "the directory", e))?
-            .with_fsync(true);
-        Ok(Self { directory: Some(directory.to_owned()), ..Self::new(Arc::new(objects), shown) })
+        let objects =
+            Self::local_objects(directory).map_err(|e| named(&shown, "open", "the directory", e))?;
+        Ok(Self { directory: Some(directory.to_owned()), ..Self::new(objects, shown) })
+    }
+
+    /// The objects of a local directory, as [`Store::local`] has them, for whoever looks in between.
+    pub fn local_objects(directory: &Path) -> object_store::Result<Arc<dyn ObjectStore>> {
+        let files = object_store::local::LocalFileSystem::new_with_prefix(directory)?;
+        Ok(Arc::new(direct::Directory::new(files.with_fsync(true))))
     }
 
     /// Any store of the library's, which must not repeat requests on its own; `shown` is how messages

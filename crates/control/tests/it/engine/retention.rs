@@ -132,6 +132,7 @@ on_both! {
             request: serde_json::json!({ "request": "delete_points", "points": [], "expired": false }),
             ready: now,
             slot: None,
+            asked_by: None,
         };
         scene.catalog.queue_job(&delete, now).await?;
         let order = mover.claim(&scene.control).await?.expect("the order");

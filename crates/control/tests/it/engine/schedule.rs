@@ -134,6 +134,7 @@ on_both! {
             request: serde_json::json!({ "request": "delete_points", "points": [], "expired": true }),
             ready: start,
             slot: None,
+            asked_by: None,
         };
         scene.catalog.queue_job(&delete, start).await?;
         scene.go_to(start).await?;

@@ -1,5 +1,6 @@
 //! A machine that runs at once on a point: its mover dies, its vault goes away, its host dies, and nothing is lost.
 
+mod machine;
 mod process;
 
 use crate::scene::{BOOT, image, now, run};
@@ -17,8 +18,8 @@ use testkit::{Format, GuestDisk, GuestMachine, MachineOptions};
 use uuid::Uuid;
 use vault::{KeyFile, PointId, SessionId, Store, Vault, VaultId};
 
-/// Noise on the second disk, twice so much, so that its data takes a while to follow.
-const NOISE: u64 = 40_000_000;
+/// Noise on the second disk in two files each: to read one takes a guest a second, in which much can happen.
+const NOISE: u64 = 100_000_000;
 /// Bytes a second at which hardly anything follows while a test looks.
 const SLOWLY: u64 = 256 << 10;
 /// What the database held before.
@@ -163,7 +164,6 @@ fn objects(vault: &Path) -> Result<String> {
 }
 
 #[test]
-#[ignore = "fails: what the guest read while its mover was killed is wrong in its memory, and right on its disk"]
 fn a_database_works_on_while_its_mover_is_killed_and_its_vault_goes_away() -> Result<()> {
     let saved = Saved::new()?;
     let vault = saved.path().join("vault");
@@ -174,9 +174,9 @@ fn a_database_works_on_while_its_mover_is_killed_and_its_vault_goes_away() -> Re
     machine.agent().start(INSERTS)?;
     until("rows", || Ok(committed(&machine)? > 5))?;
 
-    // The mover is killed; the guest reads what it has not got, and is stopped rather than told of an error.
-    first.kill()?;
+    // The mover is killed while the guest reads; it is stopped rather than told of an error.
     machine.agent().start("cat /data1/noise >/dev/null")?;
+    first.kill()?;
     until("the guest to stand", || stands(&machine))?;
     let mut second = Process::run("resume", saved.path(), SLOWLY)?;
     second.wait_for("RanOn")?;
@@ -186,8 +186,8 @@ fn a_database_works_on_while_its_mover_is_killed_and_its_vault_goes_away() -> Re
 
     // The vault goes away and comes back, under a mover that lives.
     let away = saved.path().join("away");
-    std::fs::rename(&vault, &away)?;
     machine.agent().start("cat /data1/more >/dev/null")?;
+    std::fs::rename(&vault, &away)?;
     second.wait_for("Unreadable")?;
     until("the guest to stand", || stands(&machine))?;
     std::fs::rename(&away, &vault)?;
@@ -213,7 +213,6 @@ fn a_database_works_on_while_its_mover_is_killed_and_its_vault_goes_away() -> Re
 }
 
 #[test]
-#[ignore = "not proven yet: its guests did not boot in time on an overloaded host"]
 fn a_guest_that_wrote_much_survives_its_host_and_is_completed_at_rest() -> Result<()> {
     let saved = Saved::new()?;
     let mut first = Process::run("start", saved.path(), SLOWLY)?;
@@ -246,7 +245,10 @@ fn a_guest_that_wrote_much_survives_its_host_and_is_completed_at_rest() -> Resul
     another.context("two processes at one restore")?;
     second.kill()?;
     runtime.block_on(plan_discard(&path)).err().context("images that are in use would be deleted")?;
+    // To shut down it may read what it has not got.
+    let third = Process::run("resume", saved.path(), SLOWLY)?;
     machine.power_off()?;
+    third.kill()?;
 
     Process::run("finish", saved.path(), 0)?.finish()?;
     saved.assert_alone()?;

@@ -105,7 +105,15 @@ async fn serves() -> Result<()> {
         let point = vault.points().await?.pop().context("there is a point")?;
         let vault_name = "here".to_owned();
         let folder = folder(&place);
-        let request = InstantRequest { point, folder, vault: vault_name, door: None, patience: PATIENCE };
+        let request = InstantRequest {
+            point,
+            folder,
+            vault: vault_name,
+            door: None,
+            run_folder: None,
+            job: None,
+            patience: PATIENCE,
+        };
         InstantRestore::start(&vault, &request, &options).await?
     } else {
         InstantRestore::resume(&vault, &folder(&place), &options).await?

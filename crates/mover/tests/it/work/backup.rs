@@ -80,6 +80,7 @@ async fn a_point_becomes_a_new_machine_once() -> Result<()> {
         cpus: None,
         memory_mib: None,
         start: true,
+        at_once: false,
         libvirt: None,
     });
     desk.hand_out(restore.clone());
@@ -104,6 +105,52 @@ async fn a_point_becomes_a_new_machine_once() -> Result<()> {
     guest.assert_left_alone()?;
     working.stop().await;
     let pid = result["machine"]["pid"].to_string();
+    ensure!(std::process::Command::new("kill").arg(&pid).status()?.success(), "end QEMU {pid}");
+    Ok(())
+}
+
+/// A machine runs at once on its point; its mover stops and comes back, and goes on with the same machine until its
+/// data is all there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_runs_at_once_whatever_becomes_of_its_mover() -> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let order = scene.back_up(&guest);
+    let desk = Desk::kind(vec![order.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&order).await)?;
+    let folder = scene.path("now");
+    let mut restore = restore(&scene, point.point, &folder.display().to_string());
+    restore.kind = JobKind::InstantRestore;
+    let Work::Restore { machine, .. } = &mut restore.work else { unreachable!("it is a restore") };
+    let wish = serde_json::json!({ "name": "now", "start": true, "at_once": true });
+    *machine = Some(serde_json::from_value(wish)?);
+    desk.hand_out(restore.clone());
+    desk.until(|desk| !desk.news(restore.job).is_empty()).await;
+    let begun = desk.news(restore.job)[0].clone();
+    let ReportEvent::StepDone { step: Step::DefineMachine, result: Some(result) } = &begun else {
+        anyhow::bail!("{begun:?}")
+    };
+    working.stop().await;
+
+    let working = Working::start(&desk, scene.settings("mover"));
+    let mut again = super::scene::claimed_again(&restore, 1, None);
+    again.generation.0 += 7;
+    desk.hand_out(again.clone());
+    let end = desk.end_of(&again).await;
+    let ReportEvent::StepDone { step: Step::FollowData, result: Some(told) } = &end else {
+        anyhow::bail!("{end:?}")
+    };
+    ensure!(told == result, "it is the same machine: {told} {result}");
+    let journal = mover::instant::Journal::read(&folder)?;
+    ensure!(journal.state == mover::instant::State::Whole, "{journal:?}");
+    let qmp = std::path::PathBuf::from(told["machine"]["qmp"].as_str().unwrap_or_default());
+    let now = hypervisor::qemu::QemuMachine::connect(&qmp, None).await?;
+    let described = hypervisor::Machine::describe(&now).await?;
+    ensure!(described.uuid == Some(restore.job.to_string()), "{described:?}");
+    guest.assert_left_alone()?;
+    working.stop().await;
+    let pid = told["machine"]["pid"].to_string();
     ensure!(std::process::Command::new("kill").arg(&pid).status()?.success(), "end QEMU {pid}");
     Ok(())
 }
