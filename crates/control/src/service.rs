@@ -52,17 +52,8 @@ impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        Self {
-            catalog,
-            settings: Arc::new(settings),
-            clock,
-            chance,
-            jobs_changed,
-            tries: Arc::default(),
-            desk: Arc::default(),
-        }
-        let (settings, tries) = (Arc::new(settings), Arc::default());
-        Self { catalog, settings, clock, chance, jobs_changed, tries, single_sign_on: None }
+        let (settings, tries, desk) = (Arc::new(settings), Arc::default(), Arc::default());
+        Self { catalog, settings, clock, chance, jobs_changed, tries, desk, single_sign_on: None }
     }
 
     /// With single sign-on.
