@@ -5,9 +5,9 @@
 //! wherever they stand.
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
-//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts,
-//! audit) → `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how
-//! they and people's programs ask.
+//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
+//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how they and
+//! people's programs ask.
 //!
 //! Invariants:
 //! - instants are RFC 3339 in UTC, sizes are bytes, ids are uuids, names of fields say their unit otherwise;

@@ -42,26 +42,18 @@ pub struct Control {
     pub(crate) jobs_changed: watch::Sender<u64>,
     /// Failed sign-ins.
     pub(crate) tries: Arc<Tries>,
-    /// Whose word counts besides passwords.
-    pub(crate) single_sign_on: Option<Arc<SingleSignOn>>,
     /// Looks into points.
     pub(crate) desk: Arc<Desk>,
+    /// Whose word counts besides passwords.
+    pub(crate) single_sign_on: Option<Arc<SingleSignOn>>,
 }
 
 impl Control {
     /// The service over a catalog.
     pub fn new(catalog: Catalog, settings: Settings, clock: Clock, chance: Chance) -> Self {
         let (jobs_changed, _) = watch::channel(0);
-        Self {
-            catalog,
-            settings: Arc::new(settings),
-            clock,
-            chance,
-            jobs_changed,
-            tries: Arc::default(),
-            single_sign_on: None,
-            desk: Arc::default(),
-        }
+        let (settings, tries, desk) = (Arc::new(settings), Arc::default(), Arc::default());
+        Self { catalog, settings, clock, chance, jobs_changed, tries, desk, single_sign_on: None }
     }
 
     /// With single sign-on.

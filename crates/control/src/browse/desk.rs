@@ -309,7 +309,9 @@ impl Session {
             }
             FilesSaid::Regions { .. } | FilesSaid::Entries { .. } => {
                 let way = self.answering.take().and_then(|answering| answering.said);
-                let _ = way.map(|way| way.send(Ok(said))); // or nobody waits
+                if let Some(way) = way {
+                    let _ = way.send(Ok(said)); // or nobody waits
+                }
             }
             FilesSaid::Ended { report } => self.end(Ok(report)),
             FilesSaid::Failed { problem } => self.end(Err(Error::from(problem))),
