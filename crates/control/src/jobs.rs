@@ -108,8 +108,8 @@ impl Control {
 pub fn action_of(kind: JobKind) -> Action {
     match kind {
         JobKind::Backup => Action::BackUp,
-        JobKind::Restore | JobKind::Replace => Action::Restore,
-        JobKind::DeleteData => Action::DeleteData,
+        JobKind::Restore | JobKind::Replace | JobKind::Plan | JobKind::UndoReplace => Action::Restore,
+        JobKind::DeleteData | JobKind::RemoveKept => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,
         JobKind::Collect => Action::UpdateVault,

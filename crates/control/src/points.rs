@@ -148,14 +148,7 @@ impl Control {
     pub async fn restore(&self, actor: &Actor, place: PointPlace, wish: Restore) -> Result<JobId> {
         let (item, row) = self.point_row(place).await?;
         crate::restore::check(&wish, &PointDetail::of(&row))?;
-        if let Some(mover) = wish.mover.as_deref().filter(|mover| *mover != OWN_MOVER)
-            && !self.catalog.hosts().await?.iter().any(|host| host.mover == mover)
-        {
-            return Err(Error::invalid(
-                "/mover",
-                format!("must be a mover of one of the hosts; {mover} is none"),
-            ));
-        }
+        self.must_be_mover(wish.mover.as_deref()).await?;
         must_be_readable(&row.point)?;
         let detail = json!({
             "vault": place.vault, "item": place.item, "name": item.name,
@@ -165,6 +158,15 @@ impl Control {
         let Restore { folder, disks, format, mover, machine } = wish;
         let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
         self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+    }
+
+    /// One that is named must be a mover of a host, or the server's own.
+    pub(crate) async fn must_be_mover(&self, named: Option<&str>) -> Result<()> {
+        let Some(mover) = named.filter(|mover| *mover != OWN_MOVER) else { return Ok(()) };
+        if self.catalog.hosts().await?.iter().any(|host| host.mover == mover) {
+            return Ok(());
+        }
+        Err(Error::invalid("/mover", format!("must be a mover of one of the hosts; {mover} is none")))
     }
 
     /// Reads a point back, to see that it can be.
@@ -220,7 +222,7 @@ impl Control {
     }
 
     /// A point that must be there, with its item.
-    async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
+    pub(crate) async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
         let item = self.item_row(place.vault, place.item).await?;
         let row = self.catalog.point(place.point).await;
         let row = row.map_err(|error| Error::missing(error, format!("point {} of the item", place.point)))?;
@@ -294,7 +296,7 @@ fn must_be_there(point: &model::Point) -> Result<()> {
 }
 
 /// A point that some tier has a copy of.
-fn must_be_readable(point: &model::Point) -> Result<()> {
+pub(crate) fn must_be_readable(point: &model::Point) -> Result<()> {
     must_be_there(point)?;
     if point.in_snapshot_tier || point.vault == VaultCopy::There {
         return Ok(());

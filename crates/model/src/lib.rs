@@ -57,6 +57,7 @@
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
+//! | [`restores`] | many machines restored as one: groups, limits, what begins next |
 //! | [`simulate`] | development only: a month of 100,000 machines |
 
 pub mod access;
@@ -66,6 +67,7 @@ pub mod job;
 mod point;
 pub mod policy;
 pub mod protection;
+pub mod restores;
 pub mod retention;
 pub mod schedule;
 pub mod simulate;

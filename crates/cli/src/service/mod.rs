@@ -85,8 +85,8 @@ pub(crate) enum ServiceCommand {
     /// Recovery points.
     #[command(subcommand)]
     Point(point::PointNowCommand),
-    /// Bring the disks of a recovery point back as image files.
-    Restore(restore::RestoreNowArgs),
+    /// Bring a machine back: its disks as image files, as a new machine, or in its own place.
+    Restore(Box<restore::RestoreNowArgs>),
     /// What runs, ran, or failed.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -122,7 +122,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Item(command) => item::run(output, &client()?, command).await,
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
-        ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
+        ServiceCommand::Restore(args) => restore::run(output, &client()?, *args).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,
         ServiceCommand::Alert(command) => alert::run(output, &client()?, command).await,

@@ -22,6 +22,12 @@ pub enum JobKind {
     Undelete,
     /// Purges what was deleted long enough ago in a vault, and gives space back.
     Collect,
+    /// Tells what a restore over what is there would do.
+    Plan,
+    /// Puts a machine that was replaced back as it was.
+    UndoReplace,
+    /// Removes what a replacement kept.
+    RemoveKept,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -33,7 +39,7 @@ pub enum Step {
     TakeSnapshot,
     /// They are in the vault. Goes on where it stopped.
     TransferToVault,
-    /// What is replaced is in the snapshot tier first.
+    /// The machine is off, and its present state is a point.
     KeepCurrent,
     /// The disks are written.
     WriteDisks,
@@ -47,11 +53,19 @@ pub enum Step {
     BringPointsBack,
     /// What nobody needs is gone.
     FreeSpace,
+    /// It is known what is to be done, and that it can be.
+    Plan,
+    /// The restored disks have the originals' names, and the machine runs if it ran before.
+    SwapDisks,
+    /// The originals have their names again.
+    PutBack,
+    /// What was kept is gone.
+    RemoveKept,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::Backup,
         Self::Restore,
         Self::Replace,
@@ -59,6 +73,9 @@ impl JobKind {
         Self::Verify,
         Self::Undelete,
         Self::Collect,
+        Self::Plan,
+        Self::UndoReplace,
+        Self::RemoveKept,
     ];
 
     /// Its steps, in order; at least one.
@@ -66,21 +83,27 @@ impl JobKind {
         match self {
             Self::Backup => &[Step::TakeSnapshot, Step::TransferToVault],
             Self::Restore => &[Step::WriteDisks, Step::DefineMachine],
-            Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
+            Self::Replace => &[Step::Plan, Step::KeepCurrent, Step::WriteDisks, Step::SwapDisks],
             Self::DeleteData => &[Step::DeletePoints],
             Self::Verify => &[Step::ReadBack],
             Self::Undelete => &[Step::BringPointsBack],
             Self::Collect => &[Step::FreeSpace],
+            Self::Plan => &[Step::Plan],
+            Self::UndoReplace => &[Step::PutBack],
+            Self::RemoveKept => &[Step::RemoveKept],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Replace};
+        use JobKind::{Backup, Collect, DeleteData, RemoveKept, Replace, UndoReplace};
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        both(Backup) || both(Collect) || either(Replace) || either(DeleteData)
+        both(Backup)
+            || both(Collect)
+            || both(RemoveKept)
+            || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
 
@@ -96,6 +119,10 @@ impl fmt::Display for Step {
             Self::ReadBack => "Read back",
             Self::BringPointsBack => "Bring points back",
             Self::FreeSpace => "Free space",
+            Self::Plan => "Plan",
+            Self::SwapDisks => "Swap disks",
+            Self::PutBack => "Put disks back",
+            Self::RemoveKept => "Remove kept disks",
         })
     }
 }

@@ -12,7 +12,10 @@
 //! | `orders.rs` | [`run()`]: the loop; `order.rs`: the course of one order, whatever comes of it |
 //! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
-//! | `restore.rs`, `verify.rs`, `points.rs` | all else that is done with points |
+//! | `restore.rs`, `machine.rs` | disks of a point in a folder, and a new machine of them |
+//! | `into.rs` | disks of a point into images and exports that are there |
+//! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
+//! | `verify.rs`, `points.rs` | all else that is done with points |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -29,13 +32,16 @@
 mod backup;
 mod doors;
 mod failure;
+mod into;
 mod inventory;
 mod join;
 mod lease;
 mod machine;
 mod order;
 mod orders;
+mod pointer;
 mod points;
+mod replace;
 mod restore;
 mod server;
 mod settings;

@@ -3,8 +3,10 @@
 
 mod dispatch;
 mod limits;
+mod many;
 mod mover;
 mod race;
+mod replace;
 mod retention;
 mod scene;
 mod schedule;

@@ -6,6 +6,8 @@
 mod backup;
 mod desk;
 mod dying;
+mod into;
 mod others;
+mod replace;
 mod scene;
 mod tiers;

@@ -1,5 +1,6 @@
 //! A test's folder, with a vault and a machine in it.
 
+use crate::scene::BOOT;
 use anyhow::{Context, Result, ensure};
 use api::work::{AssignedHost, BackUpWork, MadePoint, Order, ReportEvent, Service, VaultAccess, Work};
 use jiff::Timestamp;
@@ -155,6 +156,18 @@ impl Guest {
             let mut options = MachineOptions::new(&name, &folder, disks).without_postgres();
             options.arguments.push("-S".into());
             Ok(Self { machine: GuestMachine::start(image(), options)? })
+        })
+    }
+
+    /// A machine that runs, with its database.
+    pub(crate) fn running(scene: &Scene) -> Result<Self> {
+        tokio::task::block_in_place(|| {
+            let folder = scene.path("guest");
+            let disks = image().fresh_disks(&folder, Format::Qcow2)?;
+            let name = format!("mover-{}", Uuid::new_v4().simple());
+            let machine = GuestMachine::start(image(), MachineOptions::new(&name, &folder, disks))?;
+            machine.wait_postgres(BOOT)?;
+            Ok(Self { machine })
         })
     }
 
