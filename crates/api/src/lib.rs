@@ -26,6 +26,8 @@ mod page;
 mod points;
 mod policies;
 mod problem;
+mod restore_sets;
+mod restores;
 mod vaults;
 mod watch;
 pub mod work;
@@ -46,5 +48,12 @@ pub use page::Page;
 pub use points::{KeptFor, NewMachine, NewNetwork, Pin, Point, PointDisk, Restore, RestoreFormat};
 pub use policies::{DryRun, ItemDryRun, NewPolicy, PointChange, Policy, PolicyPreview, PreviewPoint};
 pub use problem::{Code, Problem, Violation};
+pub use restore_sets::{
+    NewRestoreSet, RestoreSet, SetLimits, SetMachine, SetMember, SetMemberState, SetNewMachines, SetTotal,
+};
+pub use restores::{
+    DiskTarget, RemoveKept, Replace, Replacement, ReplacementState, RestoreInto, RestoreTarget, StopMachine,
+    UndoReplacement, WrittenDisk,
+};
 pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
 pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version};

@@ -22,7 +22,10 @@ use std::fmt;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{JobError, JobProgress, MachineDisk, MachineState, NewMachine, RestoreFormat, Screenshot};
+use crate::{
+    DiskTarget, JobError, JobProgress, MachineDisk, MachineState, NewMachine, RestoreFormat, Screenshot,
+    StopMachine,
+};
 
 /// How long a claim holds without a word from its mover, in seconds. A mover reports three times as often.
 pub const LEASE_SECONDS: u32 = 60;
@@ -170,6 +173,39 @@ pub enum Work {
         #[serde(default)]
         machine: Option<NewMachine>,
     },
+    /// Write disks of a point into what is there, or tell how much that would be.
+    RestoreInto {
+        /// The item.
+        item: Uuid,
+        /// The point.
+        point: PointId,
+        /// Which disks, and into what.
+        targets: Vec<DiskTarget>,
+        /// Only tell.
+        plan: bool,
+    },
+    /// Put a machine back to a point, in its own place; or tell what that would be.
+    Replace(Box<ReplaceWork>),
+    /// Take a replacement back.
+    UndoReplace {
+        /// What the machine's hypervisor knows it by.
+        known_as: String,
+        /// The replacement.
+        replacement: Uuid,
+        /// Where it is written down.
+        journal: String,
+        /// How the machine is stopped if it runs.
+        stop: Option<StopMachine>,
+    },
+    /// Remove what a replacement kept, if it is these files.
+    RemoveKept {
+        /// The replacement.
+        replacement: Uuid,
+        /// Where it is written down.
+        journal: String,
+        /// What somebody was shown.
+        files: Vec<String>,
+    },
     /// Read a point back.
     Verify {
         /// The item.
@@ -237,6 +273,57 @@ pub struct BackUpWork {
     pub transfer: bool,
     /// Stands in the vault with the point, so that a catalog can be made again from it: see `Service`.
     pub service: Service,
+}
+
+/// A machine that is to go back to a point, in its own place.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReplaceWork {
+    /// The item: what the machine's points are kept under.
+    pub item: Uuid,
+    /// The point.
+    pub point: PointId,
+    /// Where the machine is.
+    pub host: AssignedHost,
+    /// What its hypervisor knows it by.
+    pub known_as: String,
+    /// Its name.
+    pub name: String,
+    /// The replacement's id: every attempt, of this job or of one that finishes it, means the same.
+    pub replacement: Uuid,
+    /// How the machine is stopped if it runs.
+    pub stop: Option<StopMachine>,
+    /// Stands in the vault with the point of the present state; none: no such point is made.
+    pub safety: Option<Service>,
+    /// Only tell what would be done.
+    pub plan: bool,
+}
+
+/// How a replacement stands: the `result` of its steps.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct ToldReplacement {
+    /// Its id.
+    pub replacement: Uuid,
+    /// Where it is written down, on the mover's host.
+    pub journal: String,
+    /// What is replaced.
+    pub disks: Vec<ReplacedDisk>,
+    /// Whether the machine ran when it was planned.
+    pub was_running: bool,
+    /// Files that are kept.
+    pub kept: Vec<String>,
+    /// The point of the present state, once it is made.
+    pub safety: Option<MadePoint>,
+}
+
+/// A disk, or a file of firmware, that is replaced.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ReplacedDisk {
+    /// Its name in the point.
+    pub name: String,
+    /// Its file.
+    pub file: String,
+    /// Its size in the point.
+    pub bytes: u64,
 }
 
 /// What the service says of a point, kept in the vault with it. A catalog is made again from these alone.

@@ -23,6 +23,7 @@ impl Control {
             let mut beat = Beat::new(EVERY, shutdown.clone());
             while beat.next().await {
                 tell("follow", self.tick_follow().await);
+                tell("restore sets", self.tick_restore_sets().await);
                 tell("schedule", self.tick_schedule(self.now()).await);
                 self.tick_files(self.now());
             }
@@ -68,6 +69,8 @@ impl Control {
     /// The catalog's.
     pub async fn tick_history(&self, now: Timestamp) -> Result<()> {
         let before = now - HISTORY;
+        // Before their jobs, without which nobody could tell how they went.
+        self.catalog.forget_restore_sets(before).await?;
         self.catalog.forget_jobs(before).await?;
         self.catalog.forget_skipped_runs(before).await?;
         Ok(())

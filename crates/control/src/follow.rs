@@ -25,6 +25,9 @@ const JOBS: u32 = 100;
 /// Whoever changes an item at the same moment is a person or another server: each round one of them succeeds.
 const TRIES: u32 = 16;
 
+/// What comes after a job: nothing, or another look at it.
+pub(crate) type FollowLater = Option<Timestamp>;
+
 impl Control {
     /// Does what follows from reports that a server stored before it died.
     ///
@@ -48,10 +51,15 @@ impl Control {
             }
             Request::UndeletePoints { was, .. } => self.follow_undeletion(row, &was).await,
             Request::Collect {} => self.follow_collect(row).await.map(|()| None),
-            Request::Restore { .. } => {
+            Request::RestoreInto { plan: true, .. } => Ok(None),
+            Request::Restore { .. } | Request::RestoreInto { .. } => {
                 self.tell_end(row, Trouble::RestoreFailed, "the restore of").await.map(|()| None)
             }
             Request::Drill { point, .. } => self.follow_drill(row, point).await.map(|()| None),
+            Request::Replace(asked) if asked.plan => Ok(None),
+            Request::Replace(asked) => self.follow_replace(row, &asked).await,
+            Request::UndoReplace { replacement, .. } => self.follow_undo(row, replacement).await,
+            Request::RemoveKept { replacement, .. } => self.follow_remove(row, replacement).await,
             Request::Verify { .. } => {
                 self.tell_end(row, Trouble::VerifyFailed, "reading back").await.map(|()| None)
             }
@@ -86,7 +94,7 @@ impl Control {
     }
 
     /// Takes a point in as the vault has it. Nothing of what it is kept for comes from the mover.
-    async fn take_point_in(&self, row: &JobRow, made: &MadePoint, origin: Origin) -> Result<()> {
+    pub(crate) async fn take_point_in(&self, row: &JobRow, made: &MadePoint, origin: Origin) -> Result<()> {
         let item = item_of(row)?;
         let vault = match (made.in_vault_tier, ordered_of(row).transfer && !row.job.is_over()) {
             (true, _) => VaultCopy::There,

@@ -21,7 +21,7 @@ use uuid::Uuid;
 /// Machines or items that one request names.
 pub(crate) const NAMED: (usize, usize) = (1, 1000);
 /// 99 years, as in a policy.
-const KEEP_DAYS: (u16, u16) = (1, 36135);
+pub(crate) const KEEP_DAYS: (u16, u16) = (1, 36135);
 /// The next backup is at most so far away: a weekly one whose day the zone left out.
 const NEXT_WITHIN: SignedDuration = SignedDuration::from_hours(16 * 24);
 

@@ -113,7 +113,8 @@ pub fn action_of(kind: JobKind) -> Action {
     match kind {
         JobKind::Backup => Action::BackUp,
         JobKind::Restore | JobKind::InstantRestore | JobKind::Replace | JobKind::Drill => Action::Restore,
-        JobKind::DeleteData => Action::DeleteData,
+        JobKind::Plan | JobKind::UndoReplace => Action::Restore,
+        JobKind::DeleteData | JobKind::RemoveKept => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,
         JobKind::Collect => Action::UpdateVault,

@@ -92,6 +92,19 @@ impl Control {
             Request::Restore { point, folder, disks, format, machine, .. } => {
                 work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
+            Request::RestoreInto { point, targets, plan, .. } => {
+                work(Work::RestoreInto { item: item.id, point, targets, plan })
+            }
+            Request::Replace(asked) => work(self.replace_work(row, &item, asked).await?),
+            Request::UndoReplace { replacement, stop, .. } => {
+                work(self.undo_work(&item, replacement, stop).await?)
+            }
+            Request::RemoveKept { replacement, files, .. } => {
+                match self.remove_work(replacement, files).await? {
+                    Some(removal) => work(removal),
+                    None => Ok(Prepared::Done),
+                }
+            }
             Request::Verify { point } => work(Work::Verify { item: item.id, point }),
             Request::Drill { until: Some(until), .. } if until <= now => {
                 Ok(Prepared::Unwanted(format!("its window was over at {until}, and nobody had begun")))

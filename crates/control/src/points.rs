@@ -153,14 +153,7 @@ impl Control {
     pub async fn restore(&self, actor: &Actor, place: PointPlace, wish: Restore) -> Result<JobId> {
         let (item, row) = self.point_row(place).await?;
         crate::restore::check(&wish, &PointDetail::of(&row))?;
-        if let Some(mover) = wish.mover.as_deref().filter(|mover| *mover != OWN_MOVER)
-            && !self.catalog.hosts().await?.iter().any(|host| host.mover == mover)
-        {
-            return Err(Error::invalid(
-                "/mover",
-                format!("must be a mover of one of the hosts; {mover} is none"),
-            ));
-        }
+        self.must_be_mover(wish.mover.as_deref()).await?;
         must_be_readable(&row.point)?;
         let detail = json!({
             "vault": place.vault, "item": place.item, "name": item.name,
@@ -170,6 +163,15 @@ impl Control {
         let Restore { folder, disks, format, mover, machine } = wish;
         let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
         self.queue_for(actor, place.vault, place.item, &request).await
+    }
+
+    /// One that is named must be a mover of a host, or the server's own.
+    pub(crate) async fn must_be_mover(&self, named: Option<&str>) -> Result<()> {
+        let Some(mover) = named.filter(|mover| *mover != OWN_MOVER) else { return Ok(()) };
+        if self.catalog.hosts().await?.iter().any(|host| host.mover == mover) {
+            return Ok(());
+        }
+        Err(Error::invalid("/mover", format!("must be a mover of one of the hosts; {mover} is none")))
     }
 
     /// Reads a point back, to see that it can be.

@@ -1,8 +1,9 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
 use crate::machines::OWN_MOVER;
+use crate::restore::ReplaceRequest;
 use crate::{Actor, Control, Error, Result};
-use api::{Code, NewMachine, RestoreFormat, VaultSettings};
+use api::{Code, DiskTarget, NewMachine, RestoreFormat, StopMachine, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
@@ -37,6 +38,37 @@ pub(crate) enum Request {
         /// The machine that is to have them.
         #[serde(default)]
         machine: Option<NewMachine>,
+    },
+    /// Write disks of a point into what is there, or tell how much that would be.
+    RestoreInto {
+        /// The point.
+        point: PointId,
+        /// Which disks, and into what.
+        targets: Vec<DiskTarget>,
+        /// The mover that writes them; none: the one of the machine's host.
+        mover: Option<String>,
+        /// Only tell.
+        plan: bool,
+    },
+    /// Put the machine back to a point, in its own place.
+    Replace(ReplaceRequest),
+    /// Take that back.
+    UndoReplace {
+        /// The replacement.
+        replacement: Uuid,
+        /// The mover that reaches the disks.
+        mover: String,
+        /// How the machine is stopped if it runs.
+        stop: Option<StopMachine>,
+    },
+    /// Remove what it kept.
+    RemoveKept {
+        /// The replacement.
+        replacement: Uuid,
+        /// The mover that reaches the disks.
+        mover: String,
+        /// What somebody was shown.
+        files: Vec<String>,
     },
     /// Read a point back.
     Verify {
@@ -85,6 +117,13 @@ impl Request {
             Self::BackUp { .. } => JobKind::Backup,
             Self::Restore { machine: Some(machine), .. } if machine.at_once => JobKind::InstantRestore,
             Self::Restore { .. } => JobKind::Restore,
+            Self::RestoreInto { plan: true, .. } | Self::Replace(ReplaceRequest { plan: true, .. }) => {
+                JobKind::Plan
+            }
+            Self::RestoreInto { .. } => JobKind::Restore,
+            Self::Replace(_) => JobKind::Replace,
+            Self::UndoReplace { .. } => JobKind::UndoReplace,
+            Self::RemoveKept { .. } => JobKind::RemoveKept,
             Self::Verify { .. } => JobKind::Verify,
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
@@ -203,8 +242,11 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
     let is_directory = !vault.location.contains("://");
     let of_vault = || is_directory.then(|| OWN_MOVER.to_owned());
     Ok(match request {
-        Request::BackUp { .. } => of_host(),
-        Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
+        Request::BackUp { .. } | Request::Replace(_) => of_host(),
+        Request::UndoReplace { mover, .. } | Request::RemoveKept { mover, .. } => Some(mover.clone()),
+        Request::Restore { mover, .. } | Request::RestoreInto { mover, .. } => {
+            mover.clone().or_else(of_host).or_else(of_vault)
+        }
         Request::Collect {} => of_vault(),
         // One for certain: drills are counted by their mover.
         Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),

@@ -39,8 +39,7 @@ pub(crate) struct Deletion {
     pub(crate) purge_at: Option<Timestamp>,
 }
 
-/// What comes after a job: nothing, or another look at it.
-type Later = Option<Timestamp>;
+type Later = crate::follow::FollowLater;
 
 impl Control {
     /// Copies that were deleted are marked, or forgotten where nothing can bring them back.

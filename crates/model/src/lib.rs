@@ -58,6 +58,7 @@
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`drill`] | what a practice restore came to |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
+//! | [`restores`] | many machines restored as one: groups, limits, what begins next |
 //! | [`simulate`] | development only: a month of 100,000 machines |
 
 pub mod access;
@@ -68,6 +69,7 @@ pub mod job;
 mod point;
 pub mod policy;
 pub mod protection;
+pub mod restores;
 pub mod retention;
 pub mod schedule;
 pub mod simulate;

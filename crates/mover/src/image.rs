@@ -18,6 +18,9 @@ const SOCKET_FOLDERS_MAX: u32 = 1000;
 /// Connections to it: qcow2 allocation is one lock, more do not help.
 const CONNECTIONS: usize = 2;
 
+/// How an image is opened to be written.
+const WRITES: [&str; 3] = ["--discard=unmap", "--detect-zeroes=off", "--cache=writeback"];
+
 /// The formats a disk is restored to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ImageFormat {
@@ -105,20 +108,30 @@ impl Served {
             .output()
             .await;
         check_run("qemu-img", created)?;
-        Self::serve(path, ImageFormat::Qcow2, folder).await
+        Self::serve(path, ImageFormat::Qcow2, folder, &WRITES).await
     }
 
     /// Opens an image that is there, of either format, to read and write it. A machine that runs on it keeps it
     /// locked, and this fails.
     pub(crate) async fn open(path: &Path, format: ImageFormat) -> block::Result<Self> {
-        Self::serve(path, format, SocketFolder::create()?).await
+        Self::serve(path, format, SocketFolder::create()?, &WRITES).await
     }
 
-    async fn serve(path: &Path, format: ImageFormat, folder: SocketFolder) -> block::Result<Self> {
+    /// The same, only to read it: nothing of it changes.
+    pub(crate) async fn open_to_read(path: &Path, format: ImageFormat) -> block::Result<Self> {
+        Self::serve(path, format, SocketFolder::create()?, &["--read-only"]).await
+    }
+
+    async fn serve(
+        path: &Path,
+        format: ImageFormat,
+        folder: SocketFolder,
+        how: &[&str],
+    ) -> block::Result<Self> {
         let socket = folder.0.join("nbd.sock");
         let server = Command::new("qemu-nbd")
             .arg(format!("--format={}", format.name()))
-            .args(["--discard=unmap", "--detect-zeroes=off", "--cache=writeback"])
+            .args(how)
             .arg(format!("--shared={CONNECTIONS}"))
             .arg("--socket")
             .arg(&socket)

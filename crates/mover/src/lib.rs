@@ -52,7 +52,9 @@ pub use files::{browse, roots};
 pub use image::ImageFormat;
 pub use new_machine::{Defined, Made, NewMachine, Place, Recreated, new_machine};
 pub use progress::Progress;
-pub use replace::{Existing, Journal, Replacement, SafetyPoint, Stage, Swap, plan_replacement};
+pub use replace::{
+    Existing, Journal, Replacement, ReplacementPlan, SafetyPoint, Stage, Swap, plan_replacement,
+};
 pub use rescue::{RescuedDisk, rescue};
 pub use restore::{RestoreRequest, Restored, RestoredDisk, is_firmware, restore};
 pub use restore_into::{Target, restore_into};

@@ -4,7 +4,8 @@ use crate::differences::Differences;
 use crate::error::{Doing, Error, Result};
 use crate::image::{ImageFormat, Served};
 use crate::progress::Progress;
-use block::{Copied, CopyOptions, ErrorKind};
+use block::{BlockSource, Copied, CopyOptions, ErrorKind, ExtentKind};
+use futures_util::stream::TryStreamExt;
 use nbd::{Address, NbdDisk};
 use serde_json::json;
 use std::fs;
@@ -81,6 +82,55 @@ pub async fn restore_into(
     Ok(copied)
 }
 
+/// Tells what [`restore_into`] would do, and writes nothing.
+pub(crate) async fn plan_into(
+    vault: &Arc<Vault>,
+    (point, disk): (&Point, &str),
+    target: &Target,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Copied> {
+    let record = point.disk(disk).doing(|| "choose the disk to restore".into())?;
+    let (name, size) = (record.name.clone(), record.map.size);
+    progress(Progress::Disk { name, size, tracking: String::new() });
+    let counted = match target {
+        Target::Image { path, format } => {
+            let doing = || format!("compare disk {disk} with {}", path.display());
+            let image = Served::open_to_read(path, *format).await.doing(doing)?;
+            must_fit(image.disk(), record, true).doing(doing)?;
+            count(&Differences::new(vault, &record.map, image.disk()), progress).await.doing(doing)?
+        }
+        Target::Nbd { address, export, differences } => {
+            let doing = || format!("look at the export '{export}' at {address}");
+            let there = NbdDisk::connect(address, &nbd::Options::new(export.as_str())).await.doing(doing)?;
+            check_size(&there, record, false).doing(doing)?;
+            let counted = match differences {
+                true => count(&Differences::new(vault, &record.map, &there), progress).await,
+                false => count(&PointDisk::new(Arc::clone(vault), record.map.clone()), progress).await,
+            };
+            there.close().await;
+            counted.doing(doing)?
+        }
+    };
+    progress(Progress::DiskDone);
+    Ok(counted)
+}
+
+/// What a copy of it would do.
+async fn count(source: &dyn BlockSource, progress: &(dyn Fn(Progress) + Sync)) -> block::Result<Copied> {
+    let options = CopyOptions::default();
+    let mut all = block::pieces(source, options.granularity, options.piece_bytes);
+    let mut counted = Copied::default();
+    while let Some(piece) = all.try_next().await? {
+        match piece.kind {
+            ExtentKind::Data => counted.data += piece.length,
+            ExtentKind::Zero => counted.zero += piece.length,
+            ExtentKind::Unchanged => counted.unchanged += piece.length,
+        }
+        progress(Progress::Advance(piece.length));
+    }
+    Ok(counted)
+}
+
 async fn copy_differences(
     vault: &Arc<Vault>,
     record: &DiskRecord,
@@ -93,14 +143,17 @@ async fn copy_differences(
 }
 
 fn check_size(target: &NbdDisk, record: &DiskRecord, exactly: bool) -> block::Result<()> {
+    match target.is_read_only() {
+        true => Err(block::Error::new(ErrorKind::Invalid, "the target cannot be written")),
+        false => must_fit(target, record, exactly),
+    }
+}
+
+fn must_fit(target: &NbdDisk, record: &DiskRecord, exactly: bool) -> block::Result<()> {
     let (has, needs) = (block::BlockSink::size(target), record.map.size);
     let fits = if exactly { has == needs } else { has >= needs };
-    let refused = |text: String| Err(block::Error::new(ErrorKind::Invalid, text));
-    match () {
-        () if target.is_read_only() => refused("the target cannot be written".into()),
-        () if fits => Ok(()),
-        () => refused(format!("the target has {has} bytes, the disk in the point {needs}")),
-    }
+    let text = || format!("the target has {has} bytes, the disk in the point {needs}");
+    if fits { Ok(()) } else { Err(block::Error::new(ErrorKind::Invalid, text())) }
 }
 
 /// The file beside an image that says that it is between two states; none beside a device.

@@ -120,7 +120,7 @@ fn json_option(row: &AnyRow, column: &str) -> sqlx::Result<Option<Value>> {
     text.is_some().then(|| json(row, column)).transpose()
 }
 
-fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
+pub(crate) fn job(row: &AnyRow) -> sqlx::Result<JobRow> {
     let (mover, host) = (text(row, "mover")?, text(row, "host_id")?);
     Ok(JobRow {
         id: parsed(row, "id")?,

@@ -12,7 +12,7 @@ use mover::{Existing, Replacement, SafetyPoint, Stage};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
-use vault::{Point, PointId, Vault};
+use vault::{Point, PointId, SessionId, Vault};
 
 /// Where machines of libvirt's are unless told otherwise.
 const THIS_LIBVIRT: &str = "qemu:///system";
@@ -23,7 +23,7 @@ pub(crate) async fn run(output: &Output, args: ReplaceArgs) -> Result<()> {
     let existing = existing(&point, args.uri).await?;
     let safety = (!args.no_safety_point).then(|| PointId(Uuid::now_v7()));
     let wishes = (Uuid::now_v7(), safety, wish(args.stop));
-    let replacement = mover::plan_replacement(&point, vault.id().0, &existing, wishes).await?;
+    let replacement = mover::plan_replacement(&point, vault.id().0, &existing, wishes).await?.begin()?;
     eprintln!("Restoring point {} of {} in its place", point.id, point.machine_name);
     eprintln!("The journal is {}", replacement.path().display());
     drive(output, &vault, replacement, args.scratch).await
@@ -106,7 +106,15 @@ async fn drive(
     mut replacement: Replacement,
     scratch: PathBuf,
 ) -> Result<()> {
-    let safety = SafetyPoint { scratch, session: Uuid::now_v7, clock: super::now };
+    let safety = SafetyPoint {
+        into: None,
+        point: PointId(Uuid::now_v7()),
+        session: SessionId(Uuid::now_v7()),
+        service: serde_json::Value::Null,
+        gate: None,
+        scratch,
+        clock: super::now,
+    };
     let watch = Watch::new();
     let show = |progress| watch.show(progress);
     let work = async {

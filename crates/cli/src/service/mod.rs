@@ -89,8 +89,8 @@ pub(crate) enum ServiceCommand {
     /// Recovery points.
     #[command(subcommand)]
     Point(point::PointNowCommand),
-    /// Bring the disks of a recovery point back as image files.
-    Restore(restore::RestoreNowArgs),
+    /// Bring a machine back: its disks as image files, as a new machine, or in its own place.
+    Restore(Box<restore::RestoreNowArgs>),
     /// Try a recovery point out: boot it where it can harm nothing, ask it whether it is good, and throw everything away
     /// but the answer.
     Drill(Box<drill::DrillNowArgs>),
@@ -134,7 +134,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Item(command) => item::run(output, &client()?, command).await,
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
-        ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
+        ServiceCommand::Restore(args) => restore::run(output, &client()?, *args).await,
         ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
         ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,
         ServiceCommand::Files(args) => Box::pin(files::run(output, &client()?, args)).await,

@@ -85,7 +85,13 @@ pub async fn stop_qemu(qmp: &Path, how: Stop) -> Result<()> {
         _ => {}
     }
     // QEMU closes its images before its monitors.
-    off_within(how, async || Ok(qmp.is_closed())).await
+    let off = async {
+        while !qmp.is_closed() {
+            sleep(POLL).await;
+        }
+        Ok(())
+    };
+    off_within(how, off).await
 }
 
 /// Stops a machine of libvirt's, and returns when it is off.
@@ -98,16 +104,16 @@ pub async fn stop_libvirt(uri: &str, name: &str, how: Stop) -> Result<()> {
         Stop::ShutDown => virsh.run(&["shutdown", "--domain", name]).await?,
         Stop::PowerOff => virsh.run(&["destroy", "--domain", name, "--graceful"]).await?,
     };
-    off_within(how, async || libvirt_is_off(uri, name).await).await
-}
-
-async fn off_within(how: Stop, is_off: impl AsyncFn() -> Result<bool>) -> Result<()> {
     let off = async {
-        while !is_off().await? {
+        while !libvirt_is_off(uri, name).await? {
             sleep(POLL).await;
         }
         Ok(())
     };
+    off_within(how, off).await
+}
+
+async fn off_within(how: Stop, off: impl Future<Output = Result<()>>) -> Result<()> {
     let text = || {
         let seconds = how.limit().as_secs();
         format!("stop the machine: it is still running after {seconds} s; shut its guest down, then go on")

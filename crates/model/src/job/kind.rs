@@ -26,6 +26,12 @@ pub enum JobKind {
     Collect,
     /// Tries a point out.
     Drill,
+    /// Tells what a restore over what is there would do.
+    Plan,
+    /// Puts a machine that was replaced back as it was.
+    UndoReplace,
+    /// Removes what a replacement kept.
+    RemoveKept,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -37,7 +43,7 @@ pub enum Step {
     TakeSnapshot,
     /// They are in the vault. Goes on where it stopped.
     TransferToVault,
-    /// What is replaced is in the snapshot tier first.
+    /// The machine is off, and its present state is a point.
     KeepCurrent,
     /// The disks are written.
     WriteDisks,
@@ -61,11 +67,19 @@ pub enum Step {
     RunChecks,
     /// Nothing of it is left. With it the verdict is told.
     TearDown,
+    /// It is known what is to be done, and that it can be.
+    Plan,
+    /// The restored disks have the originals' names, and the machine runs if it ran before.
+    SwapDisks,
+    /// The originals have their names again.
+    PutBack,
+    /// What was kept is gone.
+    RemoveKept,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 12] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -75,6 +89,9 @@ impl JobKind {
         Self::Undelete,
         Self::Collect,
         Self::Drill,
+        Self::Plan,
+        Self::UndoReplace,
+        Self::RemoveKept,
     ];
 
     /// Its steps, in order; at least one.
@@ -83,22 +100,26 @@ impl JobKind {
             Self::Backup => &[Step::TakeSnapshot, Step::TransferToVault],
             Self::Restore => &[Step::WriteDisks, Step::DefineMachine],
             Self::InstantRestore => &[Step::DefineMachine, Step::FollowData],
-            Self::Replace => &[Step::KeepCurrent, Step::WriteDisks, Step::DefineMachine],
+            Self::Replace => &[Step::Plan, Step::KeepCurrent, Step::WriteDisks, Step::SwapDisks],
             Self::DeleteData => &[Step::DeletePoints],
             Self::Verify => &[Step::ReadBack],
             Self::Undelete => &[Step::BringPointsBack],
             Self::Collect => &[Step::FreeSpace],
             Self::Drill => &[Step::RestorePoint, Step::Boot, Step::RunChecks, Step::TearDown],
+            Self::Plan => &[Step::Plan],
+            Self::UndoReplace => &[Step::PutBack],
+            Self::RemoveKept => &[Step::RemoveKept],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Drill, Replace};
+        use JobKind::{Backup, Collect, DeleteData, Drill, RemoveKept, Replace, UndoReplace};
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        both(Backup) || both(Collect) || both(Drill) || either(Replace) || either(DeleteData)
+        [Backup, Collect, Drill, RemoveKept].into_iter().any(both)
+            || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
 
@@ -119,6 +140,10 @@ impl fmt::Display for Step {
             Self::Boot => "Boot",
             Self::RunChecks => "Run checks",
             Self::TearDown => "Tear down",
+            Self::Plan => "Plan",
+            Self::SwapDisks => "Swap disks",
+            Self::PutBack => "Put disks back",
+            Self::RemoveKept => "Remove kept disks",
         })
     }
 }

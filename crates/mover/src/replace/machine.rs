@@ -25,8 +25,8 @@ impl Owner {
         {
             return Ok(false);
         }
-        for swap in disks.iter().filter(|swap| swap.original.is_file()) {
-            if disks::is_in_use(&swap.original, &swap.format).await? {
+        for swap in disks {
+            if swap.original.is_file() && disks::is_in_use(&swap.original, &swap.format).await? {
                 return Ok(false);
             }
         }

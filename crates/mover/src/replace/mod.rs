@@ -27,5 +27,5 @@ mod plan;
 mod steps;
 
 pub use journal::{Journal, Stage, Swap};
-pub use plan::{Existing, plan_replacement};
+pub use plan::{Existing, ReplacementPlan, plan_replacement};
 pub use steps::{Replacement, SafetyPoint};

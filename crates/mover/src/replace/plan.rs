@@ -31,8 +31,45 @@ pub enum Existing {
     Off,
 }
 
-/// Plans a replacement and writes that down; nothing is touched yet. `id` is fresh, and so is `safety`, the id of
-/// the point that the present state is to be.
+/// What a replacement would do. Nothing is touched, and nothing written down.
+#[derive(Clone, Debug)]
+pub struct ReplacementPlan(Journal);
+
+impl ReplacementPlan {
+    /// What would be written down.
+    pub fn journal(&self) -> &Journal {
+        &self.0
+    }
+
+    /// Where.
+    pub fn path(&self) -> PathBuf {
+        self.0.path()
+    }
+
+    /// Writes it down: from here on it can be finished, or undone.
+    ///
+    /// # Errors
+    /// `Machine`, busy, when the machine runs and nobody said how it is to be stopped; `Taken` when a name is taken that
+    /// a file is to get.
+    pub fn begin(self) -> Result<Replacement> {
+        let journal = self.0;
+        if journal.was_running && journal.stop.is_none() {
+            let text = "the machine runs: shut it down, or have it stopped with --stop or --power-off";
+            return Err(refused(ErrorKind::Busy, text.into()));
+        }
+        let taken = journal
+            .disks
+            .iter()
+            .flat_map(|swap| [journal.fresh(swap), journal.kept(swap), journal.undone(swap)]);
+        if let Some(taken) = taken.chain([journal.path()]).find(|path| path.exists()) {
+            return Err(Error::Taken("plan the restore".into(), taken));
+        }
+        journal.write(&journal.path())?;
+        Ok(Replacement::of(journal))
+    }
+}
+
+/// Plans a replacement. `id` is fresh, and so is `safety`, the id of the point that the present state is to be.
 ///
 /// # Errors
 /// `Machine` with every way in which the machine is not what it was in the point: a disk more or less, another size,
@@ -42,7 +79,7 @@ pub async fn plan_replacement(
     vault: Uuid,
     existing: &Existing,
     (id, safety, stop): (Uuid, Option<PointId>, Option<Stop>),
-) -> Result<Replacement> {
+) -> Result<ReplacementPlan> {
     let was = described(point)?;
     let (owner, is) = look(existing, &was).await?;
     let (disks, faults) = shape(point, &was, &is).await?;
@@ -64,17 +101,7 @@ pub async fn plan_replacement(
         was_running: false,
     };
     journal.was_running = !journal.owner.is_off(&journal.disks).await?;
-    if journal.was_running && stop.is_none() {
-        let text = "the machine runs: shut it down, or have it stopped with --stop or --power-off";
-        return Err(refused(ErrorKind::Busy, text.into()));
-    }
-    let taken =
-        journal.disks.iter().flat_map(|swap| [journal.fresh(swap), journal.kept(swap), journal.undone(swap)]);
-    if let Some(taken) = taken.chain([journal.path()]).find(|path| path.exists()) {
-        return Err(Error::Taken("plan the restore".into(), taken));
-    }
-    journal.write(&journal.path())?;
-    Ok(Replacement::of(journal))
+    Ok(ReplacementPlan(journal))
 }
 
 fn refused(kind: ErrorKind, text: String) -> Error {

@@ -2,7 +2,7 @@
 
 use super::disks;
 use super::journal::{Journal, Stage};
-use crate::backup::{BackupRequest, backup};
+use crate::backup::{BackupRequest, Gate, backup};
 use crate::error::{Doing, Result};
 use crate::image::ImageFormat;
 use crate::progress::Progress;
@@ -11,18 +11,26 @@ use hypervisor::offline::{Format, Image, OfflineMachine};
 use hypervisor::recreate::Stop;
 use hypervisor::{DiskSelection, FreezeRequest, Level};
 use jiff::Timestamp;
+use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use uuid::Uuid;
-use vault::{Point, SessionId, Vault};
+use vault::{Point, PointId, SessionId, Vault};
 
 /// How the present state becomes a point.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct SafetyPoint {
+    /// The vault it goes to; none: the one that the machine comes back from.
+    pub into: Option<Arc<Vault>>,
+    /// Its id, fresh for each attempt: one that died may have used up its own.
+    pub point: PointId,
+    /// The session to write it in: a fresh id of version 7.
+    pub session: SessionId,
+    /// What a service wants to find again with it; null for none.
+    pub service: Value,
+    /// Is asked before it is committed.
+    pub gate: Option<Gate>,
     /// An existing folder on this host, for sockets.
     pub scratch: PathBuf,
-    /// Makes a fresh id of version 7.
-    pub session: fn() -> Uuid,
     /// Tells the time.
     pub clock: fn() -> Timestamp,
 }
@@ -178,18 +186,24 @@ impl Replacement {
     }
 
     /// Makes the safety point, unless an earlier attempt has.
+    ///
+    /// CRASH: the point that the journal names is there, or nobody will ever make it.
     async fn save(
-        &self,
-        vault: &Arc<Vault>,
+        &mut self,
+        source: &Arc<Vault>,
         safety: &SafetyPoint,
         progress: &(dyn Fn(Progress) + Sync),
     ) -> Result<()> {
         let Some(id) = self.journal.safety else { return Ok(()) };
-        let points =
+        let vault = safety.into.as_ref().unwrap_or(source);
+        let there =
             vault.survey(None).await.doing(|| "see whether the present state is a point".into())?.points;
-        if points.iter().any(|point| point.id == id) {
+        if there.iter().any(|point| point.id == id) {
             return Ok(());
         }
+        self.journal.safety = Some(safety.point);
+        self.journal.write(&self.path)?;
+        let points = source.survey(None).await.doing(|| "find the point".into())?.points;
         let of = self.point(&points)?;
         let doing = || "read the present disks".to_owned();
         // A TPM's files are none of disks: they are kept as they are, like all originals.
@@ -211,11 +225,11 @@ impl Replacement {
         let uuid = of.description["uuid"].as_str();
         let machine = OfflineMachine::new(&self.journal.machine_name, uuid, images).doing(doing)?;
         let request = BackupRequest {
-            point: id,
-            session: SessionId((safety.session)()),
+            point: safety.point,
+            session: safety.session,
             kept_as: Some((of.machine.clone(), of.machine_name.clone())),
-            service: serde_json::Value::Null,
-            gate: None,
+            service: safety.service.clone(),
+            gate: safety.gate.clone(),
             wish: Level::Crash,
             may_fall: true,
             full: false,

@@ -132,7 +132,7 @@ async fn take(run: &Run, work: &BackUpWork, store: &Arc<Vault>) -> Result<Point>
 }
 
 /// Nothing is committed before the server has said that this claim is still good.
-fn gate(run: &Run) -> Gate {
+pub(super) fn gate(run: &Run) -> Gate {
     let lease = Arc::clone(&run.lease);
     Gate::new(move || {
         let lease = Arc::clone(&lease);

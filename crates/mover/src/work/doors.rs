@@ -34,6 +34,11 @@ impl Doors {
         Ok(Opened { machine: Arc::from(known.connect().await?), _inside: inside })
     }
 
+    /// Waits for a machine to be free, and lets nobody else use it.
+    pub(super) async fn enter(&self, known_as: &str) -> OwnedMutexGuard<()> {
+        self.door(known_as).lock_owned().await
+    }
+
     /// Lets nobody else use a machine; none if somebody does.
     pub(super) fn try_enter(&self, known_as: &str) -> Option<OwnedMutexGuard<()>> {
         self.door(known_as).try_lock_owned().ok()

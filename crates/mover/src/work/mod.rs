@@ -13,7 +13,10 @@
 //! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
 //! | `at_once.rs` | a machine that runs at once, its data following |
-//! | `restore.rs`, `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
+//! | `restore.rs`, `machine.rs` | disks of a point in a folder, and a new machine of them |
+//! | `into.rs` | disks of a point into images and exports that are there |
+//! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
+//! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
@@ -34,13 +37,16 @@ mod browse;
 mod doors;
 mod drill;
 mod failure;
+mod into;
 mod inventory;
 mod join;
 mod lease;
 mod machine;
 mod order;
 mod orders;
+mod pointer;
 mod points;
+mod replace;
 mod restore;
 mod server;
 mod settings;

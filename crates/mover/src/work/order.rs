@@ -17,7 +17,7 @@ use super::restore::Wanted;
 use super::server::Server;
 use super::settings::Settings;
 use super::vaults::Vaults;
-use super::{drill, restore, verify};
+use super::{drill, into, replace, restore, verify};
 use api::work::{BackUpWork, Order, ReportEvent, Work};
 use futures_util::future::FutureExt;
 use hypervisor::Machine;
@@ -30,7 +30,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::watch;
+use tokio::sync::{OwnedMutexGuard, watch};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
 use uuid::Uuid;
@@ -145,6 +145,16 @@ impl Run {
                 };
                 restore::restore(self, wanted).await
             }
+            Work::RestoreInto { item, point, targets, plan } => {
+                into::restore(self, (*item, *point), targets, *plan).await
+            }
+            Work::Replace(work) => replace::replace(self, work).await,
+            Work::UndoReplace { known_as, replacement, journal, stop } => {
+                replace::undo(self, known_as, (*replacement, journal), *stop).await
+            }
+            Work::RemoveKept { replacement, journal, files } => {
+                replace::remove(self, (*replacement, journal), files).await
+            }
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
@@ -195,6 +205,11 @@ impl Run {
         Ok(machine)
     }
 
+    /// Waits for a machine to be free, and lets nobody else of this process use it.
+    pub(super) async fn enter(&self, known_as: &str) -> OwnedMutexGuard<()> {
+        self.mover.doors.enter(known_as).await
+    }
+
     /// Waits for the machine to be as if nothing had been: dropped work gives it back in the background.
     async fn give_back(&self) {
         let opened = self.machine.lock().expect("no holder panics").take();
@@ -207,11 +222,18 @@ impl Run {
 
     /// Ends what was begun. Gives the last word, unless all was done after all: then the steps say it.
     async fn unless_complete(&self, event: ReportEvent) -> Option<ReportEvent> {
-        let Work::BackUp(work) = &self.order.work else { return Some(event) };
         if !self.writes.load(Ordering::Relaxed) {
             return Some(event);
         }
-        match timeout(UNDO_LIMIT, backup::settle(self, work)).await {
+        let is_cancelled = matches!(event, ReportEvent::Cancelled {});
+        let settled = async {
+            match &self.order.work {
+                Work::BackUp(work) => backup::settle(self, work).await,
+                Work::Replace(work) => replace::settle(self, work, is_cancelled).await.map(|()| false),
+                _ => Ok(false),
+            }
+        };
+        match timeout(UNDO_LIMIT, settled).await {
             Ok(Ok(true)) => return None,
             Ok(Ok(false)) => {}
             Ok(Err(Failed(error))) => {

@@ -54,6 +54,11 @@ impl Settings {
         self.data.join("frozen")
     }
 
+    /// Where it is written down which machines are being put back in their own place.
+    pub(super) fn replacements(&self) -> PathBuf {
+        self.data.join("replacements")
+    }
+
     pub(super) fn watchdog(&self) -> Option<Watchdog> {
         let (program, arguments) = self.watchdog.clone()?;
         Some(Watchdog { program, arguments, records: self.freeze_records() })

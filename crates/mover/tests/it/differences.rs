@@ -197,9 +197,9 @@ async fn an_nbd_server_takes_a_disk_thin() -> Result<()> {
 }
 
 /// A qemu-nbd, until dropped.
-struct Served(Child, PathBuf);
+pub(crate) struct Served(Child, PathBuf);
 
-fn serve(image: &Path, socket: &Path) -> Result<Served> {
+pub(crate) fn serve(image: &Path, socket: &Path) -> Result<Served> {
     let mut server = Command::new("qemu-nbd");
     server.args(["--format=qcow2", "--discard=unmap", "--persistent", "--shared=8", "--export-name=x"]);
     let child = server.arg("--socket").arg(socket).arg(image).stdin(Stdio::null()).spawn()?;

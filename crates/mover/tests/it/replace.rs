@@ -13,17 +13,25 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
 use uuid::Uuid;
-use vault::{Point, PointId};
+use vault::{Point, PointId, SessionId};
 
 const TOKEN: &str = "create table token (t text); insert into token values ('e6b1')";
 
 fn safety(scene: &Scene) -> SafetyPoint {
-    SafetyPoint { scratch: scene.path("scratch"), session: Uuid::now_v7, clock: now }
+    SafetyPoint {
+        into: None,
+        point: PointId(Uuid::now_v7()),
+        session: SessionId(Uuid::now_v7()),
+        service: serde_json::Value::Null,
+        gate: None,
+        scratch: scene.path("scratch"),
+        clock: now,
+    }
 }
 
 async fn plan(scene: &Scene, point: &Point, existing: &Existing, stop: Option<Stop>) -> Result<Replacement> {
     let wishes = (Uuid::now_v7(), Some(PointId(Uuid::now_v7())), stop);
-    Ok(plan_replacement(point, scene.vault.id().0, existing, wishes).await?)
+    Ok(plan_replacement(point, scene.vault.id().0, existing, wishes).await?.begin()?)
 }
 
 /// Up to `steps` steps, each by a program that ends after it; says how many there were.

@@ -30,6 +30,8 @@ mod meta;
 mod movers;
 mod points;
 mod policies;
+mod replacements;
+mod restore_sets;
 mod session;
 mod users;
 mod vaults;
@@ -69,6 +71,8 @@ nouns! {
     movers,
     points,
     policies,
+    replacements,
+    restore_sets,
     session,
     users,
     vaults,

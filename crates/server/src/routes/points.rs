@@ -7,7 +7,7 @@ use crate::app::App;
 use crate::body::{At, Body, Params};
 use crate::guard::Caller;
 use crate::route::{Need, Route};
-use api::{Accepted, Page, Pin, Point, Restore};
+use api::{Accepted, Page, Pin, Point, Restore, RestoreInto};
 use axum::extract::State;
 use axum::{Extension, Json};
 use control::PointPlace;
@@ -17,7 +17,7 @@ use utoipa::OpenApi;
 use uuid::Uuid;
 
 #[derive(OpenApi)]
-#[openapi(paths(list, show, remove, undelete, pin, restore, verify))]
+#[openapi(paths(list, show, remove, undelete, pin, restore, verify, restore_into))]
 pub(super) struct Document;
 
 /// Where a point is, as the address says.
@@ -36,6 +36,11 @@ pub(super) fn routes() -> Vec<Route> {
         ),
         Route::put("/v1/vaults/{vault}/items/{item}/points/{point}/pin", need(Action::Pin), pin),
         Route::post("/v1/vaults/{vault}/items/{item}/points/{point}/restore", need(Action::Restore), restore),
+        Route::post(
+            "/v1/vaults/{vault}/items/{item}/points/{point}/restore-into",
+            need(Action::Restore),
+            restore_into,
+        ),
         Route::post("/v1/vaults/{vault}/items/{item}/points/{point}/verify", need(Action::Verify), verify),
     ]
 }
@@ -112,6 +117,21 @@ pub(crate) async fn restore(
     Body(wish): Body<Restore>,
 ) -> Queued {
     queued(app.control.restore(&caller.actor(), place(at), wish).await?)
+}
+
+/// Writes disks of a point into images or NBD exports that are there, which is written over; or tells how much that
+/// would be.
+#[utoipa::path(post, path = "/v1/vaults/{vault}/items/{item}/points/{point}/restore-into",
+    operation_id = "restore_point_into", tag = "points",
+    params(("vault" = Uuid, Path), ("item" = Uuid, Path), ("point" = Uuid, Path)),
+    request_body = RestoreInto, responses((status = 202, body = Accepted, headers(("Location" = String)))))]
+pub(crate) async fn restore_into(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    At(at): Place,
+    Body(wish): Body<RestoreInto>,
+) -> Queued {
+    queued(app.control.restore_into(&caller.actor(), place(at), wish).await?)
 }
 
 /// Reads a point back, to see that it can be.

@@ -78,10 +78,16 @@ DELETE /v1/vaults/{vault}/items/{item}/points/{point}          vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/drill    vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/files    vault operator
 PUT    /v1/vaults/{vault}/items/{item}/points/{point}/pin      vault contributor
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/replace  vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore-into vault operator
 GET    /v1/vaults/{vault}/items/{item}/points/{point}/screenshot vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/undelete vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/verify   vault operator
+GET    /v1/vaults/{vault}/items/{item}/replacements            vault reader
+POST   /v1/vaults/{vault}/items/{item}/replacements/{replacement}/finish vault operator
+POST   /v1/vaults/{vault}/items/{item}/replacements/{replacement}/remove vault contributor
+POST   /v1/vaults/{vault}/items/{item}/replacements/{replacement}/undo   vault operator
 POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/skipped                 vault reader
 POST   /v1/vaults/{vault}/items/{item}/stop                    vault contributor
@@ -94,6 +100,10 @@ PUT    /v1/vaults/{vault}/policies/{policy}                    vault contributor
 DELETE /v1/vaults/{vault}/policies/{policy}                    vault contributor
 POST   /v1/vaults/{vault}/policies/{policy}/dry-run            vault reader
 GET    /v1/vaults/{vault}/proofs                               vault reader
+GET    /v1/vaults/{vault}/restore-sets                         vault reader
+POST   /v1/vaults/{vault}/restore-sets                         vault operator
+GET    /v1/vaults/{vault}/restore-sets/{set}                   vault reader
+POST   /v1/vaults/{vault}/restore-sets/{set}/cancel            vault operator
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
 POST   /v1/work/files/claim                                    mover

@@ -4,8 +4,10 @@
 mod dispatch;
 mod drills;
 mod limits;
+mod many;
 mod mover;
 mod race;
+mod replace;
 mod retention;
 mod scene;
 mod schedule;

@@ -19,27 +19,27 @@ const DAYS: i64 = 7;
 const STEP_MINUTES: i64 = 15;
 
 /// A fixed sequence of chances.
-struct Dice(u64);
+pub(crate) struct Dice(pub(crate) u64);
 
 impl Dice {
-    fn below(&mut self, end: u64) -> u64 {
+    pub(crate) fn below(&mut self, end: u64) -> u64 {
         // Knuth's MMIX generator; its upper half is random enough for who dies when.
         self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % end
     }
 
-    fn one_in(&mut self, many: u64) -> bool {
+    pub(crate) fn one_in(&mut self, many: u64) -> bool {
         self.below(many) == 0
     }
 
     /// After how many steps somebody dies; mostly after all.
-    fn death(&mut self) -> u64 {
+    pub(crate) fn death(&mut self) -> u64 {
         if self.one_in(3) { self.below(40) } else { u64::MAX }
     }
 }
 
 /// Polls some work so many times, then drops it wherever it is: what a server that dies does.
-async fn dies_after<T>(polls: u64, work: impl Future<Output = T>) -> Option<T> {
+pub(crate) async fn dies_after<T>(polls: u64, work: impl Future<Output = T>) -> Option<T> {
     let (mut work, mut left) = (pin!(work), polls);
     poll_fn(move |context| {
         if left == 0 {

@@ -7,6 +7,8 @@ mod backup;
 mod desk;
 mod drill;
 mod dying;
+mod into;
 mod others;
+mod replace;
 mod scene;
 mod tiers;

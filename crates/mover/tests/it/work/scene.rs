@@ -1,5 +1,6 @@
 //! A test's folder, with a vault and a machine in it.
 
+use crate::scene::BOOT;
 use anyhow::{Context, Result, ensure};
 use api::work::{AssignedHost, BackUpWork, MadePoint, Order, ReportEvent, Service, VaultAccess, Work};
 use jiff::Timestamp;
@@ -157,6 +158,18 @@ impl Guest {
             // What is booted of it later, emulated on a busy host, is not given the time for its timer's test.
             options.append = "no_timer_check".to_owned();
             Ok(Self { machine: GuestMachine::start(image(), options)? })
+        })
+    }
+
+    /// A machine that runs, with its database.
+    pub(crate) fn running(scene: &Scene) -> Result<Self> {
+        tokio::task::block_in_place(|| {
+            let folder = scene.path("guest");
+            let disks = image().fresh_disks(&folder, Format::Qcow2)?;
+            let name = format!("mover-{}", Uuid::new_v4().simple());
+            let machine = GuestMachine::start(image(), MachineOptions::new(&name, &folder, disks))?;
+            machine.wait_postgres(BOOT)?;
+            Ok(Self { machine })
         })
     }
 

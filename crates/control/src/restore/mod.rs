@@ -1,4 +1,12 @@
-//! What may be asked of a restore.
+//! Restores: what may be asked of one, those over what is there (`into.rs`, `replace.rs`), and many as one
+//! (`many.rs`, `set.rs`).
+
+mod into;
+mod many;
+mod replace;
+mod set;
+
+pub(crate) use replace::ReplaceRequest;
 
 use crate::Result;
 use crate::faults::Faults;
@@ -24,18 +32,9 @@ pub(crate) fn check(wish: &Restore, detail: &PointDetail) -> Result<()> {
         faults.add("/folder", "must not go up with `..`");
     }
     faults.entries("/disks", (0, DISKS_MAX), wish.disks.len());
-    let known: HashSet<_> = detail.disks.iter().map(|disk| disk.name.as_str()).collect();
     let mut named = HashSet::new();
     for (at, name) in wish.disks.iter().enumerate().take(DISKS_MAX) {
-        let pointer = format!("/disks/{at}");
-        faults.text(&pointer, name, DISK_NAME_MAX);
-        if !known.contains(name.as_str()) {
-            let mut has: Vec<_> = known.iter().copied().collect();
-            has.sort_unstable();
-            faults.add(&pointer, format!("must be a disk of the point; it has {}", has.join(", ")));
-        } else if !named.insert(name) {
-            faults.add(&pointer, "is named twice");
-        }
+        check_disk(&mut faults, &format!("/disks/{at}"), name, detail, &mut named);
     }
     if let Some(mover) = &wish.mover {
         faults.name("/mover", mover);
@@ -47,6 +46,24 @@ pub(crate) fn check(wish: &Restore, detail: &PointDetail) -> Result<()> {
         check_machine(&mut faults, machine);
     }
     faults.none()
+}
+
+/// A disk must be one of the point's, and named once.
+fn check_disk<'a>(
+    faults: &mut Faults,
+    pointer: &str,
+    name: &'a str,
+    detail: &PointDetail,
+    named: &mut HashSet<&'a str>,
+) {
+    faults.text(pointer, name, DISK_NAME_MAX);
+    if !detail.disks.iter().any(|disk| disk.name == name) {
+        let mut has: Vec<_> = detail.disks.iter().map(|disk| disk.name.as_str()).collect();
+        has.sort_unstable();
+        faults.add(pointer, format!("must be a disk of the point; it has {}", has.join(", ")));
+    } else if !named.insert(name) {
+        faults.add(pointer, "is named twice");
+    }
 }
 
 fn check_machine(faults: &mut Faults, machine: &NewMachine) {

@@ -1,52 +1,22 @@
-//! `strongroom restore`: a point's disks as image files, and a new machine of them.
+//! A point's disks as image files, and a new machine of them.
 
-use super::follow::{self, Wait};
-use super::names::{self, InVault};
+use super::RestoreNowArgs;
 use crate::args::ImageFormat;
 use crate::failure::Told;
 use crate::output::Output;
+use crate::service::follow;
+use crate::service::names;
 use crate::targets::{self, Network};
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
-use api::{Accepted, NewMachine, NewNetwork, Restore, RestoreFormat};
+use api::{Accepted, Item, NewMachine, NewNetwork, Point, Restore, RestoreFormat};
 use clap::Args as ClapArgs;
-use std::path::PathBuf;
-
-#[derive(Debug, ClapArgs)]
-pub(crate) struct RestoreNowArgs {
-    /// The machine, by its name or id.
-    #[arg(value_name = "MACHINE")]
-    machine: String,
-    #[command(flatten)]
-    vault: InVault,
-    /// Which point: its id, the end of its id, or `latest`.
-    #[arg(long, value_name = "POINT", default_value = "latest")]
-    point: String,
-    /// The folder on the mover's host to restore into; made if it does not exist. Nothing in it is replaced.
-    #[arg(long, value_name = "FOLDER")]
-    to: PathBuf,
-    /// Only this disk; may be repeated.
-    #[arg(long = "disk", value_name = "DISK", conflicts_with = "name")]
-    disks: Vec<String>,
-    /// What the images are to be.
-    #[arg(long, value_enum, default_value_t = ImageFormat::Qcow2)]
-    format: ImageFormat,
-    /// The mover that writes them; the one that backed the machine up if not said.
-    #[arg(long, value_name = "MOVER")]
-    mover: Option<String>,
-    /// Make a new machine of this name of the disks. The one that was backed up stays as it is.
-    #[arg(long = "as-machine", value_name = "NAME")]
-    name: Option<String>,
-    #[command(flatten)]
-    machine_options: NewMachineArgs,
-    #[command(flatten)]
-    wait: Wait,
-}
+use std::path::Path;
 
 /// What the new machine is to be.
 #[derive(Debug, ClapArgs)]
 #[command(next_help_heading = "With --as-machine")]
-struct NewMachineArgs {
+pub(crate) struct NewMachineArgs {
     /// Its network: `disconnected`, `keep`, `isolated`, or `remap=OLD:NEW,...` of bridges, networks or interfaces.
     /// With `keep` it has the addresses of a machine that may still run.
     #[arg(long, value_name = "NETWORK", default_value = "disconnected", value_parser = targets::network)]
@@ -76,16 +46,10 @@ struct NewMachineArgs {
 }
 
 impl NewMachineArgs {
-    fn named(self, name: String) -> NewMachine {
-        let network = match self.network {
-            Network::Disconnected => NewNetwork::Disconnected {},
-            Network::Keep => NewNetwork::Keep {},
-            Network::Isolated => NewNetwork::Isolated {},
-            Network::Remap(names) => NewNetwork::Remap { names },
-        };
+    pub(crate) fn named(self, name: String) -> NewMachine {
         NewMachine {
             name,
-            network,
+            network: network(self.network),
             keep_uuid: self.keep_uuid,
             keep_macs: self.keep_mac,
             cpus: self.cpus,
@@ -97,22 +61,49 @@ impl NewMachineArgs {
     }
 }
 
-pub(crate) async fn run(output: &Output, client: &Client, args: RestoreNowArgs) -> Result<()> {
+/// Restores into a folder.
+pub(crate) async fn restore(
+    output: &Output,
+    client: &Client,
+    (item, point, to): (&Item, &Point, &Path),
+    args: RestoreNowArgs,
+) -> Result<()> {
     // What this program runs in says nothing of the mover's host; but a relative path was meant from here.
-    let folder = std::path::absolute(&args.to).context("find the folder")?;
+    if args.replace_options.is_plan() {
+        let hint = "--plan is for what is written over: --replace, --into, NBD servers";
+        return Err(Told::usage("nothing in a folder is replaced: there is nothing to be shown", hint));
+    }
+    if args.differences {
+        let hint = "name images that are there with --into";
+        return Err(Told::usage("a folder's images are made anew", hint));
+    }
+    let folder = std::path::absolute(to).context("find the folder")?;
     let Some(folder) = folder.to_str().map(str::to_owned) else {
-        return Err(Told::usage(format!("{} is not UTF-8", args.to.display()), "choose another folder"));
+        return Err(Told::usage(format!("{} is not UTF-8", to.display()), "choose another folder"));
     };
-    let item = names::item(client, &args.vault, &args.machine).await?;
-    let point = names::point(client, &item, &args.point).await?;
     eprintln!("Restoring {} as it was at {} to {folder}", item.name, crate::output::instant(point.taken));
-    let format = match args.format {
-        ImageFormat::Raw => RestoreFormat::Raw,
-        ImageFormat::Qcow2 => RestoreFormat::Qcow2,
-    };
     let machine = args.name.map(|name| args.machine_options.named(name));
+    let format = format(args.format);
     let body = Restore { folder, disks: args.disks, format, mover: args.mover, machine };
-    let path = format!("{}/points/{}/restore", names::item_path(&item), point.id);
+    let path = format!("{}/points/{}/restore", names::item_path(item), point.id);
     let accepted: Option<Accepted> = client.send(Method::POST, &path, &body).await?;
     follow::accepted(output, client, accepted, args.wait).await
+}
+
+/// As the API says it.
+pub(crate) fn network(network: Network) -> NewNetwork {
+    match network {
+        Network::Disconnected => NewNetwork::Disconnected {},
+        Network::Keep => NewNetwork::Keep {},
+        Network::Isolated => NewNetwork::Isolated {},
+        Network::Remap(names) => NewNetwork::Remap { names },
+    }
+}
+
+/// As the API says it.
+pub(crate) fn format(format: ImageFormat) -> RestoreFormat {
+    match format {
+        ImageFormat::Raw => RestoreFormat::Raw,
+        ImageFormat::Qcow2 => RestoreFormat::Qcow2,
+    }
 }
