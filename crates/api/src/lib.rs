@@ -5,7 +5,7 @@
 //! wherever they stand.
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
-//! machine under protection → `points.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
+//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
 //! `work.rs`, what a mover and a server say to each other → `client.rs`, how they and people's programs ask.
 //!
 //! Invariants:
@@ -16,6 +16,7 @@
 mod access;
 #[cfg(feature = "client")]
 pub mod client;
+mod drills;
 mod items;
 mod jobs;
 mod machines;
@@ -30,6 +31,7 @@ pub mod work;
 pub use access::{
     Credentials, Me, NewToken, NewUser, RoleGrant, Roles, Session, TokenInfo, TokenMade, User, UserChange,
 };
+pub use drills::{Drill, PointDrill, Proof, Screenshot};
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,
 };

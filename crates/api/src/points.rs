@@ -1,5 +1,6 @@
 //! Recovery points.
 
+use crate::PointDrill;
 use jiff::Timestamp;
 use model::{PointId, VaultId};
 use serde::{Deserialize, Serialize};
@@ -45,6 +46,9 @@ pub struct Point {
     pub disks: Vec<PointDisk>,
     /// Bytes it added to the store.
     pub stored_bytes: u64,
+    /// What came of it when it was last tried out; none if it never was.
+    #[serde(default)]
+    pub drill: Option<PointDrill>,
 }
 
 /// One reason why a point is kept.

@@ -14,7 +14,7 @@
 
 use jiff::Timestamp;
 use model::job::{Failure, Generation, JobKind, Step};
-use model::policy::{ConsistencyWish, DiskSelection};
+use model::policy::{ConsistencyWish, DiskSelection, DrillOptions};
 use model::{ClaimantId, HostId, JobId, PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -22,7 +22,7 @@ use std::fmt;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-use crate::{JobError, JobProgress, MachineDisk, MachineState, NewMachine, RestoreFormat};
+use crate::{JobError, JobProgress, MachineDisk, MachineState, NewMachine, RestoreFormat, Screenshot};
 
 /// How long a claim holds without a word from its mover, in seconds. A mover reports three times as often.
 pub const LEASE_SECONDS: u32 = 60;
@@ -177,6 +177,15 @@ pub enum Work {
         /// The point.
         point: PointId,
     },
+    /// Try a point out: what it comes to is a [`DrillRecord`](model::drill::DrillRecord).
+    Drill {
+        /// The item.
+        item: Uuid,
+        /// The point.
+        point: PointId,
+        /// What is done.
+        options: DrillOptions,
+    },
     /// Delete points in the vault. Whether they may go was settled by who asks.
     DeletePoints {
         /// The item.
@@ -318,6 +327,18 @@ impl ReportEvent {
     pub fn failed(failure: Failure, text: impl Into<String>) -> Self {
         Self::Failed { error: JobError { failure, text: text.into(), hint: None } }
     }
+}
+
+/// What the screen of a drill showed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PictureReport {
+    /// As it claimed.
+    pub claimant: ClaimantId,
+    /// As the order says.
+    pub generation: Generation,
+    /// The picture.
+    pub screenshot: Screenshot,
 }
 
 /// What the server answers to a report.

@@ -22,6 +22,7 @@
 mod adopted;
 mod alerts;
 mod audit;
+mod drills;
 mod error;
 mod figures;
 mod idempotency;
@@ -41,6 +42,7 @@ mod vaults;
 
 pub use alerts::{Alert, Severity};
 pub use audit::{AuditEntry, AuditProof};
+pub use drills::{DrillCandidate, DrillRow, ProofRow};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
 pub use items::{Item, ItemChange, ItemFilter};

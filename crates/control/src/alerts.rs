@@ -17,6 +17,8 @@ pub(crate) enum Trouble {
     RestoreFailed,
     /// A point could not be read back.
     VerifyFailed,
+    /// A point was tried out and is not good, or could not be tried out.
+    DrillFailed,
     /// Points could not be deleted, or brought back.
     DeletionFailed,
     /// Space could not be given back.
@@ -33,6 +35,7 @@ impl Trouble {
             Self::ConsistencyFell => "consistency_fell",
             Self::RestoreFailed => "restore_failed",
             Self::VerifyFailed => "verify_failed",
+            Self::DrillFailed => "drill_failed",
             Self::DeletionFailed => "deletion_failed",
             Self::CollectFailed => "collect_failed",
             Self::MoverGone => "mover_gone",
@@ -42,7 +45,7 @@ impl Trouble {
     fn severity(self) -> Severity {
         match self {
             // What lies in the vault may be lost.
-            Self::VerifyFailed => Severity::Critical,
+            Self::VerifyFailed | Self::DrillFailed => Severity::Critical,
             Self::BackupFailed | Self::RestoreFailed | Self::MoverGone => Severity::Error,
             _ => Severity::Warning,
         }

@@ -45,6 +45,7 @@ impl Control {
     async fn tick_seldom(&self, now: Timestamp) {
         tell("policies", self.tick_policies().await);
         tell("retention", self.tick_retention(now).await);
+        tell("drills", self.tick_drills(now).await);
         tell("collect", self.tick_collect(now).await);
         tell("purge", self.tick_purge(now).await);
         tell("waiting", self.tick_waiting(now).await);

@@ -51,6 +51,7 @@ impl Control {
             Request::Restore { .. } => {
                 self.tell_end(row, Trouble::RestoreFailed, "the restore of").await.map(|()| None)
             }
+            Request::Drill { point, .. } => self.follow_drill(row, point).await.map(|()| None),
             Request::Verify { .. } => {
                 self.tell_end(row, Trouble::VerifyFailed, "reading back").await.map(|()| None)
             }

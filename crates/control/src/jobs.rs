@@ -72,6 +72,10 @@ impl Control {
             Request::DeletePoints { purge_at: Some(_), .. } if row.job.state == State::Cancelled => {
                 return Err(undone("`strongroom point delete` or `strongroom stop --delete-data`"));
             }
+            // Whoever asks does not mean the window.
+            Request::Drill { point, options, mover, .. } => {
+                Request::Drill { point, options, mover, until: None }
+            }
             other => other,
         };
         self.audit(actor, "job.retry", &id.to_string(), &json!({})).await?;
@@ -108,7 +112,7 @@ impl Control {
 pub fn action_of(kind: JobKind) -> Action {
     match kind {
         JobKind::Backup => Action::BackUp,
-        JobKind::Restore | JobKind::Replace => Action::Restore,
+        JobKind::Restore | JobKind::Replace | JobKind::Drill => Action::Restore,
         JobKind::DeleteData => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,

@@ -21,6 +21,7 @@ mod alerts;
 mod audit;
 mod collect;
 mod dispatch;
+mod drills;
 mod dry_run;
 mod engine;
 mod error;

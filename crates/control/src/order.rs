@@ -93,6 +93,10 @@ impl Control {
                 work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
             Request::Verify { point } => work(Work::Verify { item: item.id, point }),
+            Request::Drill { until: Some(until), .. } if until <= now => {
+                Ok(Prepared::Unwanted(format!("its window was over at {until}, and nobody had begun")))
+            }
+            Request::Drill { point, options, .. } => work(Work::Drill { item: item.id, point, options }),
             Request::DeletePoints { points, expired, .. } => {
                 let (points, snapshots) = self.to_delete(&item, &points, expired, now).await?;
                 let [tried, tried_snapshots] =

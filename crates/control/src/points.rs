@@ -77,7 +77,11 @@ impl Control {
         let item = self.item_row(vault, item).await?;
         let page = self.catalog.points(item.id, after.as_ref(), limit).await?;
         let verdicts = self.verdicts(&item).await?;
-        let points = page.rows.into_iter().map(|row| shown(&item, row, &verdicts));
+        let mut drills = self.point_drills(item.id).await?;
+        let points = page.rows.into_iter().map(|row| {
+            let drill = drills.remove(&row.point.id);
+            Point { drill, ..shown(&item, row, &verdicts) }
+        });
         Ok(Page { items: points.collect(), next: page.next.map(|next| next.to_string()) })
     }
 
@@ -85,7 +89,8 @@ impl Control {
     pub async fn point(&self, place: PointPlace) -> Result<Point> {
         let (item, row) = self.point_row(place).await?;
         let verdicts = self.verdicts(&item).await?;
-        Ok(shown(&item, row, &verdicts))
+        let drill = self.point_drills(item.id).await?.remove(&place.point);
+        Ok(Point { drill, ..shown(&item, row, &verdicts) })
     }
 
     /// Keeps a point until somebody says otherwise, or says otherwise.
@@ -220,7 +225,7 @@ impl Control {
     }
 
     /// A point that must be there, with its item.
-    async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
+    pub(crate) async fn point_row(&self, place: PointPlace) -> Result<(Item, PointRow)> {
         let item = self.item_row(place.vault, place.item).await?;
         let row = self.catalog.point(place.point).await;
         let row = row.map_err(|error| Error::missing(error, format!("point {} of the item", place.point)))?;
@@ -294,7 +299,7 @@ fn must_be_there(point: &model::Point) -> Result<()> {
 }
 
 /// A point that some tier has a copy of.
-fn must_be_readable(point: &model::Point) -> Result<()> {
+pub(crate) fn must_be_readable(point: &model::Point) -> Result<()> {
     must_be_there(point)?;
     if point.in_snapshot_tier || point.vault == VaultCopy::There {
         return Ok(());
@@ -332,6 +337,7 @@ fn shown(item: &Item, row: PointRow, verdicts: &HashMap<PointId, Vec<Verdict>>) 
         purge_at: point.purge_at,
         disks,
         stored_bytes: row.stored_bytes,
+        drill: None,
     }
 }
 

@@ -6,6 +6,7 @@ use api::{Code, NewMachine, RestoreFormat, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
 use jiff::Timestamp;
 use model::job::JobKind;
+use model::policy::DrillOptions;
 use model::{JobId, Origin, PointId, VaultId};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -42,6 +43,17 @@ pub(crate) enum Request {
         /// The point.
         point: PointId,
     },
+    /// Try a point out.
+    Drill {
+        /// The point.
+        point: PointId,
+        /// What is done.
+        options: DrillOptions,
+        /// The mover that does it; none: the one of the machine's host.
+        mover: Option<String>,
+        /// It is left out if nobody has begun it by then; none: it waits.
+        until: Option<Timestamp>,
+    },
     /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
     /// stays.
     DeletePoints {
@@ -76,6 +88,7 @@ impl Request {
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
             Self::Collect {} => JobKind::Collect,
+            Self::Drill { .. } => JobKind::Drill,
         }
     }
 }
@@ -172,6 +185,8 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::BackUp { .. } => of_host(),
         Request::Restore { mover, .. } => mover.clone().or_else(of_host).or_else(of_vault),
         Request::Collect {} => of_vault(),
+        // One for certain: drills are counted by their mover.
+        Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         _ => of_vault(),
     })

@@ -66,6 +66,7 @@ mod request;
 mod scratch;
 mod selection;
 
+pub use agent::base64;
 pub use agent::{Agent, GuestFilesystem, GuestRun, GuestSystem, INSTALL_AGENT};
 pub use consistency::{
     Consistency, HookPhase, HookResult, Level, Outstanding, SkippedHook, VssResult, Watchdog, stand_watch,

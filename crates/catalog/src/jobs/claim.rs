@@ -13,6 +13,8 @@ use uuid::Uuid;
 
 /// Claims are looked for this many at once: the first is taken unless somebody changes it at that very moment.
 const CANDIDATES: i64 = 16;
+/// Drills that one mover makes at once: each takes a machine's memory and processors from its host.
+const DRILLS_A_MOVER: i64 = 1;
 /// The subject that stands for claiming: no job has it.
 const CLAIMING: &str = "claims";
 
@@ -89,11 +91,15 @@ async fn candidates<'e>(
                     group by host_id having count(*) >= $4)
                 and coalesce(vault_id, '') not in (select vault_id from running
                     group by vault_id having count(*) >= $5)))
+            and (kind <> 'drill' or $7 > (select count(*) from jobs drills where drills.kind = 'drill'
+                and drills.mover = $2 and drills.state in ('in_progress', 'cancelling')
+                and drills.claimable_at > $1))
         order by claimable_at, id limit $6";
     let limit = |limit: usize| i64::try_from(limit).unwrap_or(i64::MAX);
     let query = sqlx::query(select).bind(micros(now)).bind(wish.mover).bind(limit(wish.limits.overall));
     let query = query.bind(limit(wish.limits.per_host)).bind(limit(wish.limits.per_store));
-    query.bind(CANDIDATES).try_map(|row: AnyRow| parsed(&row, "id")).fetch_all(database).await
+    let query = query.bind(CANDIDATES).bind(DRILLS_A_MOVER);
+    query.try_map(|row: AnyRow| parsed(&row, "id")).fetch_all(database).await
 }
 
 /// Claims one job; none if it is not to be claimed after all.

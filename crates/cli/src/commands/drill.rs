@@ -78,7 +78,7 @@ fn save(path: &Path, screenshot: Option<&Screenshot>) -> Result<Value> {
 }
 
 /// A drill's record in words.
-fn table(record: &DrillRecord) -> String {
+pub(crate) fn table(record: &DrillRecord) -> String {
     let took = |ms: Option<u64>| ms.map_or("-".to_owned(), seconds);
     let mut text = output::facts(&[
         ("Verdict", record.verdict.to_string()),

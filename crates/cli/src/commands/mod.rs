@@ -22,6 +22,8 @@ mod vault;
 mod verify;
 mod watchdog;
 
+pub(crate) use drill::table as drill_table;
+
 use crate::args::{Args, Command, RescueCommand};
 use crate::failure::Told;
 use crate::output::Output;

@@ -38,10 +38,24 @@ pub(super) async fn accepted(
     wait: Wait,
 ) -> Result<()> {
     let accepted = accepted.context("the server named no job")?;
-    if wait.no_wait {
-        return output::print(output, &accepted, || format!("{}\n", accepted.job));
+    match unless_unwanted(output, client, accepted, wait).await? {
+        Some(job) => finish(output, &job),
+        None => Ok(()),
     }
-    finish(output, &follow(client, accepted.job).await?)
+}
+
+/// Waits for a job and gives it; prints its id and gives none if nobody wants to wait.
+pub(super) async fn unless_unwanted(
+    output: &Output,
+    client: &Client,
+    accepted: Accepted,
+    wait: Wait,
+) -> Result<Option<Job>> {
+    if wait.no_wait {
+        output::print(output, &accepted, || format!("{}\n", accepted.job))?;
+        return Ok(None);
+    }
+    follow(client, accepted.job).await.map(Some)
 }
 
 /// Prints a job that is over, or fails as it did.

@@ -13,6 +13,7 @@ mod confirm;
 mod connect;
 mod context;
 mod contexts;
+mod drill;
 mod dry_run;
 mod events;
 mod follow;
@@ -87,6 +88,12 @@ pub(crate) enum ServiceCommand {
     Point(point::PointNowCommand),
     /// Bring the disks of a recovery point back as image files.
     Restore(restore::RestoreNowArgs),
+    /// Try a recovery point out: boot it where it can harm nothing, ask it whether it is good, and throw everything away
+    /// but the answer.
+    Drill(Box<drill::DrillNowArgs>),
+    /// What there is to report.
+    #[command(subcommand)]
+    Report(drill::ReportCommand),
     /// What runs, ran, or failed.
     #[command(subcommand)]
     Job(job::JobCommand),
@@ -123,6 +130,8 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
         ServiceCommand::Restore(args) => restore::run(output, &client()?, args).await,
+        ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
+        ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,
         ServiceCommand::Alert(command) => alert::run(output, &client()?, command).await,

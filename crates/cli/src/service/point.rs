@@ -56,6 +56,14 @@ pub(crate) enum PointNowCommand {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Write what the machine's screen showed at the end of the point's last drill to a file.
+    Screenshot {
+        #[command(flatten)]
+        which: WhichPoint,
+        /// The file; nothing is replaced.
+        #[arg(long, value_name = "FILE")]
+        to: std::path::PathBuf,
+    },
     /// Read a point back, all of it, to see that it is whole.
     Verify {
         #[command(flatten)]
@@ -126,6 +134,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: PointNowComma
             let found = which.find(client).await?;
             act(output, client, (Method::POST, format!("{}/undelete", found.path)), wait).await
         }
+        PointNowCommand::Screenshot { which, to } => {
+            let path = format!("{}/screenshot", which.find(client).await?.path);
+            super::drill::save_screenshot(output, &client.get(&path).await?, &to)
+        }
         PointNowCommand::Verify { which, wait } => {
             let found = which.find(client).await?;
             act(output, client, (Method::POST, format!("{}/verify", found.path)), wait).await
@@ -166,10 +178,11 @@ fn table(all: &[Point], machine: &str) -> String {
                 Some(at) => format!("purged {}", output::instant(at)),
                 None => when(point.expires),
             },
+            super::drill::in_short(point.drill.as_ref()),
             output::size(point.stored_bytes),
         ]
     });
-    let heading = ["POINT", "INSTANT", "CONSISTENCY", "TIERS", "KEPT AS", "EXPIRES", "STORED"];
+    let heading = ["POINT", "INSTANT", "CONSISTENCY", "TIERS", "KEPT AS", "EXPIRES", "TRIED OUT", "STORED"];
     output::table(&heading, &["STORED"], rows)
 }
 
@@ -192,6 +205,7 @@ fn show(point: &Point) -> String {
         ("Pinned", if point.pinned { "yes" } else { "no" }.to_owned()),
         ("Expires", when(point.expires)),
         ("Stored", output::size(point.stored_bytes)),
+        ("Tried out", super::drill::in_short(point.drill.as_ref())),
     ];
     let kept = point.kept_for.iter().map(|kept| {
         let until = kept.until.map(|at| format!(" until {}", output::instant(at))).unwrap_or_default();
@@ -204,5 +218,9 @@ fn show(point: &Point) -> String {
         .iter()
         .map(|disk| vec![disk.name.clone(), output::size(disk.bytes), output::size(disk.read_bytes)]);
     let disks = output::table(&["DISK", "SIZE", "READ"], &["SIZE", "READ"], rows);
-    format!("{}\n{disks}", output::facts(&facts))
+    let drill = point
+        .drill
+        .as_ref()
+        .map(|drill| format!("\nWhen it was tried out:\n{}", crate::commands::drill_table(&drill.record)));
+    format!("{}\n{disks}{}", output::facts(&facts), drill.unwrap_or_default())
 }

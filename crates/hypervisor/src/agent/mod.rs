@@ -4,7 +4,7 @@
 //! `freeze.rs` freezes and thaws; `files.rs` reads and writes files; `run.rs` runs programs; `facts.rs` asks
 //! what the guest is; `base64.rs` is how bytes travel.
 
-pub(crate) mod base64;
+pub mod base64;
 mod facts;
 mod files;
 mod freeze;

@@ -22,6 +22,8 @@ pub enum JobKind {
     Undelete,
     /// Purges what was deleted long enough ago in a vault, and gives space back.
     Collect,
+    /// Tries a point out.
+    Drill,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -47,11 +49,19 @@ pub enum Step {
     BringPointsBack,
     /// What nobody needs is gone.
     FreeSpace,
+    /// The disks of the machine that is tried out are there.
+    RestorePoint,
+    /// It is up, or known not to come up.
+    Boot,
+    /// Its guest was asked.
+    RunChecks,
+    /// Nothing of it is left. With it the verdict is told.
+    TearDown,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Backup,
         Self::Restore,
         Self::Replace,
@@ -59,6 +69,7 @@ impl JobKind {
         Self::Verify,
         Self::Undelete,
         Self::Collect,
+        Self::Drill,
     ];
 
     /// Its steps, in order; at least one.
@@ -71,16 +82,17 @@ impl JobKind {
             Self::Verify => &[Step::ReadBack],
             Self::Undelete => &[Step::BringPointsBack],
             Self::Collect => &[Step::FreeSpace],
+            Self::Drill => &[Step::RestorePoint, Step::Boot, Step::RunChecks, Step::TearDown],
         }
     }
 
-    /// Whether the two must not be under way for one machine at once. One backup at a time; nothing else beside what
+    /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Replace};
+        use JobKind::{Backup, Collect, DeleteData, Drill, Replace};
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        both(Backup) || both(Collect) || either(Replace) || either(DeleteData)
+        both(Backup) || both(Collect) || both(Drill) || either(Replace) || either(DeleteData)
     }
 }
 
@@ -96,6 +108,10 @@ impl fmt::Display for Step {
             Self::ReadBack => "Read back",
             Self::BringPointsBack => "Bring points back",
             Self::FreeSpace => "Free space",
+            Self::RestorePoint => "Restore point",
+            Self::Boot => "Boot",
+            Self::RunChecks => "Run checks",
+            Self::TearDown => "Tear down",
         })
     }
 }

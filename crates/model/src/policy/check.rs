@@ -63,6 +63,9 @@ impl PolicyDocument {
         faults.snapshot_days(&self);
         faults.vault(&self);
         faults.disks(self.disks.named());
+        if let Some(drills) = &self.drills {
+            faults.drills(drills);
+        }
         let (Some(zone), Some(rhythm), true) = (zone, rhythm, faults.0.is_empty()) else {
             return Err(Violations(faults.0));
         };
@@ -82,14 +85,14 @@ impl PolicyDocument {
 }
 
 #[derive(Default)]
-struct Faults(Vec<Violation>);
+pub(super) struct Faults(pub(super) Vec<Violation>);
 
 impl Faults {
-    fn add(&mut self, pointer: &str, rule: impl Into<String>) {
+    pub(super) fn add(&mut self, pointer: &str, rule: impl Into<String>) {
         self.0.push(Violation { pointer: pointer.to_owned(), rule: rule.into() });
     }
 
-    fn range(&mut self, pointer: &str, (min, max): (u16, u16), found: u16) {
+    pub(super) fn range(&mut self, pointer: &str, (min, max): (u16, u16), found: u16) {
         if !(min..=max).contains(&found) {
             self.add(pointer, format!("must be {min} to {max}, is {found}"));
         }
@@ -117,7 +120,7 @@ impl Faults {
         zone
     }
 
-    fn time(&mut self, pointer: &str, text: &str) -> Option<Time> {
+    pub(super) fn time(&mut self, pointer: &str, text: &str) -> Option<Time> {
         let time = parse_time(text);
         if time.is_none() {
             self.add(pointer, format!("must be a time of day from 00:00 to 23:59; '{text}' is none"));
@@ -317,7 +320,7 @@ fn snapshot_days_max(schedule: &Schedule) -> u16 {
 }
 
 /// `HH:MM`, nothing else.
-fn parse_time(text: &str) -> Option<Time> {
+pub(super) fn parse_time(text: &str) -> Option<Time> {
     let (hour, minute) = text.split_once(':')?;
     let number = |digits: &str| {
         let is_number = digits.len() == 2 && digits.bytes().all(|byte| byte.is_ascii_digit());

@@ -1,6 +1,6 @@
 //! A policy as people write it: the one JSON shape, before anything was checked.
 
-use super::{DaysOfMonth, DiskSelection, Month, Weekday};
+use super::{DaysOfMonth, DiskSelection, Drills, Month, Weekday};
 use serde::{Deserialize, Serialize};
 
 /// A policy as it is written, stored and shown. [`check`](Self::check) makes a [`Policy`](super::Policy) of it.
@@ -50,6 +50,9 @@ pub struct PolicyDocument {
     /// Which disks.
     #[serde(default)]
     pub disks: DiskSelection,
+    /// Whether points are tried out; only when somebody asks if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drills: Option<Drills>,
 }
 
 /// The two types of policy.

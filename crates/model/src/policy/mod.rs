@@ -7,6 +7,7 @@ mod calendar;
 mod check;
 mod disks;
 mod document;
+mod drills;
 mod held;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub use document::{
     ConsistencyWish, Daily, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer, VaultRetention, Weekly,
     Yearly,
 };
+pub use drills::{DrillOptions, DrillRhythm, Drills};
 
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -51,6 +53,7 @@ impl Policy {
             vault: VaultRetention { daily: Some(Daily { keep_days: 30 }), ..VaultRetention::default() },
             consistency: ConsistencyWish::default(),
             disks: DiskSelection::default(),
+            drills: None,
         }
     }
 

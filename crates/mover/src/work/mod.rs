@@ -12,7 +12,7 @@
 //! | `orders.rs` | [`run()`]: the loop; `order.rs`: the course of one order, whatever comes of it |
 //! | `lease.rs` | the claim on a job, kept and asked for; `told.rs`: how far it is |
 //! | `backup.rs` | a machine becomes a point; `transfer.rs`: from the snapshot tier to the vault |
-//! | `restore.rs`, `verify.rs`, `points.rs` | all else that is done with points |
+//! | `restore.rs`, `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -28,6 +28,7 @@
 
 mod backup;
 mod doors;
+mod drill;
 mod failure;
 mod inventory;
 mod join;

@@ -14,13 +14,15 @@ use super::lease::{End, Lease};
 use super::orders::Mover;
 use super::points;
 use super::restore::Wanted;
+use super::server::Server;
 use super::settings::Settings;
 use super::vaults::Vaults;
-use super::{restore, verify};
+use super::{drill, restore, verify};
 use api::work::{BackUpWork, Order, ReportEvent, Work};
 use futures_util::future::FutureExt;
 use hypervisor::Machine;
 use jiff::{SignedDuration, Timestamp};
+use model::ClaimantId;
 use model::job::Failure;
 use std::any::Any;
 use std::panic::AssertUnwindSafe;
@@ -31,6 +33,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::timeout;
+use uuid::Uuid;
 
 /// How long a machine may take to be given back, and how long it may take to see to it that nothing of an order
 /// commits any more. Longer than both, and what is left is found by the next claim.
@@ -143,6 +146,7 @@ impl Run {
                 restore::restore(self, wanted).await
             }
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
+            Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
             Work::UndeletePoints { points, .. } => points::undelete(self, points).await,
             Work::Collect { soft_delete_seconds, now, purge } => {
@@ -162,6 +166,20 @@ impl Run {
 
     pub(super) fn now(&self) -> Timestamp {
         (self.mover.settings.clock)()
+    }
+
+    /// A fresh id.
+    pub(super) fn draw(&self) -> Uuid {
+        (self.mover.settings.draw)()
+    }
+
+    /// This run of the mover.
+    pub(super) fn claimant(&self) -> ClaimantId {
+        self.mover.claimant
+    }
+
+    pub(super) fn server(&self) -> &dyn Server {
+        &*self.mover.server
     }
 
     /// From now on a session of the order may be under way.

@@ -6,6 +6,7 @@ use super::order::{UNDO_LIMIT, carry_out};
 use super::server::{Server, in_words};
 use super::settings::Settings;
 use super::vaults::Vaults;
+use crate::drill::sweep;
 use crate::error::{Doing, Result};
 use crate::machines::thaw_outstanding;
 use api::client::ClientError;
@@ -61,7 +62,7 @@ pub async fn run(server: impl Server, settings: Settings, shutdown: impl Future<
     Ok(())
 }
 
-/// What goes on beside the orders: guests that were left frozen are thawed, then the hosts' machines are told of.
+/// What goes on beside the orders: guests that were left frozen are thawed, what killed drills left goes, then the hosts' machines are told of.
 async fn prepare(mover: Arc<Mover>) {
     for reconciled in thaw_outstanding(&mover.settings.freeze_records()).await {
         let machine = reconciled.machine;
@@ -72,6 +73,9 @@ async fn prepare(mover: Arc<Mover>) {
                 tracing::error!(machine, error, "the guest may still be frozen");
             }
         }
+    }
+    for folder in sweep(&mover.settings.scratch).await {
+        tracing::warn!(folder = %folder.display(), "a drill had died; what it left is gone");
     }
     inventory::tell(&mover).await;
 }

@@ -2,7 +2,7 @@
 
 use api::Code;
 use api::client::{Client, ClientError, Method};
-use api::work::{AssignedHost, ClaimRequest, Instruction, Inventory, Order, Report};
+use api::work::{AssignedHost, ClaimRequest, Instruction, Inventory, Order, PictureReport, Report};
 use async_trait::async_trait;
 use model::JobId;
 use serde_json::Value;
@@ -15,6 +15,9 @@ pub trait Server: Send + Sync + 'static {
 
     /// Tells of an order; is told whether to go on with it.
     async fn report(&self, job: JobId, report: &Report) -> Result<Instruction, ClientError>;
+
+    /// Sends what the screen of a drill showed.
+    async fn picture(&self, job: JobId, report: &PictureReport) -> Result<(), ClientError>;
 
     /// The hosts whose machines this mover is to tell of.
     async fn hosts(&self) -> Result<Vec<AssignedHost>, ClientError>;
@@ -33,6 +36,10 @@ impl Server for Client {
         let said = self.send(Method::POST, &format!("/v1/work/{job}/report"), report).await?;
         // An answer without a body instructs nothing: the claim is no longer known there.
         Ok(said.unwrap_or(Instruction::Lost {}))
+    }
+
+    async fn picture(&self, job: JobId, report: &PictureReport) -> Result<(), ClientError> {
+        self.send::<_, Value>(Method::PUT, &format!("/v1/work/{job}/picture"), report).await.map(drop)
     }
 
     async fn hosts(&self) -> Result<Vec<AssignedHost>, ClientError> {

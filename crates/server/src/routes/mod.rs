@@ -19,6 +19,7 @@
 
 mod alerts;
 mod audit;
+mod drills;
 mod events;
 mod items;
 mod jobs;
@@ -55,6 +56,7 @@ macro_rules! nouns {
 nouns! {
     alerts,
     audit,
+    drills,
     events,
     items,
     jobs,

@@ -65,8 +65,10 @@ POST   /v1/vaults/{vault}/items/{item}/backup                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/points                  vault reader
 GET    /v1/vaults/{vault}/items/{item}/points/{point}          vault reader
 DELETE /v1/vaults/{vault}/items/{item}/points/{point}          vault contributor
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/drill    vault operator
 PUT    /v1/vaults/{vault}/items/{item}/points/{point}/pin      vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
+GET    /v1/vaults/{vault}/items/{item}/points/{point}/screenshot vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/undelete vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/verify   vault operator
 POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
@@ -80,10 +82,12 @@ GET    /v1/vaults/{vault}/policies/{policy}                    vault reader
 PUT    /v1/vaults/{vault}/policies/{policy}                    vault contributor
 DELETE /v1/vaults/{vault}/policies/{policy}                    vault contributor
 POST   /v1/vaults/{vault}/policies/{policy}/dry-run            vault reader
+GET    /v1/vaults/{vault}/proofs                               vault reader
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
 GET    /v1/work/hosts                                          mover
 PUT    /v1/work/inventory                                      mover
+PUT    /v1/work/{job}/picture                                  mover
 POST   /v1/work/{job}/report                                   mover
 ";
 

@@ -2,6 +2,7 @@
 //! real mover has its own tests; this one is there to die at the worst moments.
 
 mod dispatch;
+mod drills;
 mod limits;
 mod mover;
 mod race;

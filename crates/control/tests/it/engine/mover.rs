@@ -144,7 +144,7 @@ impl FakeMover {
             }
             Work::DeletePoints { .. } | Work::UndeletePoints { .. } => self.carry_out_silently(order),
             Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
-            Work::Restore { .. } | Work::Verify { .. } => {}
+            Work::Restore { .. } | Work::Verify { .. } | Work::Drill { .. } => {}
         }
         let mut answer = Instruction::Over {};
         for step in &order.kind.steps()[order.steps_done..] {

@@ -213,6 +213,7 @@ pub(crate) async fn tick(control: &Control) -> Result<()> {
     control.tick_policies().await?;
     control.tick_plans(now).await?;
     control.tick_schedule(now).await?;
+    control.tick_drills(now).await?;
     control.tick_retention(now).await?;
     control.tick_collect(now).await?;
     control.tick_purge(now).await?;

@@ -1,7 +1,9 @@
 //! A server that does what a test tells it.
 
 use api::client::ClientError;
-use api::work::{AssignedHost, ClaimRequest, Instruction, Inventory, Order, Report, ReportEvent};
+use api::work::{
+    AssignedHost, ClaimRequest, Instruction, Inventory, Order, PictureReport, Report, ReportEvent,
+};
 use api::{Code, Problem};
 use async_trait::async_trait;
 use jiff::Timestamp;
@@ -166,6 +168,10 @@ impl Server for Desk {
                 Err(ClientError::Refused(Box::new(problem)))
             }
         }
+    }
+
+    async fn picture(&self, _: JobId, _: &PictureReport) -> Result<(), ClientError> {
+        Ok(())
     }
 
     async fn hosts(&self) -> Result<Vec<AssignedHost>, ClientError> {

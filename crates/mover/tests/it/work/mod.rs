@@ -5,6 +5,7 @@
 
 mod backup;
 mod desk;
+mod drill;
 mod dying;
 mod others;
 mod scene;
