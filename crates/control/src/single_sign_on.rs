@@ -191,7 +191,7 @@ impl Control {
             match vaults.iter().find(|vault| vault.name == *wanted || vault.id.to_string() == *wanted) {
                 Some(vault) => roles.push(RoleGrant { role: *role, vault: Some(vault.id) }),
                 None => {
-                    tracing::warn!(group, vault = wanted, "a group is mapped to a vault that is not there")
+                    tracing::warn!(group, vault = wanted, "a group is mapped to a vault that is not there");
                 }
             }
         }

@@ -180,10 +180,10 @@ impl Provider {
             self.http.post(url.clone()).header(CONTENT_TYPE, "application/x-www-form-urlencoded");
         match (&self.settings.secret, metadata.takes_basic()) {
             (Some(secret), true) => {
-                request = request.basic_auth(form_value(client), Some(form_value(secret)))
+                request = request.basic_auth(form_value(client), Some(form_value(secret)));
             }
             (Some(secret), false) => {
-                values.extend([("client_id", client), ("client_secret", secret.as_str())])
+                values.extend([("client_id", client), ("client_secret", secret.as_str())]);
             }
             (None, _) => values.push(("client_id", client)),
         }

@@ -23,7 +23,7 @@ pub(crate) enum ServerCommand {
     /// Make the data directory, the catalog and the first administrator, and print how to log in.
     Init(init::InitArgs),
     /// Run the server until it is told to stop: the API, the scheduler, and a mover for this host.
-    Run(run::RunArgs),
+    Run(Box<run::RunArgs>),
     /// Give somebody a new password, which is printed, because nobody is left who could.
     ResetPassword(init::ResetArgs),
 }

@@ -7,6 +7,9 @@ use oidc::{Error, ErrorKind, Provider, secret};
 use serde_json::{Value, json};
 use testkit::{IdToken, Signing};
 
+/// Changes a token before it is signed.
+type Twist = fn(&mut IdToken);
+
 const NOW: i64 = 1_800_000_000;
 
 fn refused(error: &Error, says: &str, what: &str) {
@@ -55,7 +58,7 @@ async fn a_token_that_says_anything_wrong_is_refused() -> Result<()> {
 #[tokio::test]
 async fn a_token_that_nobody_or_somebody_else_signed_is_refused() -> Result<()> {
     let scene = Scene::new(None)?;
-    let cases: [(&str, fn(&mut IdToken), &str); 8] = [
+    let cases: [(&str, Twist, &str); 8] = [
         ("none", |token| token.signing = Signing::Nothing, "is none of"),
         (
             "None",
