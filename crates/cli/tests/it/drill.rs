@@ -78,26 +78,9 @@ fn a_point_proves_itself_and_leaves_nothing_behind() -> Result<()> {
     let shown = picture.display().to_string();
     // The database is up some time after the agent.
     let waiting = "up=until pg_isready -q -U postgres; do sleep 1; done";
-    let ran = drilled(
-        &scene,
-        &point,
-        &[
-            "--check",
-            waiting,
-            "--check",
-            ASK_TOKEN,
-            "--expect",
-            "db=^e6b1$",
-            "--check-timeout",
-            "120",
-            "--memory",
-            "640",
-            "--cpus",
-            "2",
-            "--screenshot",
-            &shown,
-        ],
-    )?;
+    let asked = ["--check", waiting, "--check", ASK_TOKEN, "--expect", "db=^e6b1$", "--check-timeout", "120"];
+    let size = ["--memory", "640", "--cpus", "2", "--screenshot", &shown];
+    let ran = drilled(&scene, &point, &[&asked[..], &size[..]].concat())?;
     let found = record(&ran, 0)?;
     ensure!(found["verdict"]["verdict"] == "proved", "{found}");
     ensure!(found["checks"][1]["output"] == "e6b1" && found["checks"][1]["failure"].is_null(), "{found}");

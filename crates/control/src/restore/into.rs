@@ -51,7 +51,7 @@ fn check(wish: &RestoreInto, detail: &PointDetail) -> Result<()> {
             }
             RestoreTarget::NbdTcp { address, export, .. } => {
                 faults.text(&of("to/address"), address, PATH_MAX);
-                if !address.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok()) {
+                if address.rsplit_once(':').is_none_or(|(_, port)| port.parse::<u16>().is_err()) {
                     faults.add(of("to/address"), "must be HOST:PORT");
                 }
                 check_export(&mut faults, &of("to/export"), export);

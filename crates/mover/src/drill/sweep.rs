@@ -209,9 +209,9 @@ mod tests {
 
         let planned: Vec<PathBuf> =
             plan_sweep(scratch.path()).iter().map(|one| one.folder().to_owned()).collect();
-        assert_eq!(planned, [left.clone()]);
+        assert_eq!(planned, std::slice::from_ref(&left));
         assert!(left.join("disk.qcow2").exists(), "a plan deletes nothing");
-        assert_eq!(sweep(scratch.path()).await, [left.clone()]);
+        assert_eq!(sweep(scratch.path()).await, std::slice::from_ref(&left));
         assert!(!left.exists() && living.path().exists());
         assert!(
             plain.join("precious").exists() && copied.join(MARK).exists() && far.join("disk.qcow2").exists()

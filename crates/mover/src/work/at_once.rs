@@ -66,7 +66,7 @@ async fn follow(run: &Run, restore: InstantRestore) -> Result<()> {
             run.lease.progress(Progress::Advance(now.saturating_sub(before)));
         }
         InstantProgress::Waiting(why) => {
-            run.lease.progress(Progress::Step(format!("Wait for the machine: {why}")))
+            run.lease.progress(Progress::Step(format!("Wait for the machine: {why}")));
         }
         InstantProgress::Reached => run.lease.progress(Progress::Step(Step::FollowData.to_string())),
         InstantProgress::Unreadable(disk) => {

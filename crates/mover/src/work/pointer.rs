@@ -88,16 +88,16 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = Settings::below(folder.path().into(), || jiff::Timestamp::UNIX_EPOCH, Uuid::nil);
         let lock = || Pointer::lock(&settings, Uuid::from_u128(7));
-        let first = lock().ok().expect("nobody has it");
+        let first = lock().expect("nobody has it");
         assert_eq!(first.journal(), None);
-        first.point_to(Path::new("/a/longer/name.json")).ok().expect("it is written");
-        first.point_to(Path::new("/b.json")).ok().expect("it is written");
+        first.point_to(Path::new("/a/longer/name.json")).expect("it is written");
+        first.point_to(Path::new("/b.json")).expect("it is written");
         let busy = lock().err().expect("it is held");
         assert_eq!(busy.0.failure, Failure::Busy);
         drop(first);
-        let second = lock().ok().expect("it is free");
+        let second = lock().expect("it is free");
         assert_eq!(second.journal(), Some("/b.json".into()));
-        second.remove().ok().expect("it goes");
-        assert_eq!(lock().ok().expect("it is made again").journal(), None);
+        second.remove().expect("it goes");
+        assert_eq!(lock().expect("it is made again").journal(), None);
     }
 }

@@ -42,7 +42,7 @@ pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
     run.lease.begin(&Step::Plan.to_string(), 0);
     if work.plan {
         let plan = plan(run, work, &point).await?;
-        let told = describe(plan.journal(), &plan.path(), &point, Vec::new());
+        let told = describe(plan.journal(), &plan.path(), &point, &[]);
         run.lease.step_done(Step::Plan, Some(json!(told)));
         return Ok(());
     }
@@ -89,7 +89,7 @@ pub(super) async fn undo(
     run.lease.renewed().await;
     let tell = |progress| run.lease.progress(progress);
     taken.undo(stop.map(how), &tell).await.map_err(Failed::from).map_err(with_hint(STOP_IT))?;
-    let told = state(taken.journal(), &path, taken.kept());
+    let told = state(taken.journal(), &path, &taken.kept());
     run.lease.step_done(Step::PutBack, Some(json!(told)));
     Ok(())
 }
@@ -170,7 +170,7 @@ impl Drive<'_> {
         if untold.is_empty() {
             return Ok(());
         }
-        let mut told = describe(journal, replacement.path(), self.point, replacement.kept());
+        let mut told = describe(journal, replacement.path(), self.point, &replacement.kept());
         told.safety = self.safety(journal).await?;
         for step in untold {
             lease.step_done(step, Some(json!(told)));
@@ -277,7 +277,7 @@ fn how(stop: StopMachine) -> Stop {
 }
 
 /// How a replacement stands, with what the point says of its disks.
-fn describe(journal: &Journal, path: &Path, point: &Point, kept: Vec<PathBuf>) -> ToldReplacement {
+fn describe(journal: &Journal, path: &Path, point: &Point, kept: &[PathBuf]) -> ToldReplacement {
     let mut told = state(journal, path, kept);
     for disk in &mut told.disks {
         disk.bytes = point.disk(&disk.name).map_or(0, |record| record.map.size);
@@ -285,7 +285,7 @@ fn describe(journal: &Journal, path: &Path, point: &Point, kept: Vec<PathBuf>) -
     told
 }
 
-fn state(journal: &Journal, path: &Path, kept: Vec<PathBuf>) -> ToldReplacement {
+fn state(journal: &Journal, path: &Path, kept: &[PathBuf]) -> ToldReplacement {
     let text = |path: &Path| path.display().to_string();
     let disks = journal.disks.iter();
     let disks =

@@ -149,10 +149,7 @@ on_both! {
             let (control, place) = (control.clone(), place.clone());
             async move { control.ask_files(&place, FilesQuestion::Regions {}).await }
         });
-        let (other, FilesAsked { number, .. }) = asked(&scene, &place, tar("/b")).await.map(|found| {
-            asking.abort();
-            found
-        })?;
+        let (other, FilesAsked { number, .. }) = asked(&scene, &place, tar("/b")).await.inspect(|_| asking.abort())?;
         control.close_files(&place)?;
         assert_eq!(code(control.files_said(MOVER, (session.id, number), begins())), Code::NotFound);
         assert_eq!(code(other.await?), Code::NotFound, "it is told that the session was closed");
