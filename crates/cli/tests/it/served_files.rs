@@ -49,13 +49,14 @@ fn told(root: &Path) -> Result<String> {
 }
 
 /// A server with a point of a machine that has such files, on a disk of ext4.
-fn stage() -> Result<(Scene, Guest, Server, PathBuf)> {
+/// Named, for all servers of a host see each other's machines.
+fn stage(name: &str) -> Result<(Scene, Guest, Server, PathBuf)> {
     let scene = Scene::without_vault()?;
-    let folder = scene.path("lent");
+    let folder = scene.path(name);
     let disks = image().fresh_disks(&folder, Format::Raw)?;
     let disk = disks[0].path.clone().context("the disk has a file")?;
     mounted(&disk, &scene.path("fill"), "rw", fill)?;
-    let name = format!("e2e-lent-{}", std::process::id());
+    let name = format!("e2e-{name}-{}", std::process::id());
     let mut options = MachineOptions::new(&name, &folder, disks).without_postgres();
     // Its processors never run: the disk stays as the kernel left it.
     options.arguments.push("-S".into());
@@ -75,7 +76,7 @@ fn words<'a>(guest: &'a Guest, rest: &[&'a str]) -> Vec<&'a str> {
 
 #[test]
 fn files_come_out_of_a_point_through_a_server() -> Result<()> {
-    let (scene, guest, server, disk) = stage()?;
+    let (scene, guest, server, disk) = stage("lent")?;
     let ask = |rest: &[&str]| scene.ask_program(&words(&guest, rest));
     let try_it = |rest: &[&str]| scene.run_program(&words(&guest, rest));
 
@@ -153,7 +154,7 @@ fn who_may_not_restore_sees_nothing(scene: &Scene, guest: &Guest, server: &Serve
 /// The mover of another host is killed while it sends: what came is not taken for the whole.
 #[test]
 fn a_mover_that_dies_leaves_an_error_and_no_short_file() -> Result<()> {
-    let (scene, guest, server, _) = stage()?;
+    let (scene, guest, server, _) = stage("killed")?;
     let tar = scene.path("all.tar");
     let token = scene.ask_program(&["mover", "token"])?;
     let home = scene.path("far");
