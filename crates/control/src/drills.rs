@@ -50,7 +50,7 @@ impl Control {
             (None, None) => DrillOptions::default(),
         };
         let request = Request::Drill { point: place.point, options, mover: wish.mover, until: None };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 
     /// A mover that is named must be there.

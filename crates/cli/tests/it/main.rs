@@ -24,6 +24,7 @@ mod keys;
 mod libvirt;
 mod lineage;
 mod program;
+mod restores;
 mod room;
 mod scene;
 mod serve;

@@ -3,7 +3,7 @@
 use super::check_disk;
 use crate::faults::Faults;
 use crate::points::{DISKS_MAX, PATH_MAX, PointDetail, must_be_readable};
-use crate::request::{Request, When};
+use crate::request::Request;
 use crate::{Actor, Control, PointPlace, Result};
 use api::{RestoreInto, RestoreTarget};
 use model::JobId;
@@ -32,7 +32,7 @@ impl Control {
         }
         let RestoreInto { targets, mover, plan } = wish;
         let request = Request::RestoreInto { point: place.point, targets, mover, plan };
-        self.queue(place.vault, place.item, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &request).await
     }
 }
 

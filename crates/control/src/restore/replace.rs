@@ -6,7 +6,7 @@ use crate::follow::FollowLater;
 use crate::items::KEEP_DAYS;
 use crate::order::item_of;
 use crate::points::{PATH_MAX, must_be_readable};
-use crate::request::{Request, When, settings};
+use crate::request::{Request, settings};
 use crate::schedule::Policies;
 use crate::{Actor, Control, Error, PointPlace, Result};
 use api::work::{AssignedHost, ReplaceWork, Service, ServicePolicy, ServicePromise, ToldReplacement, Work};
@@ -78,7 +78,7 @@ impl Control {
             });
             self.audit(actor, "point.replace", &place.point.to_string(), &detail).await?;
         }
-        self.queue(place.vault, place.item, &Request::Replace(asked), When { ready: now, slot: None }).await
+        self.queue_for(actor, place.vault, place.item, &Request::Replace(asked)).await
     }
 
     /// The replacements of an item that keep something, oldest first.
@@ -105,7 +105,7 @@ impl Control {
         let request: Request = request
             .map_err(|error| Error::new(Code::Internal, format!("the request of {}: {error}", row.id)))?;
         self.audit_replacement(actor, "replacement.finish", &item, &row).await?;
-        self.queue(item.vault, item.id, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, item.vault, item.id, &request).await
     }
 
     /// Takes a replacement back, however far it came.
@@ -124,7 +124,7 @@ impl Control {
         }
         self.audit_replacement(actor, "replacement.undo", &item, &row).await?;
         let request = Request::UndoReplace { replacement: row.id, mover: row.mover.clone(), stop: wish.stop };
-        self.queue(item.vault, item.id, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, item.vault, item.id, &request).await
     }
 
     /// Removes what a replacement kept, if it is what somebody was shown. It cannot be undone afterwards.
@@ -156,7 +156,7 @@ impl Control {
         self.audit_replacement(actor, "replacement.remove", &item, &row).await?;
         let (replacement, mover) = (row.id, row.mover.clone());
         let request = Request::RemoveKept { replacement, mover, files: wish.files };
-        self.queue(item.vault, item.id, &request, When { ready: self.now(), slot: None }).await
+        self.queue_for(actor, item.vault, item.id, &request).await
     }
 
     /// What a mover is to do that puts a machine back.
