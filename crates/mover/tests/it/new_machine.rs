@@ -10,7 +10,7 @@ use mover::{ImageFormat, Made, NewMachine, Place, Recreated, RestoreRequest};
 use std::path::Path;
 use std::process::{Child, Command};
 use std::time::Duration;
-use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
+use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, MachineOptions};
 use vault::Point;
 
 pub(crate) const TOKEN: &str = "create table token (t text); insert into token values ('e6b1')";
@@ -155,15 +155,8 @@ async fn stop_when_up(qmp: &Path) -> Result<()> {
 async fn a_machine_of_libvirt_is_defined_under_another_name() -> Result<()> {
     let scene = Scene::new().await?;
     let daemon = blocking(|| LibvirtDaemon::start(&scene.path("libvirt")))?;
-    let old = blocking(|| {
-        let folder = scene.path("old");
-        let options = MachineOptions::new("old", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
-        let machine = LibvirtGuest::start(image(), &daemon, options)?;
-        machine.agent().wait(BOOT)?;
-        machine.agent().wait_postgres(BOOT)?;
-        machine.agent().psql(TOKEN)?;
-        Ok(machine)
-    })?;
+    let old = blocking(|| scene.boot_in(&daemon, "old"))?;
+    blocking(|| old.agent().psql(TOKEN))?;
     let uri = daemon.uri();
     // A card on a bridge that this host has not: the new machine must not need it.
     let card = ["--type", "bridge", "--source", "nowhere", "--model", "virtio", "--config"];

@@ -11,7 +11,7 @@ use hypervisor::recreate::{Stop, stop_qemu};
 use mover::{Existing, Replacement, SafetyPoint, Stage, plan_replacement};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
+use testkit::{Agent, Format, GuestMachine, LibvirtDaemon, MachineOptions};
 use uuid::Uuid;
 use vault::{Point, PointId, SessionId};
 
@@ -230,15 +230,8 @@ fn tokens(agent: &Agent, expected: &str) -> Result<()> {
 async fn a_machine_of_libvirt_goes_back_and_comes_back() -> Result<()> {
     let scene = Scene::new().await?;
     let daemon = blocking(|| LibvirtDaemon::start(&scene.path("libvirt")))?;
-    let guest = blocking(|| {
-        let folder = scene.path("m");
-        let options = MachineOptions::new("replaced", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
-        let machine = LibvirtGuest::start(image(), &daemon, options)?;
-        machine.agent().wait(BOOT)?;
-        machine.agent().wait_postgres(BOOT)?;
-        machine.agent().psql(TOKEN)?;
-        Ok(machine)
-    })?;
+    let guest = blocking(|| scene.boot_in(&daemon, "replaced"))?;
+    blocking(|| guest.agent().psql(TOKEN))?;
     let uri = daemon.uri();
     let point = scene.backup(&LibvirtMachine::connect(&uri, "replaced").await?, Level::FileSystem).await?;
     blocking(|| guest.agent().psql("insert into token values ('later')"))?;

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use testkit::{Agent, Format, GuestImage, GuestMachine, MachineOptions};
+use testkit::{Agent, Format, GuestImage, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
 use uuid::Uuid;
 use vault::{KeyFile, Point, PointId, SessionId, Store, Vault, VaultId};
 
@@ -62,6 +62,16 @@ impl Scene {
         if postgres {
             machine.wait_postgres(BOOT)?;
         }
+        Ok(machine)
+    }
+
+    /// Starts a machine of libvirt's on fresh disks and waits for its database.
+    pub(crate) fn boot_in(&self, daemon: &LibvirtDaemon, name: &str) -> Result<LibvirtGuest> {
+        let folder = self.path(name);
+        let options = MachineOptions::new(name, &folder, image().fresh_disks(&folder, Format::Qcow2)?);
+        let machine = LibvirtGuest::start(image(), daemon, options)?;
+        machine.agent().wait(BOOT)?;
+        machine.agent().wait_postgres(BOOT)?;
         Ok(machine)
     }
 

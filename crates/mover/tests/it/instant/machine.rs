@@ -1,7 +1,7 @@
 //! A machine made of its point, which runs while its data follows.
 
 use crate::new_machine::{Guard, TOKEN, shows_its_token, wanted};
-use crate::scene::{BOOT, Scene, blocking, image, run};
+use crate::scene::{Scene, blocking, run};
 use anyhow::{Context, Result, bail, ensure};
 use hypervisor::Level;
 use hypervisor::libvirt::LibvirtMachine;
@@ -13,7 +13,7 @@ use mover::instant::{
 use mover::{Defined, Made, Place};
 use std::process::Command;
 use std::time::Duration;
-use testkit::{Agent, Format, LibvirtDaemon, LibvirtGuest, MachineOptions};
+use testkit::{Agent, LibvirtDaemon};
 use tokio::task::JoinHandle;
 use vault::Point;
 
@@ -86,15 +86,8 @@ async fn a_machine_of_qemu_is_made_runs_at_once_and_is_given_up_by_name() -> Res
 async fn a_machine_of_libvirt_is_defined_and_runs_at_once() -> Result<()> {
     let scene = Scene::new().await?;
     let daemon = blocking(|| LibvirtDaemon::start(&scene.path("libvirt")))?;
-    let old = blocking(|| {
-        let folder = scene.path("old");
-        let options = MachineOptions::new("old", &folder, image().fresh_disks(&folder, Format::Qcow2)?);
-        let machine = LibvirtGuest::start(image(), &daemon, options)?;
-        machine.agent().wait(BOOT)?;
-        machine.agent().wait_postgres(BOOT)?;
-        machine.agent().psql(TOKEN)?;
-        Ok(machine)
-    })?;
+    let old = blocking(|| scene.boot_in(&daemon, "old"))?;
+    blocking(|| old.agent().psql(TOKEN))?;
     let uri = daemon.uri();
     let connected = LibvirtMachine::connect(&uri, "old").await?;
     let point = scene.backup(&connected, Level::FileSystem).await?;
