@@ -80,7 +80,7 @@ pub struct Journal {
     /// The job that made it, if it was one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub job: Option<Uuid>,
-    /// Where the machine's sockets and logs are, if we made it.
+    /// Where the machine's sockets and logs are, if they are in the restore's folder.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_folder: Option<PathBuf>,
     /// Seconds that its reads wait for a server.

@@ -9,6 +9,7 @@ use crate::new_machine::{self, Defined, NewMachine, Place};
 use crate::progress::Progress;
 use crate::restore::RestoreRequest;
 use hypervisor::recreate::{OverServer, Recreation};
+use std::path::{Component, Path, PathBuf};
 use std::sync::Arc;
 use vault::Vault;
 
@@ -47,12 +48,19 @@ impl InstantRestore {
             Place::Qemu => None,
             Place::Libvirt(uri) => Some(Door::Libvirt(uri.clone(), wanted.recreation.name.clone())),
         };
-        let run_folder = Some(wanted.recreation.folder.clone());
+        let run_folder = own_run_folder(&wanted.restore.folder, &wanted.recreation.folder);
         let request = InstantRequest { door, run_folder, ..request.clone() };
         let restore = Self::start(vault, &request, options).await?;
         let defined = new_machine::finish(&wanted, &plan, progress).await?;
         Ok((restore, defined))
     }
+}
+
+/// The machine's folder, if it lies in the restore's, which was empty: only then is all in it ours, to be deleted when the
+/// restore is given up.
+fn own_run_folder(restore: &Path, run: &Path) -> Option<PathBuf> {
+    let is_plain = run.components().all(|part| part != Component::ParentDir);
+    (is_plain && run != restore && run.starts_with(restore)).then(|| run.to_owned())
 }
 
 /// Whether the job of the request has begun before.
@@ -73,4 +81,18 @@ fn wanted(request: &InstantRequest, machine: &InstantMachine) -> Result<NewMachi
     let (point, format) = (request.point.clone(), ImageFormat::Qcow2);
     let restore = RestoreRequest { point, disks: Vec::new(), folder, format };
     Ok(NewMachine { restore, recreation, place: machine.place.clone(), start: machine.start })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_that_others_may_use_is_never_ours_to_delete() {
+        let own = |run: &str| own_run_folder(Path::new("/r"), Path::new(run));
+        assert_eq!(own("/r/run"), Some(PathBuf::from("/r/run")));
+        for others in ["/run/machines", "/r", "/run", "/r/../run", "/rr/run"] {
+            assert_eq!(own(others), None, "{others}");
+        }
+    }
 }
