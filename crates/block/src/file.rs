@@ -1,5 +1,6 @@
 //! A disk in a raw file: sparse where the file system can.
 
+use crate::direct::{self, Aligned, BLOCK_BYTES};
 use crate::{BlockSink, BlockSource, Error, Extent, ExtentKind, Result, check_range, coalesce};
 use async_trait::async_trait;
 use rustix::fs::{Advice, FallocateFlags, SeekFrom};
@@ -7,14 +8,56 @@ use std::fs::File;
 use std::num::NonZeroU64;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
+
+/// From so many bytes on, what is tracked as one changed block, the page cache is passed by. Below, a copy costs less
+/// than a disk that is waited for.
+const DIRECT_BYTES_MIN: usize = 64 << 10;
+
+/// Buffers of a file that are kept: as many large pieces as a backup has under way.
+const SPARE_MAX: usize = 16;
 
 /// A raw disk image.
 #[derive(Clone, Debug)]
 pub struct FileDisk {
     file: Arc<File>,
+    /// The same file, past the page cache, where that is possible.
+    direct: Option<Arc<Direct>>,
     path: PathBuf,
     size: u64,
+}
+
+/// A file past the page cache.
+#[derive(Debug)]
+struct Direct {
+    file: File,
+    /// Kept, [`SPARE_MAX`] of them: it was new memory that cost.
+    spare: Mutex<Vec<Aligned>>,
+}
+
+impl Direct {
+    fn of(file: &File, write: bool) -> Option<Arc<Self>> {
+        Some(Arc::new(Self { file: direct::reopen(file, write)?, spare: Mutex::default() }))
+    }
+
+    /// Works with `length` bytes of aligned memory.
+    fn with<T>(&self, length: usize, work: impl FnOnce(&File, &mut [u8]) -> T) -> T {
+        let spare = self.spare.lock().expect("no holder panics").pop();
+        let mut memory = spare.filter(|spare| spare.len() >= length).unwrap_or_else(|| Aligned::new(length));
+        let done = work(&self.file, &mut memory.as_mut()[..length]);
+        let mut spare = self.spare.lock().expect("no holder panics");
+        if spare.len() < SPARE_MAX {
+            spare.push(memory);
+        }
+        done
+    }
+}
+
+/// Whether a range is large enough, and of whole blocks.
+fn is_direct(offset: u64, length: usize) -> bool {
+    length >= DIRECT_BYTES_MIN
+        && length.is_multiple_of(BLOCK_BYTES)
+        && offset.is_multiple_of(BLOCK_BYTES as u64)
 }
 
 impl FileDisk {
@@ -27,7 +70,8 @@ impl FileDisk {
     /// An image that was opened for reading; `path` names it in errors.
     pub fn of(file: File, path: &Path) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::io(format!("stat {}", path.display()), e))?.len();
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), size })
+        let direct = Direct::of(&file, false);
+        Ok(Self { file: Arc::new(file), direct, path: path.to_owned(), size })
     }
 
     /// Creates an image of `size` zero bytes that takes no space yet. Fails if the path exists.
@@ -43,7 +87,8 @@ impl FileDisk {
             .open(path)
             .map_err(|e| Error::io(context(), e))?;
         file.set_len(size).map_err(|e| Error::io(context(), e))?;
-        Ok(Self { file: Arc::new(file), path: path.to_owned(), size })
+        let direct = Direct::of(&file, true);
+        Ok(Self { file: Arc::new(file), direct, path: path.to_owned(), size })
     }
 
     /// Runs blocking file work off the async threads.
@@ -59,6 +104,17 @@ impl FileDisk {
             .expect("file work does not panic")
             .map_err(|e| Error::io(format!("{verb} {} at byte {offset}", self.path.display()), e))
     }
+}
+
+fn read_direct(direct: &Direct, buffer: &mut [u8], offset: u64) -> std::io::Result<()> {
+    direct.with(buffer.len(), |file, memory| {
+        let held = direct::read(file, memory, offset)?;
+        if held < buffer.len() {
+            return Err(std::io::ErrorKind::UnexpectedEof.into());
+        }
+        buffer.copy_from_slice(memory);
+        Ok(())
+    })
 }
 
 /// Data and holes of `offset..end`, by asking the file system where the next of each begins.
@@ -118,8 +174,13 @@ impl BlockSource for FileDisk {
 
     async fn read(&self, offset: u64, mut buffer: Vec<u8>) -> Result<Vec<u8>> {
         check_range(self.size, offset, buffer.len() as u64)?;
+        let direct = self.direct.clone().filter(|_| is_direct(offset, buffer.len()));
         self.blocking("read", offset, move |file| {
-            file.read_exact_at(&mut buffer, offset)?;
+            if let Some(direct) = direct {
+                read_direct(&direct, &mut buffer, offset)?;
+            } else {
+                file.read_exact_at(&mut buffer, offset)?;
+            }
             Ok(buffer)
         })
         .await
@@ -134,7 +195,15 @@ impl BlockSink for FileDisk {
 
     async fn write(&self, offset: u64, data: Vec<u8>) -> Result<Vec<u8>> {
         check_range(self.size, offset, data.len() as u64)?;
+        let direct = self.direct.clone().filter(|_| is_direct(offset, data.len()));
         self.blocking("write", offset, move |file| {
+            if let Some(direct) = direct {
+                direct.with(data.len(), |file, memory| {
+                    memory.copy_from_slice(&data);
+                    file.write_all_at(memory, offset)
+                })?;
+                return Ok(data);
+            }
             file.write_all_at(&data, offset)?;
             // Starts writing back at once, so that the flush at the end finds little left to do, and keeps a
             // restore from filling the page cache. Only advice: an error changes nothing.
@@ -177,6 +246,32 @@ mod tests {
         let hole = [Extent::new(0, 1 << 20, ExtentKind::Zero)];
         assert_eq!(disk.extents(0, 1 << 20).await.expect("extents"), hole);
         assert_eq!(disk.read(262_144, vec![9; 16]).await.expect("read"), [0; 16]);
+    }
+
+    #[tokio::test]
+    async fn large_ranges_pass_the_page_cache_and_agree_with_small_ones() {
+        // On the disk of the build: what is temporary may lie in memory, which knows no direct I/O.
+        let folder = tempfile::tempdir_in(env!("CARGO_MANIFEST_DIR")).expect("a folder");
+        let path = folder.path().join("c.raw");
+        let size = 3 * DIRECT_BYTES_MIN as u64 + 5;
+        let disk = FileDisk::create(&path, size).expect("create");
+        assert!(disk.direct.is_some(), "this disk can");
+        let bytes: Vec<u8> = (0..size).map(|at| (at % 249) as u8).collect();
+        let (large, rest) = bytes.split_at(2 * DIRECT_BYTES_MIN);
+        // Through the cache, then past it, then through it again: each sees what the other wrote.
+        disk.write(0, vec![1; DIRECT_BYTES_MIN + 1]).await.expect("write");
+        disk.write(0, large.to_vec()).await.expect("write");
+        disk.write(large.len() as u64, rest.to_vec()).await.expect("write");
+        assert!(std::fs::read(&path).expect("read") == bytes);
+        let source = FileDisk::open(&path).expect("open");
+        for (offset, length) in [(0, large.len()), (4096, DIRECT_BYTES_MIN), (1, DIRECT_BYTES_MIN)] {
+            let read = source.read(offset as u64, vec![0; length]).await.expect("read");
+            assert!(read == bytes[offset..offset + length], "{length} at {offset}");
+        }
+        let ends = 2 * DIRECT_BYTES_MIN as u64;
+        File::options().write(true).open(&path).and_then(|file| file.set_len(ends)).expect("cut it");
+        let cut = source.read(DIRECT_BYTES_MIN as u64, vec![0; 2 * DIRECT_BYTES_MIN]).await;
+        assert!(cut.is_err(), "bytes that are gone are not made up");
     }
 
     #[tokio::test]

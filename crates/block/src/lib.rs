@@ -20,6 +20,7 @@
 //! by itself: after a crash a half-written sink is just that, and whoever made it must say so.
 
 mod copy;
+pub mod direct;
 mod error;
 mod extent;
 mod file;
