@@ -3,6 +3,7 @@
 use crate::ChunkId;
 use crate::keys::Keyring;
 use std::cell::RefCell;
+use std::io::Cursor;
 
 /// Disks are cut into chunks of this many bytes (the last one ends with the disk). It equals QEMU's
 /// default dirty-bitmap granularity, so that a changed block is a changed chunk; measured against 4 KiB
@@ -45,13 +46,12 @@ thread_local! {
 pub(crate) fn encode(plain: &[u8], out: &mut Vec<u8>) -> bool {
     let start = out.len();
     out.push(CODEC_ZSTD);
-    out.resize(start + 1 + zstd::zstd_safe::compress_bound(plain.len()), 0);
-    let body = COMPRESSOR.with_borrow_mut(|zstd| zstd.compress_to_buffer(plain, &mut out[start + 1..]));
-    match body {
-        Ok(length) if length < plain.len() - plain.len() / 16 => {
-            out.truncate(start + 1 + length);
-            true
-        }
+    out.reserve(zstd::zstd_safe::compress_bound(plain.len()));
+    // Into memory that was not zeroed first.
+    let mut behind = Cursor::new(&mut *out);
+    behind.set_position(start as u64 + 1);
+    match COMPRESSOR.with_borrow_mut(|zstd| zstd.compress_to_buffer(plain, &mut behind)) {
+        Ok(length) if length < plain.len() - plain.len() / 16 => true,
         _ => {
             out.truncate(start);
             encode_raw(plain, out);

@@ -20,6 +20,7 @@ use crate::work;
 use crate::{ChunkId, DiskMap, DiskWriter, Error, ErrorKind, PackId, PackKind, PointId, Result, SessionId};
 use bytes::Bytes;
 use jiff::Timestamp;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
@@ -41,6 +42,11 @@ const BATCHES_A_CORE: usize = 2;
 /// compressed already comes in long runs, and trying costs as much as compressing.
 const RAW_BEFORE_SAMPLING: u32 = 2;
 const SAMPLE: usize = 8;
+
+thread_local! {
+    /// A batch, compressed: memory that is new for each costs as much as sealing.
+    static ENCODED: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
 
 /// What became of a batch.
 #[derive(Debug)]
@@ -312,7 +318,8 @@ impl Inner {
     /// so that it lies together.
     fn store_batch(&self, buffer: &[u8]) -> (Vec<Option<Child>>, Vec<FullPack>) {
         let keys = self.vault.keys();
-        let mut encoded = Vec::new();
+        let mut encoded = ENCODED.take();
+        encoded.clear();
         let mut fresh: Vec<(ChunkId, usize)> = Vec::new();
         // New blocks in a row that did not compress.
         let mut raw = 0;
@@ -341,6 +348,7 @@ impl Inner {
             })
             .collect();
         let (places, full) = self.append(PackKind::Data, &encoded, &fresh);
+        ENCODED.set(encoded);
         self.known.make_room();
         let place_of = |id| places[fresh.iter().position(|(other, _)| *other == id).expect("encoded above")];
         let stored = found

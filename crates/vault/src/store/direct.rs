@@ -1,19 +1,24 @@
 //! A local directory whose large objects pass the page cache by.
 //!
 //! A pack is written once, and rarely read soon. Through the page cache each of its bytes is copied into memory that the
-//! kernel has to find first: two fifths of the processor time of a backup of noise (ext4, a virtual machine). All else is
-//! the library's, and so is every put that the file system does not take this way.
+//! kernel has to find first: two fifths of the processor time of a backup of noise (ext4, a virtual machine). Whoever reads
+//! all of one wants to know what lies on the disk, not what memory remembers of it. All else is the library's, and so is
+//! whatever the file system does not take this way.
 //!
 //! CRASH: as the library's: a file beside its place, `<name>#<n>`, which [`staged`](super::staged) finds.
 
 use super::ObjectResult;
 use async_trait::async_trait;
-use futures_util::stream::BoxStream;
+use block::direct::{Aligned, BLOCK_BYTES};
+use bytes::Bytes;
+use futures_util::future::ready;
+use futures_util::stream::{self, BoxStream, StreamExt};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path as ObjectPath;
 use object_store::{
-    CopyOptions, Error as ObjectError, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta,
-    ObjectStore, PutMode, PutMultipartOptions, PutOptions, PutPayload, PutResult,
+    Attributes, CopyOptions, Error as ObjectError, GetOptions, GetResult, GetResultPayload, ListResult,
+    MultipartUpload, ObjectMeta, ObjectStore, ObjectStoreExt, PutMode, PutMultipartOptions, PutOptions,
+    PutPayload, PutResult,
 };
 use rustix::fs::OFlags;
 use std::fs::{self, File, OpenOptions};
@@ -26,8 +31,6 @@ use std::sync::{Arc, Mutex};
 const DIRECT_BYTES_MIN: usize = 1 << 20;
 /// What is written in one go.
 const PIECE_BYTES: usize = 4 << 20;
-/// Memory, offsets and lengths must be multiples of a device's block; none is known that is larger.
-const BLOCK_BYTES: usize = 4096;
 /// Names that other writers may hold beside a place before ours is free.
 const STAGED_MAX: u32 = 64;
 
@@ -37,25 +40,6 @@ pub(super) struct Directory {
     files: LocalFileSystem,
     /// As many as there ever were puts at once; kept, for new memory is what costs.
     buffers: Arc<Mutex<Vec<Aligned>>>,
-}
-
-/// Memory whose piece begins at a block.
-#[derive(Debug)]
-struct Aligned {
-    bytes: Vec<u8>,
-    start: usize,
-}
-
-impl Aligned {
-    fn new() -> Self {
-        let bytes = vec![0; PIECE_BYTES + BLOCK_BYTES];
-        let start = bytes.as_ptr().addr().wrapping_neg() % BLOCK_BYTES;
-        Self { bytes, start }
-    }
-
-    fn piece(&mut self) -> &mut [u8] {
-        &mut self.bytes[self.start..self.start + PIECE_BYTES]
-    }
 }
 
 impl Directory {
@@ -69,11 +53,11 @@ impl Directory {
         let (payload, buffers) = (payload.clone(), Arc::clone(&self.buffers));
         let put = tokio::task::spawn_blocking(move || {
             let spare = buffers.lock().expect("no holder panics").pop();
-            let mut buffer = spare.unwrap_or_else(Aligned::new);
+            let mut buffer = spare.unwrap_or_else(|| Aligned::new(PIECE_BYTES));
             let written = create(&path, &payload, &mut buffer);
             buffers.lock().expect("no holder panics").push(buffer);
             match written {
-                // No direct I/O here, or no folder yet: the library makes folders, and makes them durable.
+                // No direct I/O here, or no folder to put it into.
                 Err(error)
                     if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::NotFound) =>
                 {
@@ -88,17 +72,65 @@ impl Directory {
             Err(source) => Some(Err(ObjectError::JoinError { source })),
         }
     }
+
+    /// Reads all of an object past the page cache. `None` if that is not possible here, or it is small.
+    async fn get_direct(&self, location: &ObjectPath) -> Option<ObjectResult<GetResult>> {
+        let path = self.files.path_to_filesystem(location).ok()?;
+        let meta = self.files.head(location).await.ok()?;
+        let size = usize::try_from(meta.size).ok().filter(|size| *size >= DIRECT_BYTES_MIN)?;
+        let (range, attributes) = (0..meta.size, Attributes::new());
+        let read = tokio::task::spawn_blocking(move || {
+            read(&path, size).map_err(|error| (error.kind(), named(error, &path)))
+        });
+        match read.await {
+            Ok(Err((io::ErrorKind::InvalidInput, _))) => None,
+            Ok(Err((_, error))) => Some(Err(error)),
+            Ok(Ok(bytes)) => {
+                let payload = GetResultPayload::Stream(stream::once(ready(Ok(bytes))).boxed());
+                let extensions = Default::default();
+                Some(Ok(GetResult { payload, meta, range, attributes, extensions }))
+            }
+            Err(source) => Some(Err(ObjectError::JoinError { source })),
+        }
+    }
+}
+
+/// A file's bytes, as many as it still has of `size`.
+fn read(path: &Path, size: usize) -> io::Result<Bytes> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path)?;
+    let mut memory = Aligned::new(size.next_multiple_of(BLOCK_BYTES));
+    let held = block::direct::read(&file, memory.as_mut(), 0)?.min(size);
+    let (bytes, start) = memory.into_parts();
+    Ok(Bytes::from(bytes).slice(start..start + held))
 }
 
 /// Writes beside, syncs, links under the name that must be free, and syncs the folder.
 fn create(path: &Path, payload: &PutPayload, buffer: &mut Aligned) -> io::Result<()> {
-    let (file, staged) = stage(path)?;
+    let (file, staged) = match stage(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            make_folder(path)?;
+            stage(path)?
+        }
+        staged => staged?,
+    };
     let linked = fill(&file, payload, buffer)
         .and_then(|()| file.sync_all())
         .and_then(|()| fs::hard_link(&staged, path));
     let _ = fs::remove_file(&staged); // left, it is found as any other that was cut off
     linked?;
     File::open(path.parent().unwrap_or(Path::new("/")))?.sync_all()
+}
+
+/// A session's first pack brings its folder along; what that one lies in was made with the vault.
+fn make_folder(path: &Path) -> io::Result<()> {
+    let folder = path.parent().ok_or(io::ErrorKind::NotFound)?;
+    match fs::create_dir(folder) {
+        // Another pack of the session was quicker. It synced it, or we do.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        made => made?,
+    }
+    // CRASH: before this, a folder that may be gone; after, one that lists nothing.
+    File::open(folder.parent().ok_or(io::ErrorKind::NotFound)?)?.sync_all()
 }
 
 fn stage(path: &Path) -> io::Result<(File, PathBuf)> {
@@ -117,7 +149,7 @@ fn stage(path: &Path) -> io::Result<(File, PathBuf)> {
 
 /// Whole blocks; what the last one has too much is cut off.
 fn fill(mut file: &File, payload: &PutPayload, buffer: &mut Aligned) -> io::Result<()> {
-    let (piece, mut held) = (buffer.piece(), 0);
+    let (piece, mut held) = (buffer.as_mut(), 0);
     for mut part in payload.iter().map(AsRef::<[u8]>::as_ref) {
         while !part.is_empty() {
             let (now, later) = part.split_at(part.len().min(PIECE_BYTES - held));
@@ -140,6 +172,7 @@ fn named(source: io::Error, path: &Path) -> ObjectError {
     match source.kind() {
         io::ErrorKind::AlreadyExists => ObjectError::AlreadyExists { path, source: source.into() },
         io::ErrorKind::PermissionDenied => ObjectError::PermissionDenied { path, source: source.into() },
+        io::ErrorKind::NotFound => ObjectError::NotFound { path, source: source.into() },
         _ => ObjectError::Generic { store: "local directory", source: source.into() },
     }
 }
@@ -176,6 +209,23 @@ impl ObjectStore for Directory {
     }
 
     async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> ObjectResult<GetResult> {
+        // Of all that may be asked for, nothing but the whole.
+        let whole = matches!(
+            &options,
+            GetOptions {
+                if_match: None,
+                if_none_match: None,
+                if_modified_since: None,
+                if_unmodified_since: None,
+                range: None,
+                version: None,
+                head: false,
+                ..
+            }
+        );
+        if whole && let Some(got) = self.get_direct(location).await {
+            return got;
+        }
         self.files.get_opts(location, options).await
     }
 
@@ -210,8 +260,6 @@ impl ObjectStore for Directory {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
-    use object_store::ObjectStoreExt;
 
     fn directory(path: &Path) -> Directory {
         Directory::new(LocalFileSystem::new_with_prefix(path).expect("a directory").with_fsync(true))
@@ -244,13 +292,18 @@ mod tests {
             let (payload, bytes) = payload(parts);
             let put = store.put_direct(&name, &payload).await;
             assert!(matches!(put, Some(Ok(()))), "{put:?}");
-            let read = store.get(&name).await.expect("it is there").bytes().await.expect("its bytes");
-            assert!(read == bytes, "object {at}");
+            for read in [store.get_direct(&name).await.expect("direct"), store.files.get(&name).await] {
+                let read = read.expect("it is there").bytes().await.expect("its bytes");
+                assert!(read == bytes, "object {at}");
+            }
             let again = store.put_opts(&name, payload, PutMode::Create.into()).await;
             assert!(matches!(again, Err(ObjectError::AlreadyExists { .. })), "{again:?}");
         }
         let left = fs::read_dir(folder.path().join("packs")).expect("list it").count();
         assert_eq!(left, 4, "nothing is left beside them");
+        let (payload, _) = payload(&[DIRECT_BYTES_MIN]);
+        let put = store.put_direct(&ObjectPath::from("packs/session/0"), &payload).await;
+        assert!(matches!(put, Some(Ok(()))), "the first of a folder: {put:?}");
     }
 
     #[tokio::test]
@@ -259,7 +312,7 @@ mod tests {
         let store = directory(folder.path());
         let (payload, bytes) = payload(&[DIRECT_BYTES_MIN]);
         let name = ObjectPath::from("new/folder/object");
-        assert!(store.put_direct(&name, &payload).await.is_none(), "the folder is not there");
+        assert!(store.put_direct(&name, &payload).await.is_none(), "no folder for its folder");
         store.put_opts(&name, payload, PutMode::Create.into()).await.expect("put");
         assert!(store.get(&name).await.expect("it is there").bytes().await.expect("its bytes") == bytes);
     }
