@@ -5,7 +5,7 @@ use crate::backup::BackupRequest;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::store_disk::store_disk;
-use crate::throttle::{Backoff, Limits, READS_BESIDE_GUEST, Throttle, Throttled, watch};
+use crate::throttle::{Backoff, READS_BESIDE_GUEST, Throttle, Throttled, watch};
 use hypervisor::{
     FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous, SkippedDrive,
     Tracking, WriteLoad,
@@ -166,7 +166,8 @@ impl<'a> Member<'a> {
         }
         let before = self.load_before.get().unwrap_or(&self.load);
         let before = Backoff::baseline(&self.load, before);
-        let own = Arc::new(Throttle::new(Limits::default()));
+        let backoff = Backoff::new(before.filter(|_| self.request.back_off));
+        let own = Arc::new(Throttle::new(backoff.limits()));
         let mut throttles = self.request.throttles.clone();
         throttles.push(Arc::clone(&own));
         let moved = async {
@@ -186,7 +187,7 @@ impl<'a> Member<'a> {
         }
         tokio::select! {
             done = moved => done,
-            () = watch(self.machine, &own, before) => unreachable!("it watches for ever"),
+            () = watch(self.machine, &own, backoff) => unreachable!("it watches for ever"),
         }
     }
 

@@ -15,9 +15,14 @@ const TOLERATED_FLOOR: Duration = Duration::from_micros(10);
 const WRITES_MIN: u64 = 8;
 /// How often the guest's writes are looked at: often enough for a backup of some seconds, rare enough to count some.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// It never reads slower than this in a second. A backup that takes for ever hurts too: until its end, what the guest
-/// overwrites is saved first.
-const BYTES_MIN: u64 = 8 << 20;
+/// It never reads slower than this in a second. A backup that takes for ever hurts more: until its end, what the guest
+/// overwrites is saved first, and at 8 MiB/s that alone slowed its writes down for as long as they were looked at.
+const BYTES_MIN: u64 = 32 << 20;
+
+/// It begins so fast: full speed is felt before the first look is over.
+const BYTES_BEGIN: u64 = 64 << 20;
+/// More than anything here reads in a second: no limit from there on.
+const BYTES_FREE: u64 = 1 << 30;
 
 /// Decides how fast to read. Pure: it is told what was seen, and gives the limit until it is told again.
 #[derive(Debug)]
@@ -25,13 +30,12 @@ pub(crate) struct Backoff {
     /// A write's mean latency without the backup, as far as is known.
     alone: Option<Duration>,
     limit: Option<u64>,
-    /// What was read in a second when it first had to slow down.
-    free: u64,
 }
 
 impl Backoff {
+    /// For a guest whose writes take so long `before`: of one that never wrote nothing is known, and nothing is limited.
     pub(crate) fn new(before: Option<Duration>) -> Self {
-        Self { alone: before, limit: None, free: 0 }
+        Self { alone: before, limit: before.map(|_| BYTES_BEGIN) }
     }
 
     /// The mean latency between two looks before the backup, or since the machine was started if too little was
@@ -40,9 +44,14 @@ impl Backoff {
         mean(earlier, now).or_else(|| mean(&WriteLoad::default(), now))
     }
 
+    /// What may be read until the next look.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { bytes: self.limit.and_then(NonZeroU64::new), reads: None }
+    }
+
     /// Half as fast when writes are too slow; a quarter faster when they are not, until it need not be limited.
     /// `speed` is what was read in a second.
-    fn observe(&mut self, latency: Option<Duration>, speed: u64) -> Option<u64> {
+    fn observe(&mut self, latency: Option<Duration>, speed: u64) {
         let suffers = match (self.alone, latency) {
             (Some(alone), Some(now)) => now > alone.mul_f64(TOLERATED) + TOLERATED_FLOOR,
             _ => false,
@@ -54,16 +63,12 @@ impl Backoff {
             // A quarter of the way: one quick interval may be chance.
             self.alone = Some(alone - alone.saturating_sub(now) / 4);
         }
-        self.limit = match self.limit {
-            None if suffers => {
-                self.free = speed;
-                Some((speed / 2).max(BYTES_MIN))
-            }
-            None => None,
-            Some(limit) if suffers => Some((limit / 2).max(BYTES_MIN)),
-            Some(limit) => Some(limit + limit / 4).filter(|more| *more <= self.free),
+        self.limit = if suffers {
+            // A limit that was not reached is not what must become less.
+            Some((speed.min(self.limit.unwrap_or(speed)) / 2).max(BYTES_MIN))
+        } else {
+            self.limit.map(|limit| limit + limit / 4).filter(|more| *more <= BYTES_FREE)
         };
-        self.limit
     }
 }
 
@@ -72,9 +77,8 @@ fn mean(earlier: &WriteLoad, now: &WriteLoad) -> Option<Duration> {
     now.mean_since(earlier).filter(|_| enough)
 }
 
-/// Keeps `throttle` at what the guest of `machine` bears, as long as it is polled.
-pub(crate) async fn watch(machine: &dyn Machine, throttle: &Throttle, before: Option<Duration>) {
-    let mut backoff = Backoff::new(before);
+/// Keeps `throttle` at what the guest of `machine` bears, as long as it is polled. It stands at `backoff`'s limits.
+pub(crate) async fn watch(machine: &dyn Machine, throttle: &Throttle, mut backoff: Backoff) {
     let intervals = Duration::from_secs(1).div_duration_f64(INTERVAL);
     let look = || async { machine.write_load().await.ok().flatten() };
     let mut earlier = look().await;
@@ -85,8 +89,8 @@ pub(crate) async fn watch(machine: &dyn Machine, throttle: &Throttle, before: Op
         let now = look().await;
         let latency = earlier.as_ref().zip(now.as_ref()).and_then(|(earlier, now)| mean(earlier, now));
         let speed = (throttle.passed() - passed) as f64 * intervals;
-        let limit = backoff.observe(latency, speed as u64);
-        throttle.set(Limits { bytes: limit.and_then(NonZeroU64::new), reads: None });
+        backoff.observe(latency, speed as u64);
+        throttle.set(backoff.limits());
         earlier = now;
     }
 }
@@ -100,18 +104,25 @@ mod tests {
         Some(Duration::from_millis(ms))
     }
 
+    /// What may be read after such a look.
+    fn after(backoff: &mut Backoff, latency: Option<Duration>, speed: u64) -> Option<u64> {
+        backoff.observe(latency, speed);
+        backoff.limits().bytes.map(NonZeroU64::get)
+    }
+
     #[test]
     fn it_halves_while_writes_suffer_and_comes_back_when_they_do_not() {
         let mut backoff = Backoff::new(ms(10));
-        assert_eq!(backoff.observe(ms(11), 100 * MIB), None, "within what is borne");
-        assert_eq!(backoff.observe(ms(20), 100 * MIB), Some(50 * MIB));
-        assert_eq!(backoff.observe(ms(20), 50 * MIB), Some(25 * MIB));
-        let limits: Vec<Option<u64>> = (0..8).map(|_| backoff.observe(ms(11), 25 * MIB)).collect();
+        assert_eq!(backoff.limits().bytes, NonZeroU64::new(BYTES_BEGIN), "before anything was seen");
+        assert_eq!(after(&mut backoff, ms(11), 64 * MIB), Some(80 * MIB), "within what is borne");
+        assert_eq!(after(&mut backoff, ms(20), 80 * MIB), Some(40 * MIB));
+        assert_eq!(after(&mut backoff, ms(20), 40 * MIB), Some(BYTES_MIN));
+        let limits: Vec<Option<u64>> = (0..24).map(|_| after(&mut backoff, ms(11), 25 * MIB)).collect();
         assert!(
             limits.windows(2).all(|pair| pair[1].is_none_or(|next| pair[0].is_some_and(|one| one < next)))
         );
         assert_eq!(limits.last(), Some(&None), "unlimited in the end");
-        assert!(limits.iter().flatten().all(|limit| *limit <= 100 * MIB));
+        assert_eq!(after(&mut backoff, ms(20), 500 * MIB), Some(250 * MIB), "and limited again");
     }
 
     #[test]
@@ -120,26 +131,26 @@ mod tests {
         let mut latency = 500;
         for _ in 0..20 {
             latency *= 2; // whatever it does, it gets worse
-            assert!(backoff.observe(ms(latency), 20 * MIB).is_none_or(|limit| limit >= BYTES_MIN));
+            assert!(after(&mut backoff, ms(latency), 0).is_some_and(|limit| limit >= BYTES_MIN));
         }
-        assert_eq!(Backoff::new(None).observe(ms(500), MIB), None);
-        assert_eq!(Backoff::new(ms(1)).observe(None, MIB), None);
+        assert_eq!(after(&mut Backoff::new(None), ms(500), MIB), None);
+        assert_eq!(after(&mut Backoff::new(ms(1)), None, MIB), Some(80 * MIB));
         let us = |us| Some(Duration::from_micros(us));
-        assert_eq!(Backoff::new(us(50)).observe(us(64), MIB), None);
+        assert_eq!(after(&mut Backoff::new(us(50)), us(64), MIB), Some(80 * MIB));
     }
 
     #[test]
     fn a_guest_that_became_busier_does_not_hold_the_backup_for_ever() {
         let mut backoff = Backoff::new(ms(10));
         // Three times slower, however little is read.
-        let limits: Vec<Option<u64>> = (0..40).map(|_| backoff.observe(ms(30), 100 * MIB)).collect();
+        let limits: Vec<Option<u64>> = (0..40).map(|_| after(&mut backoff, ms(30), 100 * MIB)).collect();
         assert!(limits.contains(&Some(BYTES_MIN)), "first it makes sure that it is not the cause");
         assert_eq!(limits.last(), Some(&None));
         // When it is less busy again, that is what it is compared with.
         for _ in 0..10 {
-            assert_eq!(backoff.observe(ms(10), 100 * MIB), None);
+            assert_eq!(after(&mut backoff, ms(10), 100 * MIB), None);
         }
-        assert_eq!(backoff.observe(ms(30), 100 * MIB), Some(50 * MIB));
+        assert_eq!(after(&mut backoff, ms(30), 100 * MIB), Some(50 * MIB));
     }
 
     #[test]
