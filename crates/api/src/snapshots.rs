@@ -130,7 +130,7 @@ pub struct ExportSnapshot {
     /// Which disk; may be left out where there is one.
     #[serde(default)]
     pub disk: Option<String>,
-    /// The mover that writes it; one that reaches the vault if not said.
+    /// The mover that writes it; the server's own if not said.
     #[serde(default)]
     pub mover: Option<String>,
 }

@@ -176,14 +176,16 @@ async fn add(
     new: &SnapshotRow,
     disks: &[String],
 ) -> sqlx::Result<()> {
-    let insert = "insert into snapshots (id, vault_id, machine_id, name, taken_at, purge_at, measured_at, document,
+    let insert =
+        "insert into snapshots (id, vault_id, machine_id, name, taken_at, purge_at, measured_at, document,
             revision)
         values ($1, $2, $3, $4, $5, $6, 0, $7, 1) on conflict (id) do nothing";
     let query = sqlx::query(insert).bind(new.id.to_string()).bind(new.vault.to_string());
     let query = query.bind(new.machine.to_string()).bind(&new.name).bind(micros(new.taken));
     let query = query.bind(new.purge_at.map(micros)).bind(document(&new.document));
     query.execute(&mut **transaction).await?;
-    let insert = "insert into snapshot_disks (snapshot_id, vault_id, machine_id, disk) values ($1, $2, $3, $4)
+    let insert =
+        "insert into snapshot_disks (snapshot_id, vault_id, machine_id, disk) values ($1, $2, $3, $4)
         on conflict (snapshot_id, disk) do nothing";
     for disk in disks {
         let query = sqlx::query(insert).bind(new.id.to_string()).bind(new.vault.to_string());

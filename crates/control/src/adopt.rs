@@ -81,9 +81,8 @@ impl Control {
         let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
         let scene = Scene { vault, settings, policies, now };
         let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
-        let (found, unowned): (Vec<_>, Vec<_>) = found
-            .into_iter()
-            .partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
+        let (found, unowned): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
         self.adopt_snapshots(vault, &unowned, &mut adopted).await?;
         for one in found {
             let whose = match &one.service {

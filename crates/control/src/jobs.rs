@@ -139,9 +139,11 @@ fn told(row: JobRow) -> Job {
         kind: row.job.kind,
         vault: row.vault,
         // Those on snapshots work on no item.
-        item: row.subject.parse().ok().filter(|_| {
-            row.job.kind != JobKind::Collect && row.request["request"] != json!("snapshot")
-        }),
+        item: row
+            .subject
+            .parse()
+            .ok()
+            .filter(|_| row.job.kind != JobKind::Collect && row.request["request"] != json!("snapshot")),
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.

@@ -72,5 +72,5 @@ pub use points::PointPlace;
 pub use secret::token_hash;
 pub use service::{Actor, Chance, Clock, Control, Settings};
 pub use sign_in::Bearer;
-pub use snapshots::{SnapshotPlace, WhichSnapshots};
 pub use single_sign_on::{GroupRole, Mapping, SingleSignOn};
+pub use snapshots::{SnapshotPlace, WhichSnapshots};

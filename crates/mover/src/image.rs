@@ -138,12 +138,7 @@ impl Served {
         Self::serve(path, format.name(), SocketFolder::create()?, &["--read-only"]).await
     }
 
-    async fn serve(
-        path: &Path,
-        driver: &str,
-        folder: SocketFolder,
-        how: &[&str],
-    ) -> block::Result<Self> {
+    async fn serve(path: &Path, driver: &str, folder: SocketFolder, how: &[&str]) -> block::Result<Self> {
         let socket = folder.0.join("nbd.sock");
         let server = Command::new("qemu-nbd")
             .arg(format!("--format={driver}"))

@@ -8,8 +8,8 @@ use crate::snapshot::{records_of, suits};
 use crate::store_disk::store_disk;
 use crate::throttle::{Backoff, Limits, READS_BESIDE_GUEST, Throttle, Throttled, watch};
 use hypervisor::{
-    DiskSelection, FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous, SkippedDrive,
-    Tracking, WriteLoad,
+    DiskSelection, FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous,
+    SkippedDrive, Tracking, WriteLoad,
 };
 use jiff::Timestamp;
 use nbd::NbdDisk;
@@ -112,7 +112,11 @@ impl<'a> Member<'a> {
             distrusted: self.audit.distrusted.clone(),
             samples: self.audit.ranges(),
             rendezvous: rendezvous.clone(),
-            ..FreezeRequest::new(self.request.point.to_string(), records_of(self.vault.id(), &self.key), scratch)
+            ..FreezeRequest::new(
+                self.request.point.to_string(),
+                records_of(self.vault.id(), &self.key),
+                scratch,
+            )
         });
         let frozen = frozen.await;
         if let (Err(error), Some(rendezvous)) = (&frozen, rendezvous) {

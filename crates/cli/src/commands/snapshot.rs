@@ -36,7 +36,8 @@ pub(crate) async fn run(output: &Output, command: Command) -> Result<()> {
                 found.retain(|point| point.machine_name == *name || point.machine.as_str() == key);
             }
             let of: BTreeSet<PointId> = found.iter().map(|point| point.id).collect();
-            let used = if used { vault.used(&of).await.context("measure the snapshots")? } else { Vec::new() };
+            let used =
+                if used { vault.used(&of).await.context("measure the snapshots")? } else { Vec::new() };
             let used: BTreeMap<PointId, Used> = used.into_iter().collect();
             let values: Vec<_> = found.iter().map(|point| value(point, used.get(&point.id))).collect();
             output::print(output, &values, || table(&found, &used))
@@ -145,7 +146,9 @@ async fn create(output: &Output, args: CreateArgs) -> Result<()> {
         let members: Vec<(&dyn Machine, &BackupRequest)> =
             targets.iter().map(|(machine, _)| &**machine).zip(&requests).collect();
         match &members[..] {
-            [(machine, request)] => Ok(vec![Box::pin(mover::backup(*machine, &vault, request, &show)).await?]),
+            [(machine, request)] => {
+                Ok(vec![Box::pin(mover::backup(*machine, &vault, request, &show)).await?])
+            }
             group => {
                 let set = set.expect("a group is a set");
                 Ok(Box::pin(mover::backup_group(set, group, &vault, &show)).await?)
@@ -258,7 +261,8 @@ async fn diff(
     let new = disk_of(after, disk)?;
     let old = before.disk(&new.name).context("find the disk in the snapshot before")?;
     let changed = vault.changed_ranges(&old.map, &new.map).await.context("compare the snapshots")?;
-    let range = |range: &std::ops::Range<u64>| json!({ "offset": range.start, "length": range.end - range.start });
+    let range =
+        |range: &std::ops::Range<u64>| json!({ "offset": range.start, "length": range.end - range.start });
     let ranges: Vec<Value> = changed.iter().map(range).collect();
     let told = json!({ "disk": new.name, "bytes": new.map.size, "ranges": ranges });
     output::print(output, &told, || {
@@ -295,8 +299,8 @@ async fn export(
 fn value(point: &Point, used: Option<&Used>) -> Value {
     let disks: Vec<_> =
         point.disks.iter().map(|disk| json!({ "name": disk.name, "bytes": disk.map.size })).collect();
-    let used = used
-        .map(|used| json!({ "unique_bytes": used.unique_bytes, "shared_bytes": used.shared_bytes }));
+    let used =
+        used.map(|used| json!({ "unique_bytes": used.unique_bytes, "shared_bytes": used.shared_bytes }));
     json!({
         "id": point.id,
         "name": name(point),

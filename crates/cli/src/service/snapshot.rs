@@ -144,7 +144,7 @@ pub(crate) struct ToFile {
     /// Which disk; may be left out where there is one.
     #[arg(long, value_name = "DISK")]
     disk: Option<String>,
-    /// The mover that writes it; one that reaches the vault if not said.
+    /// The mover that writes it; the server's own if not said.
     #[arg(long, value_name = "MOVER")]
     mover: Option<String>,
     #[command(flatten)]
@@ -207,7 +207,8 @@ pub(crate) async fn run(output: &Output, client: &Client, command: SnapshotComma
             let [before, after] = [before, after]
                 .map(|snapshot| WhichSnapshot { snapshot, vault: InVault { vault: vault.vault.clone() } });
             let (before, (_, path)) = (before.find(client).await?.0, after.find(client).await?);
-            let told = differences(client, &path, CompareSnapshots { since: before.id, disk, from: 0 }).await?;
+            let told =
+                differences(client, &path, CompareSnapshots { since: before.id, disk, from: 0 }).await?;
             output::print(output, &told, || ranges(&told))
         }
         SnapshotCommand::Measure { vault, wait } => {
@@ -247,7 +248,8 @@ async fn create(output: &Output, client: &Client, args: CreateArgs) -> Result<()
         .collect();
     let wanted: Vec<String> = named.iter().map(|(machine, _)| machine.clone()).collect();
     let machines = names::machines(client, &wanted).await?;
-    let disks = machines.iter().zip(named).map(|(machine, (_, disk))| SnapshotOf { machine: machine.id, disk });
+    let disks =
+        machines.iter().zip(named).map(|(machine, (_, disk))| SnapshotOf { machine: machine.id, disk });
     let consistency = match args.consistency {
         Consistency::Application => ConsistencyWish::Application,
         Consistency::FileSystem => ConsistencyWish::FileSystem,
@@ -309,8 +311,7 @@ fn absolute(path: &Path) -> Result<String> {
 async fn differences(client: &Client, path: &str, mut wish: CompareSnapshots) -> Result<Differences> {
     let mut all: Option<Differences> = None;
     loop {
-        let accepted: Option<Accepted> =
-            client.send(Method::POST, &format!("{path}/compare"), &wish).await?;
+        let accepted: Option<Accepted> = client.send(Method::POST, &format!("{path}/compare"), &wish).await?;
         let job = follow::follow(client, accepted.context("the server named no job")?.job).await?;
         if !well(&job) {
             let text = job.error.map_or_else(|| "it was cancelled".to_owned(), |error| error.text);

@@ -20,13 +20,16 @@ fn disks_are_kept_and_outlive_their_machine() -> Result<()> {
     let truth = guest.copy_disks(&scene, "truth")?;
     let name = guest.name().to_owned();
 
-    let made = scene.ask_program(&["snapshot", "create", &name, "--name", "before", "--consistency", "crash"])?;
+    let made =
+        scene.ask_program(&["snapshot", "create", &name, "--name", "before", "--consistency", "crash"])?;
     let first = only(&made)?;
     ensure!(first["name"] == "before" && first["provisioned_bytes"] == 3u64 << 29, "{first}");
     let one_disk = format!("{name}/d-disk0");
     let made = scene.ask_program(&["snapshot", "create", &one_disk, "--consistency", "crash"])?;
     let second = id(only(&made)?)?.to_owned();
-    scene.run_program(&["snapshot", "create", &format!("{name}/nothing")])?.failed(2, &["has no disk nothing"])?;
+    scene
+        .run_program(&["snapshot", "create", &format!("{name}/nothing")])?
+        .failed(2, &["has no disk nothing"])?;
     let items = scene.ask_program(&["item", "list"])?;
     ensure!(items == json!([]), "nobody protects it: {items}");
     let told = scene.ask_program(&["snapshot", "diff", "before", &second])?;
@@ -62,7 +65,8 @@ fn copied_and_deleted(scene: &Scene, first: &str, second: &str) -> Result<()> {
     let place = scene.path("region");
     scene.run_program(&["vault", "create", "region", text(&place)?])?.succeeded()?;
     let here = ["--vault", "main"];
-    let copied = scene.ask_program(&[&["snapshot", "copy", "before", "--to", "region"], &here[..]].concat())?;
+    let copied =
+        scene.ask_program(&[&["snapshot", "copy", "before", "--to", "region"], &here[..]].concat())?;
     ensure!(only(&copied)?["copy_of"] == first, "{copied}");
     // Without anybody's leave nothing goes for good, and the other stays as it is.
     scene.ask_program(&[&["snapshot", "delete", "before", "--yes"], &here[..]].concat())?;
@@ -92,7 +96,7 @@ fn without_a_server(scene: &Scene, second: &str, truth: &Path) -> Result<()> {
     let export = ["rescue", "snapshot", "export", second, "--format", "raw", "--to", text(&file)?];
     let done: Value = scene.ask_program(&[&export[..], &vault[..]].concat())?;
     ensure!(done["disk_bytes"] == 1u64 << 30, "{done}");
-    assert_equal(&[file.clone(), file], &[truth.to_owned(), truth.to_owned()])?;
+    assert_equal(&[file.clone(), file.clone()], &[truth.to_owned(), truth.to_owned()])?;
     scene.run_program(&[&export[..], &vault[..]].concat())?.failed(EXISTS, &["is there already"])?;
     let missing = ["rescue", "snapshot", "delete", "nothing"];
     scene.run_program(&[&missing[..], &vault[..]].concat())?.failed(NOT_FOUND, &["there is no snapshot"])

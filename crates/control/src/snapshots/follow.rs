@@ -27,11 +27,7 @@ const LOOK_AGAIN: SignedDuration = SignedDuration::from_mins(1);
 
 impl Control {
     /// Does what follows from a job on snapshots as it is stored.
-    pub(crate) async fn follow_snapshot(
-        &self,
-        row: &JobRow,
-        asked: &SnapshotRequest,
-    ) -> Result<FollowLater> {
+    pub(crate) async fn follow_snapshot(&self, row: &JobRow, asked: &SnapshotRequest) -> Result<FollowLater> {
         let vault = row.vault.ok_or_else(|| Error::not_found("vault of the job"))?;
         match asked {
             SnapshotRequest::Take { .. } => {
@@ -72,8 +68,7 @@ impl Control {
     ) -> Result<()> {
         let MadeSnapshot { made, kept, machine_name } = one;
         let KeptSnapshot { name, set, copy_of, .. } = kept.clone();
-        let disk =
-            |disk: &api::PointDisk| SnapshotDisk { name: disk.name.clone(), bytes: disk.bytes };
+        let disk = |disk: &api::PointDisk| SnapshotDisk { name: disk.name.clone(), bytes: disk.bytes };
         let detail = SnapshotDetail {
             machine_name: machine_name.clone(),
             set,

@@ -183,7 +183,8 @@ impl Control {
         check_disk(&row, wish.disk.as_deref(), &mut faults);
         faults.none()?;
         self.must_be_mover(wish.mover.as_deref()).await?;
-        let detail = json!({ "vault": place.vault, "path": wish.path, "disk": wish.disk, "mover": wish.mover });
+        let detail =
+            json!({ "vault": place.vault, "path": wish.path, "disk": wish.disk, "mover": wish.mover });
         self.audit(actor, "snapshot.export", &place.snapshot.to_string(), &detail).await?;
         let ExportSnapshot { path, format, disk, mover } = wish;
         let asked = SnapshotRequest::Export { point: place.snapshot, disk, path, format, mover };
@@ -191,12 +192,7 @@ impl Control {
     }
 
     /// Copies a snapshot to another vault, in which the asker must be allowed to back up.
-    pub async fn copy_snapshot(
-        &self,
-        by: &Asker,
-        place: SnapshotPlace,
-        wish: CopySnapshot,
-    ) -> Result<JobId> {
+    pub async fn copy_snapshot(&self, by: &Asker, place: SnapshotPlace, wish: CopySnapshot) -> Result<JobId> {
         by.needs(Action::BackUp, Some(wish.to))?;
         self.snapshot_there(place).await?;
         let to = self.vault_row(wish.to).await?;
@@ -300,7 +296,8 @@ impl Control {
             None => Ok(row),
             Some(until) => {
                 let detail = format!("the snapshot is deleted, and can be brought back until {until}");
-                Err(Error::new(Code::Conflict, detail).hint("bring it back first: `strongroom snapshot undelete`"))
+                Err(Error::new(Code::Conflict, detail)
+                    .hint("bring it back first: `strongroom snapshot undelete`"))
             }
         }
     }

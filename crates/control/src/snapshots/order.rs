@@ -30,7 +30,8 @@ impl Control {
         let of_vaults = || [Some(vault), other.as_ref()].into_iter().flatten().any(is_directory);
         let mover = match asked {
             SnapshotRequest::Take { .. } => host.as_ref().map(|host| host.mover.clone()),
-            SnapshotRequest::Export { mover: Some(mover), .. } => Some(mover.clone()),
+            // A file is to be where somebody looks for it.
+            SnapshotRequest::Export { mover, .. } => mover.clone().or_else(|| Some(OWN_MOVER.to_owned())),
             _ => of_vaults().then(|| OWN_MOVER.to_owned()),
         };
         Ok(NewJob {
@@ -90,7 +91,7 @@ impl Control {
                     if let Some(full) = self.full_disk(vault.id, &machine, &disks).await? {
                         return Ok(Prepared::Unwanted(full));
                     }
-                    members.push(self.member((row, &vault), (id, disks), &name, set).await?);
+                    members.push(self.snapshot_member((row, &vault), (id, disks), &name, set).await?);
                 }
                 SnapshotWork::Take { members, consistency }
             }
@@ -114,7 +115,7 @@ impl Control {
         Ok(Prepared::Work(Box::new(Work::Snapshot(Box::new(work))), ordered))
     }
 
-    async fn member(
+    async fn snapshot_member(
         &self,
         (row, vault): (&JobRow, &VaultRow),
         (id, disks): (MachineId, Vec<String>),

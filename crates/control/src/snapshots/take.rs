@@ -37,7 +37,8 @@ impl Control {
             let (row, host) = self.machine_and_host(*id).await?;
             check_disks(&row, disks)?;
             if mover.as_ref().is_some_and(|mover| *mover != host.mover) {
-                let rule = "must be disks of machines that one mover reaches: no others can stand still together";
+                let rule =
+                    "must be disks of machines that one mover reaches: no others can stand still together";
                 return Err(Error::invalid("/disks", rule));
             }
             mover = Some(host.mover);
@@ -79,7 +80,9 @@ impl Control {
         let full = counts.iter().find(|(disk, count)| is_meant(disk) && **count >= SNAPSHOTS_OF_A_DISK_MAX);
         Ok(full.map(|(disk, count)| {
             let name = &machine.name;
-            format!("the disk {name}/{disk} has {count} snapshots in the vault; {SNAPSHOTS_OF_A_DISK_MAX} may be")
+            format!(
+                "the disk {name}/{disk} has {count} snapshots in the vault; {SNAPSHOTS_OF_A_DISK_MAX} may be"
+            )
         }))
     }
 }
@@ -123,10 +126,8 @@ mod tests {
     #[test]
     fn a_machine_stands_once_and_all_of_it_is_all() {
         let id = |n| MachineId(Uuid::from_u128(n));
-        let of = |n, disk: &str| SnapshotOf {
-            machine: id(n),
-            disk: (!disk.is_empty()).then(|| disk.to_owned()),
-        };
+        let of =
+            |n, disk: &str| SnapshotOf { machine: id(n), disk: (!disk.is_empty()).then(|| disk.to_owned()) };
         let disks = vec![of(2, "b"), of(1, "a"), of(2, "a"), of(2, "b"), of(3, "x"), of(3, ""), of(3, "y")];
         let wish = NewSnapshots { disks, name: None, consistency: Default::default() };
         let both = vec!["b".to_owned(), "a".to_owned()];

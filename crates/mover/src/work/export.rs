@@ -27,7 +27,10 @@ pub(super) async fn export(
     (path, format): (&Path, SnapshotFormat),
 ) -> Result<()> {
     if !path.is_absolute() || path.file_name().is_none() {
-        return Err(super::backup::makes_no_sense(format!("{} is no absolute path of a file", path.display())));
+        return Err(super::backup::makes_no_sense(format!(
+            "{} is no absolute path of a file",
+            path.display()
+        )));
     }
     run.lease.begin(&Step::WriteDisks.to_string(), disk.map.size);
     let format = match format {
@@ -73,7 +76,9 @@ impl Mark {
         }
         match fs::File::create_new(&mark) {
             Ok(_) => Ok((Self(mark), false)),
-            Err(error) => Err(Error::Disk(doing(), BlockError::io(format!("make {}", mark.display()), error))),
+            Err(error) => {
+                Err(Error::Disk(doing(), BlockError::io(format!("make {}", mark.display()), error)))
+            }
         }
     }
 }

@@ -284,12 +284,7 @@ async fn base_of(here: &Vault, there: &Vault, point: &Point) -> Result<Option<(P
     Ok(bases.into_iter().max_by_key(nearest))
 }
 
-async fn compare(
-    run: &Run,
-    [old, new]: [model::PointId; 2],
-    disk: Option<&str>,
-    from: u64,
-) -> Result<()> {
+async fn compare(run: &Run, [old, new]: [model::PointId; 2], disk: Option<&str>, from: u64) -> Result<()> {
     let (vault, old) = point_of(run, old).await?;
     let (_, new) = point_of(run, new).await?;
     run.lease.begin(&Step::Compare.to_string(), 0);

@@ -14,8 +14,8 @@ use std::sync::Arc;
 use testkit::oracle;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, DiskRecord, KeyFile, Point, PointDisk, PointDraft, PointId, Session, SessionId, Store, Vault,
-    VaultId,
+    CHUNK_BYTES, DiskRecord, KeyFile, Point, PointDisk, PointDraft, PointId, Session, SessionId, Store,
+    Vault, VaultId,
 };
 
 const BLOCK: u64 = CHUNK_BYTES as u64;
@@ -147,7 +147,10 @@ async fn a_copy_moves_only_what_is_new_in_the_other_vault() -> Result<()> {
     let first = stored(&here, &disk).await?;
     let first_there = copy(first.clone(), None).await?;
     ensure!(bytes_of(&there, &first_there).await? == disk.bytes(), "a whole copy");
-    ensure!((first_there.instant, &first_there.machine) == (first.instant, &first.machine), "the same snapshot");
+    ensure!(
+        (first_there.instant, &first_there.machine) == (first.instant, &first.machine),
+        "the same snapshot"
+    );
     ensure!(first_there.id != first.id && first_there.service["a"] == 1, "with an id of its own");
 
     // Two blocks are new, one is zero now, and one holds what stands elsewhere.
@@ -175,17 +178,18 @@ async fn a_disk_is_exported_in_formats_that_others_read() -> Result<()> {
     let folder = tempfile::tempdir()?;
     let vault = vault_in(&folder.path().join("vault")).await?;
     // Of a size that is no geometry's and no whole MiB.
-    let disk = MemoryDisk::new((33 << 20) + 5 * 512);
+    let size = (33u64 << 20) + 5 * 512;
+    let disk = MemoryDisk::new(usize::try_from(size)?);
     disk.write(3 << 20, noise(1, 300_000)).await?;
     disk.write((33 << 20) + 4 * 512, noise(2, 512)).await?;
     let point = stored(&vault, &disk).await?;
     let raw = folder.path().join("expected.raw");
     std::fs::write(&raw, disk.bytes())?;
     let table = [
-        (ExportFormat::Raw, "raw", disk.size()),
-        (ExportFormat::Qcow2, "qcow2", disk.size()),
+        (ExportFormat::Raw, "raw", size),
+        (ExportFormat::Qcow2, "qcow2", size),
         (ExportFormat::VhdFixed, "vpc", 34 << 20),
-        (ExportFormat::VhdDynamic, "vpc", disk.size()),
+        (ExportFormat::VhdDynamic, "vpc", size),
     ];
     for (format, driver, size) in table {
         let path = folder.path().join(format!("{format:?}"));
@@ -198,14 +202,17 @@ async fn a_disk_is_exported_in_formats_that_others_read() -> Result<()> {
         ensure!(said["virtual-size"] == size, "{format:?}: {said}");
         // Not strict: what a fixed VHD has behind the disk's end is zero.
         run(Command::new("qemu-img").args(["compare", "-f", "raw", "-F", driver]).arg(&raw).arg(&path))?;
-        let footer = driver == "vpc" && std::fs::read(&path)?.rchunks(512).next().is_some_and(|last| last.starts_with(b"conectix"));
+        let footer = driver == "vpc"
+            && std::fs::read(&path)?.rchunks(512).next().is_some_and(|last| last.starts_with(b"conectix"));
         ensure!(footer == (driver == "vpc"), "{format:?} ends with the footer that others look for");
         let again = export(&vault, &point.disks[0], &path, format, &|_| ()).await.expect_err("it is there");
         ensure!(matches!(again, mover::Error::Taken(..)), "{again}");
     }
     let length = std::fs::metadata(folder.path().join("VhdFixed"))?.len();
     ensure!(length == (34 << 20) + 512, "whole MiB and the footer, as Azure takes it: {length}");
-    let leftover = |entry: std::io::Result<std::fs::DirEntry>| entry.is_ok_and(|e| e.path().extension().is_some_and(|x| x == "partial"));
+    let leftover = |entry: std::io::Result<std::fs::DirEntry>| {
+        entry.is_ok_and(|e| e.path().extension().is_some_and(|x| x == "partial"))
+    };
     ensure!(!std::fs::read_dir(folder.path())?.any(leftover), "nothing is left half written");
     Ok(())
 }

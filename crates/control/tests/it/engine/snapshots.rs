@@ -14,7 +14,7 @@ use control::{Actor, Asker, Paging, SnapshotPlace, WhichSnapshots};
 use model::access::{Grant, Role, Scope};
 use model::job::{Failure, Step};
 use model::policy::ConsistencyWish;
-use model::{HostId, MachineId, Policy, PointId, SNAPSHOTS_OF_A_DISK_MAX, VaultId};
+use model::{HostId, MachineId, PointId, Policy, SNAPSHOTS_OF_A_DISK_MAX, VaultId};
 use serde_json::{Value, json};
 use uuid::Uuid;
 

@@ -3,9 +3,7 @@
 use super::desk::{Desk, Working};
 use super::scene::{Guest, Scene, assert_equal, claimed_again, now};
 use anyhow::{Context, Result, ensure};
-use api::snapshots::{
-    Differences, KeptSnapshot, MadeSnapshot, SnapshotFormat, SnapshotMember, SnapshotWork,
-};
+use api::snapshots::{Differences, KeptSnapshot, MadeSnapshot, SnapshotFormat, SnapshotMember, SnapshotWork};
 use api::work::{AssignedHost, Order, ReportEvent, VaultAccess, Work};
 use model::job::{Failure, JobKind, Step};
 use model::policy::ConsistencyWish;
@@ -68,7 +66,8 @@ async fn snapshots_are_taken_exported_copied_compared_and_measured_once() -> Res
     let point = told.made.point;
     desk.hand_out(claimed_again(&first, 0, None));
     let ends = |desk: &Desk| {
-        let is_end = |event: &&ReportEvent| matches!(event, ReportEvent::StepDone { step: Step::TransferToVault, .. });
+        let is_end =
+            |event: &&ReportEvent| matches!(event, ReportEvent::StepDone { step: Step::TransferToVault, .. });
         desk.news(first.job).iter().filter(is_end).count()
     };
     desk.until(|desk| ends(desk) == 2).await;
@@ -123,7 +122,8 @@ async fn export_once(
     desk.hand_out(other.clone());
     let ReportEvent::Failed { error } = desk.end_of(&other).await else { anyhow::bail!("it is taken") };
     ensure!(error.text.contains("is there already"), "{error:?}");
-    let marks = std::fs::read_dir(scene.path(""))?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+    let marks =
+        std::fs::read_dir(scene.path(""))?.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
     let left: Vec<String> = marks.filter(|name| name.contains("strongroom-")).collect();
     ensure!(left.is_empty(), "{left:?}");
     Ok(())
@@ -145,13 +145,19 @@ async fn copy_once(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
     let order = snapshots(scene, JobKind::CopySnapshot, SnapshotWork::Copy { point, to, kept });
     let copied = made(&done(desk, &order).await?)?;
     ensure!(copied.made.point != point && copied.made.disks.len() == 2, "{copied:?}");
-    let again = snapshots(scene, JobKind::CopySnapshot, match &order.work {
-        Work::Snapshot(work) => (**work).clone(),
-        other => anyhow::bail!("{other:?}"),
-    });
+    let again = snapshots(
+        scene,
+        JobKind::CopySnapshot,
+        match &order.work {
+            Work::Snapshot(work) => (**work).clone(),
+            other => anyhow::bail!("{other:?}"),
+        },
+    );
     ensure!(made(&done(desk, &again).await?)?.made.point == copied.made.point, "it is there");
     let points = there.points().await?;
     let copy = points.first().context("the copy")?;
-    ensure!(points.len() == 1 && KeptSnapshot::of(&copy.service).and_then(|kept| kept.copy_of) == Some(point));
+    ensure!(
+        points.len() == 1 && KeptSnapshot::of(&copy.service).and_then(|kept| kept.copy_of) == Some(point)
+    );
     Ok(())
 }
