@@ -6,7 +6,7 @@
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
 //! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
-//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `client.rs`, how they and
+//! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `snapshots.rs` → `client.rs`, how they and
 //! people's programs ask.
 //!
 //! Invariants:
@@ -28,6 +28,7 @@ mod policies;
 mod problem;
 mod restore_sets;
 mod restores;
+pub mod snapshots;
 mod vaults;
 mod watch;
 pub mod work;

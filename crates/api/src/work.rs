@@ -206,6 +206,8 @@ pub enum Work {
         /// What somebody was shown.
         files: Vec<String>,
     },
+    /// Do something with snapshots.
+    Snapshot(Box<crate::snapshots::SnapshotWork>),
     /// Read a point back.
     Verify {
         /// The item.

@@ -41,6 +41,7 @@ mod restore_sets;
 mod row;
 mod schedule;
 mod sign_ins;
+mod snapshots;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
@@ -62,4 +63,5 @@ pub use replacements::ReplacementRow;
 pub use restore_sets::{RestoreSetRow, SetStep};
 pub use schedule::{ScheduledItem, Settle, Settled};
 pub use sign_ins::SignIn;
+pub use snapshots::{SnapshotFilter, SnapshotRow};
 pub use vaults::VaultRow;

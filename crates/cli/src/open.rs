@@ -180,6 +180,8 @@ fn choose(points: Vec<Point>, args: &PointArgs) -> Result<Point> {
     let hint = "`strongroom rescue point list` shows the points there are";
     let of = args.machine.as_ref().map(|name| format!(" of machine {name}")).unwrap_or_default();
     if args.point == "latest" {
+        // A snapshot may lack disks: it is meant only where it is named.
+        points.retain(|point| !mover::is_snapshot(point));
         points.sort_by_key(|point| (point.instant, point.id));
         let several = points.iter().any(|point| point.machine != points[0].machine);
         if several {

@@ -17,7 +17,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::policy::Policy;
 use model::protection::{Keep, Protection};
 use model::retention::{self, Tier};
-use model::{MachineId, Origin, PointId, PolicyId, VaultCopy, VaultId};
+use model::{MachineId, Origin, Owner, PointId, PolicyId, VaultCopy, VaultId};
 use serde_json::json;
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
@@ -43,6 +43,8 @@ pub struct Adopted {
     pub policies: u64,
     /// Points, those among them that are deleted and can be brought back.
     pub points: u64,
+    /// Snapshots, likewise.
+    pub snapshots: u64,
     /// What could not be, or is in no vault: for people.
     pub lost: Vec<String>,
     /// What people are to look at now.
@@ -79,6 +81,9 @@ impl Control {
         let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
         let scene = Scene { vault, settings, policies, now };
         let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
+        let (found, unowned): (Vec<_>, Vec<_>) =
+            found.into_iter().partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
+        self.adopt_snapshots(vault, &unowned, &mut adopted).await?;
         for one in found {
             let whose = match &one.service {
                 Some(service) => Whose::Item(service.item),
@@ -315,7 +320,7 @@ fn kept(found: &Found) -> model::Point {
 }
 
 /// As `api` says it.
-fn consistency(point: &vault::Point) -> &'static str {
+pub(crate) fn consistency(point: &vault::Point) -> &'static str {
     match point.consistency["level"].as_str() {
         Some("application") => "application",
         Some("file-system") => "file_system",

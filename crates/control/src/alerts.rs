@@ -23,6 +23,8 @@ pub(crate) enum Trouble {
     DeletionFailed,
     /// Space could not be given back.
     CollectFailed,
+    /// A snapshot could not be made, or copied.
+    SnapshotFailed,
     /// Jobs wait for a mover that is not there.
     MoverGone,
 }
@@ -38,6 +40,7 @@ impl Trouble {
             Self::DrillFailed => "drill_failed",
             Self::DeletionFailed => "deletion_failed",
             Self::CollectFailed => "collect_failed",
+            Self::SnapshotFailed => "snapshot_failed",
             Self::MoverGone => "mover_gone",
         }
     }

@@ -13,7 +13,7 @@ const DAY: SignedDuration = SignedDuration::from_hours(24);
 
 /// When a vault's space was last to be freed. Days count in UTC: the same moment every day, spread evenly over them for
 /// many vaults.
-fn last_moment(vault: VaultId, now: Timestamp) -> Option<Timestamp> {
+pub(crate) fn last_moment(vault: VaultId, now: Timestamp) -> Option<Timestamp> {
     let midnight = now.to_zoned(TimeZone::UTC).with().time(Time::midnight()).build().ok()?;
     // Ids are random in their lower half.
     let delay = vault.0.as_u64_pair().1 % DAY.as_secs().unsigned_abs();

@@ -50,6 +50,7 @@ impl Control {
         tell("drills", self.tick_drills(now).await);
         tell("collect", self.tick_collect(now).await);
         tell("purge", self.tick_purge(now).await);
+        tell("snapshots", self.tick_snapshots(now).await);
         tell("waiting", self.tick_waiting(now).await);
         tell("history", self.tick_history(now).await);
     }

@@ -60,6 +60,7 @@ impl Control {
             Request::Replace(asked) => self.follow_replace(row, &asked).await,
             Request::UndoReplace { replacement, .. } => self.follow_undo(row, replacement).await,
             Request::RemoveKept { replacement, .. } => self.follow_remove(row, replacement).await,
+            Request::Snapshot(asked) => self.follow_snapshot(row, &asked).await,
             Request::Verify { .. } => {
                 self.tell_end(row, Trouble::VerifyFailed, "reading back").await.map(|()| None)
             }
@@ -174,6 +175,8 @@ impl Control {
                 self.forget_point(point).await?;
             }
         }
+        let snapshots = self.catalog.snapshots_to_purge(vault, at).await?;
+        self.forget_snapshots(snapshots.into_iter().filter(|point| gone.contains(point))).await?;
         self.tick_purge(self.now()).await
     }
 

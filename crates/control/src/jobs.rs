@@ -2,6 +2,7 @@
 
 use crate::order::request_of;
 use crate::request::Request;
+use crate::snapshots::SnapshotRequest;
 use crate::{Actor, Control, Error, Result};
 use api::{Code, Job, JobProgress, JobState, JobStep, SkippedRun, StepState};
 use catalog::{Cursor, JobFilter, JobRow, Told};
@@ -72,6 +73,9 @@ impl Control {
             Request::DeletePoints { purge_at: Some(_), .. } if row.job.state == State::Cancelled => {
                 return Err(undone("`strongroom point delete` or `strongroom stop --delete-data`"));
             }
+            Request::Snapshot(SnapshotRequest::Delete { .. } | SnapshotRequest::Undelete { .. }) => {
+                return Err(undone("`strongroom snapshot delete` or `strongroom snapshot undelete`"));
+            }
             // Whoever asks does not mean the window.
             Request::Drill { point, options, mover, .. } => {
                 Request::Drill { point, options, mover, until: None }
@@ -115,7 +119,9 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::Restore | JobKind::InstantRestore | JobKind::Replace | JobKind::Drill => Action::Restore,
         JobKind::Plan | JobKind::UndoReplace => Action::Restore,
         JobKind::DeleteData | JobKind::RemoveKept => Action::DeleteData,
-        JobKind::Verify => Action::Verify,
+        JobKind::Verify | JobKind::CompareSnapshots | JobKind::MeasureSnapshots => Action::Verify,
+        JobKind::Snapshot => Action::BackUp,
+        JobKind::ExportSnapshot | JobKind::CopySnapshot => Action::Restore,
         JobKind::Undelete => Action::Undelete,
         JobKind::Collect => Action::UpdateVault,
     }
@@ -132,7 +138,12 @@ fn told(row: JobRow) -> Job {
         id: row.id,
         kind: row.job.kind,
         vault: row.vault,
-        item: row.subject.parse().ok().filter(|_| row.job.kind != JobKind::Collect),
+        // Those on snapshots work on no item.
+        item: row
+            .subject
+            .parse()
+            .ok()
+            .filter(|_| row.job.kind != JobKind::Collect && row.request["request"] != json!("snapshot")),
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.

@@ -84,6 +84,7 @@ impl Control {
         let ordered = Ordered { at: Some(now), ..Ordered::default() };
         let item = match request_of(row)? {
             Request::Collect {} => return self.collect_work(row, ordered).await,
+            Request::Snapshot(asked) => return self.snapshot_work(row, asked, ordered).await,
             _ => self.catalog.item(item_of(row)?).await?,
         };
         let work = |work| Ok(Prepared::Work(Box::new(work), ordered.clone()));
@@ -135,7 +136,7 @@ impl Control {
                 let work = Work::UndeletePoints { item: item.id, points };
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
-            Request::Collect {} => unreachable!("decided above"),
+            Request::Collect {} | Request::Snapshot(_) => unreachable!("decided above"),
         }
     }
 
@@ -229,6 +230,8 @@ impl Control {
         // it: not after an undeletion that failed, nor by the clock of a mover that is wrong.
         let now = self.now();
         let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
+        purge.extend(self.catalog.snapshots_to_purge(vault.id, now).await?);
+        purge.sort_unstable();
         // Those that a store does not let go would be first every day: each day begins where the last one ended.
         let before = self.last_collection(&vault, row).await?.purged_to;
         let begin = before.map_or(0, |before| purge.partition_point(|point| *point <= before));

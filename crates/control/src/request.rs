@@ -2,6 +2,7 @@
 
 use crate::machines::OWN_MOVER;
 use crate::restore::ReplaceRequest;
+use crate::snapshots::SnapshotRequest;
 use crate::{Actor, Control, Error, Result};
 use api::{Code, DiskTarget, NewMachine, RestoreFormat, StopMachine, VaultSettings};
 use catalog::{Host, NewJob, Queued, VaultRow};
@@ -70,6 +71,8 @@ pub(crate) enum Request {
         /// What somebody was shown.
         files: Vec<String>,
     },
+    /// Something with snapshots.
+    Snapshot(SnapshotRequest),
     /// Read a point back.
     Verify {
         /// The point.
@@ -124,6 +127,7 @@ impl Request {
             Self::Replace(_) => JobKind::Replace,
             Self::UndoReplace { .. } => JobKind::UndoReplace,
             Self::RemoveKept { .. } => JobKind::RemoveKept,
+            Self::Snapshot(asked) => asked.kind(),
             Self::Verify { .. } => JobKind::Verify,
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
@@ -199,6 +203,10 @@ impl Control {
     ) -> Result<NewJob> {
         let row = self.catalog.vault(vault).await?;
         let (name, host) = match request {
+            Request::Snapshot(asked) => {
+                let document = serde_json::to_value(request).expect("plain data");
+                return self.snapshot_job(&row, subject, (asked, document), when).await;
+            }
             Request::Collect {} => (row.name.clone(), None),
             _ => {
                 let item = self.catalog.item(subject).await?;

@@ -1,6 +1,7 @@
 //! What lies in a vault that is to be taken in: its points, what is deleted, what was promised of it.
 
 use crate::{Error, Result};
+use api::snapshots::KeptSnapshot;
 use api::work::Service;
 use api::{Code, VaultSettings};
 use jiff::{SignedDuration, Timestamp};
@@ -50,7 +51,14 @@ impl Survey {
     /// of, or that was wished now; where none tells, the longest there is. Gives what to say of it.
     pub(crate) fn settle(&self, settings: &mut VaultSettings) -> Vec<String> {
         settings.keep_everything = true;
-        let mut told = self.points.iter().filter_map(|(_, service)| service.as_ref()?.promised).peekable();
+        let mut told = self
+            .points
+            .iter()
+            .filter_map(|(point, service)| match service {
+                Some(service) => service.promised,
+                None => KeptSnapshot::of(&point.service)?.promised,
+            })
+            .peekable();
         let mut advice = Vec::new();
         if told.peek().is_none() && !self.points.is_empty() {
             settings.soft_delete_days = SOFT_DELETE_DAYS_MAX;

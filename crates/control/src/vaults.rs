@@ -201,6 +201,12 @@ impl Control {
         if let Some(items) = self.catalog.items_by_vault().await?.get(&id) {
             return Err(has_items(*items));
         }
+        let snapshots = self.catalog.snapshots_in(id).await?;
+        if snapshots > 0 {
+            let detail = format!("the vault {} has {snapshots} snapshots, deleted ones included", row.name);
+            let hint = "delete them: `strongroom snapshot delete`; they are gone once their soft-delete days are over";
+            return Err(Error::new(Code::Conflict, detail).hint(hint));
+        }
         let detail = json!({ "name": row.name, "location": row.location });
         self.audit(actor, "vault.remove", &id.to_string(), &detail).await?;
         match self.catalog.remove_vault(id).await {

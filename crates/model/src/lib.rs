@@ -66,6 +66,7 @@ mod chance;
 pub mod drill;
 mod ids;
 pub mod job;
+mod owner;
 mod point;
 pub mod policy;
 pub mod protection;
@@ -75,6 +76,7 @@ pub mod schedule;
 pub mod simulate;
 
 pub use ids::{ClaimantId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
+pub use owner::{Owner, SNAPSHOTS_OF_A_DISK_MAX};
 pub use point::{Days, Origin, Point, VaultCopy};
 pub use policy::Policy;
 pub use schedule::Slot;

@@ -50,8 +50,17 @@ impl ImageFormat {
 /// CRASH: leaves the file, unfinished, under the temporary name that the caller gave.
 pub(crate) enum Image {
     Raw(FileDisk),
-    Qcow2(Box<Served>),
+    ByQemu(Box<Served>),
 }
+
+/// What `qemu-img` makes a fresh image of: the name of its driver, and its options.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Driver {
+    pub(crate) name: &'static str,
+    pub(crate) options: &'static str,
+}
+
+const QCOW2: Driver = Driver { name: "qcow2", options: "cluster_size=64k,lazy_refcounts=off" };
 
 /// An image behind a qemu-nbd of its own, which dies with us.
 pub(crate) struct Served {
@@ -69,23 +78,30 @@ impl Image {
         match format {
             ImageFormat::Raw => FileDisk::create(path, size).map(Self::Raw),
             ImageFormat::Qcow2 => {
-                Served::create(path, size).await.map(|served| Self::Qcow2(Box::new(served)))
+                Served::create(path, size, QCOW2).await.map(|served| Self::ByQemu(Box::new(served)))
             }
         }
         .doing(|| format!("create the image {}", path.display()))
     }
 
+    /// An image that QEMU alone can write.
+    pub(crate) async fn create_by_qemu(path: &Path, size: u64, driver: Driver) -> Result<Self> {
+        let served = Served::create(path, size, driver).await;
+        let served = served.doing(|| format!("create the image {}", path.display()))?;
+        Ok(Self::ByQemu(Box::new(served)))
+    }
+
     pub(crate) fn sink(&self) -> &dyn BlockSink {
         match self {
             Self::Raw(file) => file,
-            Self::Qcow2(qcow2) => &qcow2.disk,
+            Self::ByQemu(served) => &served.disk,
         }
     }
 
     /// Makes it whole and durable.
     pub(crate) async fn finish(self, path: &Path) -> Result<()> {
-        if let Self::Qcow2(qcow2) = self {
-            qcow2.finish().await.doing(|| format!("finish the image {}", path.display()))?;
+        if let Self::ByQemu(served) = self {
+            served.finish().await.doing(|| format!("finish the image {}", path.display()))?;
         }
         let synced = std::fs::File::open(path).and_then(|file| file.sync_all());
         synced.map_err(|e| Error::io("sync", e)).doing(|| format!("finish the image {}", path.display()))
@@ -93,7 +109,7 @@ impl Image {
 }
 
 impl Served {
-    async fn create(path: &Path, size: u64) -> block::Result<Self> {
+    async fn create(path: &Path, size: u64, driver: Driver) -> block::Result<Self> {
         let folder = SocketFolder::create()?;
         // qemu-img would replace an existing file.
         drop(
@@ -101,36 +117,31 @@ impl Served {
                 .map_err(|e| Error::io(format!("create {}", path.display()), e))?,
         );
         let created = Command::new("qemu-img")
-            .args(["create", "-q", "-f", "qcow2", "-o", "cluster_size=64k,lazy_refcounts=off"])
+            .args(["create", "-q", "-f", driver.name, "-o", driver.options])
             .arg(path)
             .arg(size.to_string())
             .kill_on_drop(true)
             .output()
             .await;
         check_run("qemu-img", created)?;
-        Self::serve(path, ImageFormat::Qcow2, folder, &WRITES).await
+        Self::serve(path, driver.name, folder, &WRITES).await
     }
 
     /// Opens an image that is there, of either format, to read and write it. A machine that runs on it keeps it
     /// locked, and this fails.
     pub(crate) async fn open(path: &Path, format: ImageFormat) -> block::Result<Self> {
-        Self::serve(path, format, SocketFolder::create()?, &WRITES).await
+        Self::serve(path, format.name(), SocketFolder::create()?, &WRITES).await
     }
 
     /// The same, only to read it: nothing of it changes.
     pub(crate) async fn open_to_read(path: &Path, format: ImageFormat) -> block::Result<Self> {
-        Self::serve(path, format, SocketFolder::create()?, &["--read-only"]).await
+        Self::serve(path, format.name(), SocketFolder::create()?, &["--read-only"]).await
     }
 
-    async fn serve(
-        path: &Path,
-        format: ImageFormat,
-        folder: SocketFolder,
-        how: &[&str],
-    ) -> block::Result<Self> {
+    async fn serve(path: &Path, driver: &str, folder: SocketFolder, how: &[&str]) -> block::Result<Self> {
         let socket = folder.0.join("nbd.sock");
         let server = Command::new("qemu-nbd")
-            .arg(format!("--format={}", format.name()))
+            .arg(format!("--format={driver}"))
             .args(how)
             .arg(format!("--shared={CONNECTIONS}"))
             .arg("--socket")

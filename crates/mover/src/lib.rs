@@ -9,7 +9,7 @@
 //! (`store_disk.rs`, the loop of the product) → [`Throttle`] (`throttle/`) →
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
 //! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
-//! (`serve.rs`) → [`instant`], machines that start at once on a point → [`drill`], points that are tried out →
+//! (`serve.rs`) → `snapshot.rs`, points that no policy owns → [`export()`] → [`instant`], machines that start at once on a point → [`drill`], points that are tried out →
 //! [`browse()`] (`files.rs`) and `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!
@@ -29,6 +29,7 @@ mod browse;
 mod differences;
 pub mod drill;
 mod error;
+mod export;
 mod files;
 mod image;
 pub mod instant;
@@ -41,6 +42,7 @@ mod rescue;
 mod restore;
 mod restore_into;
 mod serve;
+mod snapshot;
 mod store_disk;
 mod throttle;
 pub mod work;
@@ -48,6 +50,7 @@ pub mod work;
 pub use audit::BLOCKS as AUDIT_BLOCKS;
 pub use backup::{BackupRequest, Gate, backup, backup_group};
 pub use error::{Error, Result};
+pub use export::{ExportFormat, Exported, export};
 pub use files::{browse, roots};
 pub use image::ImageFormat;
 pub use new_machine::{Defined, Made, NewMachine, Place, Recreated, new_machine};
@@ -59,5 +62,6 @@ pub use rescue::{RescuedDisk, rescue};
 pub use restore::{RestoreRequest, Restored, RestoredDisk, is_firmware, restore};
 pub use restore_into::{Target, restore_into};
 pub use serve::serve;
+pub use snapshot::{SnapshotCopy, copy_snapshot, is_snapshot, snapshot_key};
 pub use store_disk::store_disk;
 pub use throttle::{Limits, Throttle, Throttled};

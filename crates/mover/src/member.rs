@@ -4,11 +4,12 @@ use crate::audit::{Audit, Verdict};
 use crate::backup::BackupRequest;
 use crate::error::{Doing, Result};
 use crate::progress::Progress;
+use crate::snapshot::{records_of, suits};
 use crate::store_disk::store_disk;
 use crate::throttle::{Backoff, READS_BESIDE_GUEST, Throttle, Throttled, watch};
 use hypervisor::{
-    FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous, SkippedDrive,
-    Tracking, WriteLoad,
+    DiskSelection, FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous,
+    SkippedDrive, Tracking, WriteLoad,
 };
 use jiff::Timestamp;
 use nbd::NbdDisk;
@@ -68,7 +69,7 @@ impl<'a> Member<'a> {
                 (key.clone(), description.name.clone().unwrap_or_else(|| key.to_string()))
             }
         };
-        let (parent, lies) = parent(vault, &key, request.full).await?;
+        let (parent, lies) = parent(vault, &key, request.full, &request.disks).await?;
         let mut audit = Audit::choose(vault, parent.as_ref(), request.audit_blocks, request.point).await?;
         let left_out = parent.iter().flat_map(left_out);
         audit.distrusted.extend(lies);
@@ -111,7 +112,11 @@ impl<'a> Member<'a> {
             distrusted: self.audit.distrusted.clone(),
             samples: self.audit.ranges(),
             rendezvous: rendezvous.clone(),
-            ..FreezeRequest::new(self.request.point.to_string(), self.vault.id().to_string(), scratch)
+            ..FreezeRequest::new(
+                self.request.point.to_string(),
+                records_of(self.vault.id(), &self.key),
+                scratch,
+            )
         });
         let frozen = frozen.await;
         if let (Err(error), Some(rendezvous)) = (&frozen, rendezvous) {
@@ -288,6 +293,7 @@ async fn parent(
     vault: &Vault,
     key: &MachineKey,
     full: bool,
+    wished: &DiskSelection,
 ) -> Result<(Option<Point>, BTreeMap<String, String>)> {
     if full {
         return Ok((None, BTreeMap::new()));
@@ -297,7 +303,8 @@ async fn parent(
     // Points of the stopped machine leave none: see `hypervisor::offline`.
     let (stopped, running): (Vec<_>, Vec<_>) =
         survey.points.into_iter().partition(|point| point.description["stopped"] == true);
-    let parent = running.into_iter().max_by_key(|point| (point.instant, point.id));
+    let suits = |point: &Point| suits(point, wished);
+    let parent = running.into_iter().max_by_key(|point| (suits(point), point.instant, point.id));
     let since = |point: &&Point| parent.as_ref().is_some_and(|parent| point.instant > parent.instant);
     let lies = stopped.iter().filter(since).filter_map(|point| point.description["distrusted"].as_object());
     let told = lies.flatten().filter_map(|(disk, why)| Some((disk.clone(), why.as_str()?.to_owned())));

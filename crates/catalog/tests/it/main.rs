@@ -8,3 +8,4 @@ mod people;
 mod points;
 mod rows;
 mod scene;
+mod snapshots;

@@ -5,12 +5,14 @@ mod files;
 mod instant;
 mod rescue;
 mod restore;
+mod snapshot;
 
 pub(crate) use drill::*;
 pub(crate) use files::*;
 pub(crate) use instant::*;
 pub(crate) use rescue::*;
 pub(crate) use restore::*;
+pub(crate) use snapshot::*;
 
 use crate::output::Output;
 use crate::server::{MoverCommand, ServerCommand};

@@ -26,6 +26,9 @@ pub(crate) enum RescueCommand {
     /// List and look at recovery points.
     #[command(subcommand)]
     Point(PointCommand),
+    /// Snapshots: disks as they were at one instant, kept until somebody deletes them.
+    #[command(subcommand)]
+    Snapshot(Box<super::SnapshotCommand>),
     /// Bring a recovery point back: as disks, as a new machine, or in the place of the machine that it is of.
     #[command(subcommand)]
     Restore(Box<RestoreCommand>),

@@ -18,6 +18,7 @@ mod repair;
 mod replace;
 mod restore;
 mod salvage;
+mod snapshot;
 mod vault;
 mod verify;
 mod watchdog;
@@ -65,6 +66,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Machine(command) => machine::run(output, &command).await,
         RescueCommand::Backup(args) => backup::run(output, args).await,
         RescueCommand::Point(command) => point::run(output, command).await,
+        RescueCommand::Snapshot(command) => Box::pin(snapshot::run(output, *command)).await,
         RescueCommand::Restore(command) => Box::pin(restore::run(output, *command)).await,
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,

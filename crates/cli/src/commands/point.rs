@@ -17,7 +17,9 @@ pub(crate) async fn run(output: &Output, command: PointCommand) -> Result<()> {
                 vault.survey(None).await
             };
             let Survey { points, damage } = survey.context("list the vault's points")?;
-            let points = open::points_of(points, machine.as_deref());
+            let mut points = open::points_of(points, machine.as_deref());
+            // `snapshot list` has those.
+            points.retain(|point| !mover::is_snapshot(point));
             let values: Vec<_> = points.iter().map(value).collect();
             output::print(output, &values, || list(&points, machine.as_deref(), deleted))?;
             let what = format!("{} points cannot be read", damage.len());

@@ -34,6 +34,7 @@ mod protect;
 mod restore;
 mod schedule_words;
 mod sign_on;
+mod snapshot;
 mod token;
 mod user;
 mod vault;
@@ -89,6 +90,9 @@ pub(crate) enum ServiceCommand {
     /// Recovery points.
     #[command(subcommand)]
     Point(point::PointNowCommand),
+    /// Snapshots: disks as they were at one instant, kept until somebody deletes them.
+    #[command(subcommand)]
+    Snapshot(Box<snapshot::SnapshotCommand>),
     /// Bring a machine back: its disks as image files, as a new machine, or in its own place.
     Restore(Box<restore::RestoreNowArgs>),
     /// Try a recovery point out: boot it where it can harm nothing, ask it whether it is good, and throw everything away
@@ -134,6 +138,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Item(command) => item::run(output, &client()?, command).await,
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
+        ServiceCommand::Snapshot(command) => Box::pin(snapshot::run(output, &client()?, *command)).await,
         ServiceCommand::Restore(args) => restore::run(output, &client()?, *args).await,
         ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
         ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,

@@ -31,6 +31,7 @@ mod serve;
 mod served_files;
 mod service;
 mod single_sign_on;
+mod snapshots;
 mod stopped;
 mod stored;
 mod stores;

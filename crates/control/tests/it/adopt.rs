@@ -2,16 +2,17 @@
 
 use crate::acts::scene::{Scene, detail, inventory, new_policy, postgres};
 use anyhow::{Context, Result, ensure};
+use api::snapshots::KeptSnapshot;
 use api::work::{Service, ServicePolicy, ServicePromise};
 use api::{ItemState, NewHost, NewPolicy, NewVault, Point, PointDisk, VaultChange, VaultSettings};
 use catalog::{Catalog, PointRow};
-use control::{Paging, PointPlace};
+use control::{Paging, PointPlace, WhichSnapshots};
 use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp};
 use model::job::JobKind;
 use model::policy::{Policy, Weekday, Weekly};
 use model::retention::stands_for;
-use model::{JobId, Origin, PointId, VaultCopy, VaultId};
+use model::{JobId, Origin, Owner, PointId, VaultCopy, VaultId};
 use serde_json::{Value, json};
 use std::sync::Arc;
 use uuid::Uuid;
@@ -58,6 +59,9 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
     let deleted = backed_up(lost, &made, &items[0], Some(0)).await?;
     delete(lost, &made, deleted).await?;
     let by_hand = commit(lost, &made, "by-hand", lost.ago(9), Value::Null).await?;
+    let kept = KeptSnapshot { name: "kept".to_owned(), ..KeptSnapshot::unknown() };
+    let key = Owner::Snapshot.key(items[0].machine);
+    let snapshot = commit(lost, &made, &key, lost.ago(8), kept.to_value()).await?;
 
     let wish = NewVault {
         location: lost.new_vault("main").location,
@@ -82,6 +86,12 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
     ensure!(stranger.state == ItemState::Stopped && stranger.policy.is_none(), "{stranger:?}");
     let points = points(new, made.id, stranger.id).await?;
     ensure!(points.len() == 1 && points[0].id.0 == by_hand.id.0 && points[0].expires.is_none(), "{points:?}");
+
+    // What no policy owns is no machine's point, and nobody's item.
+    let snapshots =
+        new.control.snapshots(made.id, &WhichSnapshots::default(), &Paging::default()).await?.items;
+    ensure!(snapshots.len() == 1 && snapshots[0].id.0 == snapshot.id.0, "{snapshots:?}");
+    ensure!(snapshots[0].name == "kept" && snapshots[0].machine == items[0].machine, "{snapshots:?}");
 
     // Once more changes nothing; and a host that comes to tell of the machines tells of these.
     let again = new.control.make_vault(&new.me, wish).await?;

@@ -32,6 +32,16 @@ pub enum JobKind {
     UndoReplace,
     /// Removes what a replacement kept.
     RemoveKept,
+    /// Makes snapshots of disks.
+    Snapshot,
+    /// Makes a disk, as a file, of a snapshot.
+    ExportSnapshot,
+    /// Copies a snapshot to another vault.
+    CopySnapshot,
+    /// Tells what changed between two snapshots.
+    CompareSnapshots,
+    /// Tells what snapshots take up.
+    MeasureSnapshots,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -75,11 +85,17 @@ pub enum Step {
     PutBack,
     /// What was kept is gone.
     RemoveKept,
+    /// The other vault has the snapshot.
+    CopySnapshot,
+    /// It is known what changed.
+    Compare,
+    /// It is known what each takes up.
+    Measure,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 17] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -92,6 +108,11 @@ impl JobKind {
         Self::Plan,
         Self::UndoReplace,
         Self::RemoveKept,
+        Self::Snapshot,
+        Self::ExportSnapshot,
+        Self::CopySnapshot,
+        Self::CompareSnapshots,
+        Self::MeasureSnapshots,
     ];
 
     /// Its steps, in order; at least one.
@@ -109,16 +130,23 @@ impl JobKind {
             Self::Plan => &[Step::Plan],
             Self::UndoReplace => &[Step::PutBack],
             Self::RemoveKept => &[Step::RemoveKept],
+            Self::Snapshot => &[Step::TakeSnapshot, Step::TransferToVault],
+            Self::ExportSnapshot => &[Step::WriteDisks],
+            Self::CopySnapshot => &[Step::CopySnapshot],
+            Self::CompareSnapshots => &[Step::Compare],
+            Self::MeasureSnapshots => &[Step::Measure],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Drill, RemoveKept, Replace, UndoReplace};
+        use JobKind::{
+            Backup, Collect, DeleteData, Drill, MeasureSnapshots, RemoveKept, Replace, Snapshot, UndoReplace,
+        };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        [Backup, Collect, Drill, RemoveKept].into_iter().any(both)
+        [Backup, Collect, Drill, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
@@ -144,6 +172,9 @@ impl fmt::Display for Step {
             Self::SwapDisks => "Swap disks",
             Self::PutBack => "Put disks back",
             Self::RemoveKept => "Remove kept disks",
+            Self::CopySnapshot => "Copy snapshot",
+            Self::Compare => "Compare",
+            Self::Measure => "Measure",
         })
     }
 }

@@ -2,6 +2,7 @@
 
 use super::parent;
 use block::MemoryDisk;
+use hypervisor::DiskSelection;
 use object_store::memory::InMemory;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -48,7 +49,8 @@ impl Story {
 
     /// The parent, and the disks that are not believed.
     async fn told(&self, full: bool) -> (Option<PointId>, BTreeMap<String, String>) {
-        let (point, lies) = parent(&self.vault, &self.machine, full).await.expect("it is asked");
+        let (point, lies) =
+            parent(&self.vault, &self.machine, full, &DiskSelection::All).await.expect("it is asked");
         (point.map(|point| point.id), lies)
     }
 }

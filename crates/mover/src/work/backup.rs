@@ -147,7 +147,7 @@ fn first_step_done(run: &Run, result: Option<Value>) {
     }
 }
 
-fn level(wish: ConsistencyWish) -> Level {
+pub(super) fn level(wish: ConsistencyWish) -> Level {
     match wish {
         ConsistencyWish::Application => Level::Application,
         ConsistencyWish::FileSystem => Level::FileSystem,

@@ -5,13 +5,21 @@
 
 use super::failure::{Failed, Result};
 use crate::machines::{Known, find};
-use api::work::{AssignedHost, BackUpWork};
+use api::work::AssignedHost;
 use hypervisor::Machine;
 use hypervisor::libvirt::RunState;
 use model::job::Failure;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OwnedMutexGuard;
+
+/// A machine that is to be opened: where it is, what its hypervisor knows it by, and its name.
+#[derive(Clone, Copy)]
+pub(super) struct Meant<'a> {
+    pub(super) host: &'a AssignedHost,
+    pub(super) known_as: &'a str,
+    pub(super) name: &'a str,
+}
 
 /// The address of a host whose machines are found as those of this one.
 const LOCAL: &str = "local";
@@ -28,9 +36,9 @@ pub(super) struct Opened {
 
 impl Doors {
     /// Waits for a machine to be free, and opens it.
-    pub(super) async fn open(&self, work: &BackUpWork) -> Result<Opened> {
-        let inside = self.door(&work.known_as).lock_owned().await;
-        let known = find_one(work).await?;
+    pub(super) async fn open(&self, meant: Meant<'_>) -> Result<Opened> {
+        let inside = self.door(meant.known_as).lock_owned().await;
+        let known = find_one(meant).await?;
         Ok(Opened { machine: Arc::from(known.connect().await?), _inside: inside })
     }
 
@@ -55,8 +63,7 @@ pub(super) fn libvirt_of(host: &AssignedHost) -> Option<&str> {
     Some(host.address.as_str()).filter(|address| *address != LOCAL)
 }
 
-async fn find_one(work: &BackUpWork) -> Result<Known> {
-    let BackUpWork { host, known_as, name, .. } = work;
+async fn find_one(Meant { host, known_as, name }: Meant<'_>) -> Result<Known> {
     let found = find(libvirt_of(host)).await?;
     let is_meant = |machine: &&Known| machine.known_as().is_some_and(|id| id.eq_ignore_ascii_case(known_as));
     let mut meant = found.machines.iter().filter(is_meant);

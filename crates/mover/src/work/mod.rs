@@ -17,6 +17,7 @@
 //! | `into.rs` | disks of a point into images and exports that are there |
 //! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
 //! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
+//! | `snapshot.rs`, `export.rs` | snapshots of disks, and files made of them |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
@@ -36,6 +37,7 @@ mod backup;
 mod browse;
 mod doors;
 mod drill;
+mod export;
 mod failure;
 mod into;
 mod inventory;
@@ -50,6 +52,7 @@ mod replace;
 mod restore;
 mod server;
 mod settings;
+mod snapshot;
 mod told;
 mod transfer;
 mod vaults;

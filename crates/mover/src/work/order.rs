@@ -8,7 +8,7 @@
 //! ```
 
 use super::backup;
-use super::doors::Opened;
+use super::doors::{Meant, Opened};
 use super::failure::{Failed, Result};
 use super::lease::{End, Lease};
 use super::orders::Mover;
@@ -17,9 +17,10 @@ use super::restore::Wanted;
 use super::server::Server;
 use super::settings::Settings;
 use super::vaults::Vaults;
-use super::{drill, into, replace, restore, verify};
+use super::{drill, into, replace, restore, snapshot, verify};
+use api::snapshots::SnapshotMember;
 use api::work::{BackUpWork, Order, ReportEvent, Work};
-use futures_util::future::FutureExt;
+use futures_util::future::{FutureExt, join_all};
 use hypervisor::Machine;
 use jiff::{SignedDuration, Timestamp};
 use model::ClaimantId;
@@ -44,7 +45,7 @@ pub(super) struct Run {
     mover: Arc<Mover>,
     pub(super) order: Order,
     pub(super) lease: Arc<Lease>,
-    machine: Mutex<Option<Opened>>,
+    machines: Mutex<Vec<Opened>>,
     /// Whether a session of the order may have begun.
     writes: AtomicBool,
 }
@@ -63,7 +64,7 @@ pub(super) async fn carry_out(mover: Arc<Mover>, order: Order, mut stopping: wat
         mover,
         order,
         lease: Arc::new(lease),
-        machine: Mutex::default(),
+        machines: Mutex::default(),
         writes: AtomicBool::new(false),
     };
     tracing::info!(job = %run.order.job, kind = ?run.order.kind, "an order began");
@@ -155,6 +156,7 @@ impl Run {
             Work::RemoveKept { replacement, journal, files } => {
                 replace::remove(self, (*replacement, journal), files).await
             }
+            Work::Snapshot(work) => snapshot::carry_out(self, work).await,
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
@@ -199,9 +201,28 @@ impl Run {
 
     /// Opens the machine, and keeps it until it was given back.
     pub(super) async fn open(&self, work: &BackUpWork) -> Result<Arc<dyn Machine>> {
-        let opened = self.mover.doors.open(work).await?;
+        let BackUpWork { host, known_as, name, .. } = work;
+        self.open_one(Meant { host, known_as, name }).await
+    }
+
+    /// Opens the machines of snapshots, in the order of the members. Everybody waits for machines in one order of their
+    /// own, so that no two orders wait for each other.
+    pub(super) async fn open_all(&self, members: &[SnapshotMember]) -> Result<Vec<Arc<dyn Machine>>> {
+        let mut turns: Vec<usize> = (0..members.len()).collect();
+        turns.sort_by_key(|place| &members[*place].known_as);
+        let mut opened = Vec::with_capacity(members.len());
+        for place in turns {
+            let SnapshotMember { host, known_as, name, .. } = &members[place];
+            opened.push((place, self.open_one(Meant { host, known_as, name }).await?));
+        }
+        opened.sort_by_key(|(place, _)| *place);
+        Ok(opened.into_iter().map(|(_, machine)| machine).collect())
+    }
+
+    async fn open_one(&self, meant: Meant<'_>) -> Result<Arc<dyn Machine>> {
+        let opened = self.mover.doors.open(meant).await?;
         let machine = Arc::clone(&opened.machine);
-        *self.machine.lock().expect("no holder panics") = Some(opened);
+        self.machines.lock().expect("no holder panics").push(opened);
         Ok(machine)
     }
 
@@ -212,10 +233,9 @@ impl Run {
 
     /// Waits for the machine to be as if nothing had been: dropped work gives it back in the background.
     async fn give_back(&self) {
-        let opened = self.machine.lock().expect("no holder panics").take();
-        if let Some(opened) = opened
-            && timeout(UNDO_LIMIT, opened.machine.settled()).await.is_err()
-        {
+        let opened = std::mem::take(&mut *self.machines.lock().expect("no holder panics"));
+        let settled = join_all(opened.iter().map(|one| one.machine.settled()));
+        if timeout(UNDO_LIMIT, settled).await.is_err() {
             tracing::warn!(job = %self.order.job, "the machine is not given back yet; the next backup does the rest");
         }
     }
@@ -230,6 +250,7 @@ impl Run {
             match &self.order.work {
                 Work::BackUp(work) => backup::settle(self, work).await,
                 Work::Replace(work) => replace::settle(self, work, is_cancelled).await.map(|()| false),
+                Work::Snapshot(work) => snapshot::settle(self, work).await,
                 _ => Ok(false),
             }
         };

@@ -9,4 +9,5 @@ mod oracle;
 mod replace;
 mod scene;
 mod slow_target;
+mod snapshots;
 mod work;

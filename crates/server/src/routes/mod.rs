@@ -33,6 +33,7 @@ mod policies;
 mod replacements;
 mod restore_sets;
 mod session;
+mod snapshots;
 mod users;
 mod vaults;
 mod watch;
@@ -74,6 +75,7 @@ nouns! {
     replacements,
     restore_sets,
     session,
+    snapshots,
     users,
     vaults,
     watch,

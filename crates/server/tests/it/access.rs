@@ -104,6 +104,15 @@ GET    /v1/vaults/{vault}/restore-sets                         vault reader
 POST   /v1/vaults/{vault}/restore-sets                         vault operator
 GET    /v1/vaults/{vault}/restore-sets/{set}                   vault reader
 POST   /v1/vaults/{vault}/restore-sets/{set}/cancel            vault operator
+GET    /v1/vaults/{vault}/snapshots                            vault reader
+POST   /v1/vaults/{vault}/snapshots                            vault operator
+POST   /v1/vaults/{vault}/snapshots/measure                    vault operator
+GET    /v1/vaults/{vault}/snapshots/{snapshot}                 vault reader
+DELETE /v1/vaults/{vault}/snapshots/{snapshot}                 vault contributor
+POST   /v1/vaults/{vault}/snapshots/{snapshot}/compare         vault operator
+POST   /v1/vaults/{vault}/snapshots/{snapshot}/copy            vault operator
+POST   /v1/vaults/{vault}/snapshots/{snapshot}/export          vault operator
+POST   /v1/vaults/{vault}/snapshots/{snapshot}/undelete        vault contributor
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
 POST   /v1/work/files/claim                                    mover

@@ -13,14 +13,14 @@ const GROWTH: usize = 32;
 
 /// The places in one pack that are needed.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Live {
+pub(crate) struct Live {
     bits: Vec<u64>,
     bytes: u64,
 }
 
 impl Live {
     /// Notes a place; `false` if it was noted already.
-    pub(super) fn add(&mut self, at: &Location) -> bool {
+    pub(crate) fn add(&mut self, at: &Location) -> bool {
         let (word, mask) = bit_of(at);
         if self.bits.len() <= word {
             if self.bits.capacity() <= word {
@@ -34,8 +34,13 @@ impl Live {
         is_new
     }
 
+    /// Whether no other place shares this one's bit, of places of which that is so.
+    pub(crate) fn is_exact(at: &Location) -> bool {
+        at.pack.kind == PackKind::Map || at.length >= DATA_GRAIN
+    }
+
     /// Whether a place is needed, or one that it shares its bit with.
-    pub(super) fn has(&self, at: &Location) -> bool {
+    pub(crate) fn has(&self, at: &Location) -> bool {
         let (word, mask) = bit_of(at);
         self.bits.get(word).is_some_and(|bits| bits & mask != 0)
     }

@@ -23,6 +23,8 @@ mod run;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use live::Live;
+
 use crate::index::Extent;
 use crate::log::Told;
 use crate::point::Point;

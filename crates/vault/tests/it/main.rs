@@ -21,5 +21,6 @@ mod requests;
 mod rescue;
 mod round_trip;
 mod samples;
+mod snapshots;
 mod stores;
 mod verify;

@@ -12,4 +12,5 @@ mod retention;
 mod scene;
 mod schedule;
 mod settle;
+mod snapshots;
 mod waiting;

@@ -145,7 +145,7 @@ impl FakeMover {
             Work::DeletePoints { .. } | Work::UndeletePoints { .. } => self.carry_out_silently(order),
             Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
             Work::Restore { .. } | Work::Verify { .. } | Work::Drill { .. } => {}
-            Work::RestoreInto { .. } => {}
+            Work::RestoreInto { .. } | Work::Snapshot(_) => {}
             Work::Replace(_) | Work::UndoReplace { .. } | Work::RemoveKept { .. } => {}
         }
         let mut answer = Instruction::Over {};

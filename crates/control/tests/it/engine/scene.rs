@@ -137,6 +137,11 @@ impl Scene {
         server(catalog, &self.folder, &self.hand, limits)
     }
 
+    /// Where the vaults' keys lie.
+    pub(crate) fn keys(&self) -> std::path::PathBuf {
+        self.folder.path().join("keys")
+    }
+
     /// A host that a mover speaks with.
     pub(crate) async fn host(&self, mover: &str) -> Result<HostId> {
         let number = self.made.fetch_add(1, Ordering::SeqCst);

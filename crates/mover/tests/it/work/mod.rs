@@ -11,4 +11,5 @@ mod into;
 mod others;
 mod replace;
 mod scene;
+mod snapshot;
 mod tiers;
