@@ -1,5 +1,6 @@
 //! Jobs, as people see them, cancel them and have them tried again.
 
+use crate::copies::is_of_vault;
 use crate::order::request_of;
 use crate::request::Request;
 use crate::{Actor, Control, Error, Result};
@@ -117,7 +118,7 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::DeleteData | JobKind::RemoveKept => Action::DeleteData,
         JobKind::Verify => Action::Verify,
         JobKind::Undelete => Action::Undelete,
-        JobKind::Collect => Action::UpdateVault,
+        JobKind::Collect | JobKind::Copy | JobKind::Heal => Action::UpdateVault,
     }
 }
 
@@ -132,7 +133,7 @@ fn told(row: JobRow) -> Job {
         id: row.id,
         kind: row.job.kind,
         vault: row.vault,
-        item: row.subject.parse().ok().filter(|_| row.job.kind != JobKind::Collect),
+        item: row.subject.parse().ok().filter(|_| !is_of_vault(row.job.kind)),
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.

@@ -32,6 +32,10 @@ pub enum JobKind {
     UndoReplace,
     /// Removes what a replacement kept.
     RemoveKept,
+    /// Copies a vault's points to its second store, and lets go there what its days are over for.
+    Copy,
+    /// Puts a vault right from its second store.
+    Heal,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -75,11 +79,17 @@ pub enum Step {
     PutBack,
     /// What was kept is gone.
     RemoveKept,
+    /// The second store has the points.
+    CopyPoints,
+    /// What was damaged in the vault is whole, as far as the second store has it.
+    RepairDamage,
+    /// The vault has the points again that it had lost.
+    CopyBack,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -92,6 +102,8 @@ impl JobKind {
         Self::Plan,
         Self::UndoReplace,
         Self::RemoveKept,
+        Self::Copy,
+        Self::Heal,
     ];
 
     /// Its steps, in order; at least one.
@@ -109,16 +121,18 @@ impl JobKind {
             Self::Plan => &[Step::Plan],
             Self::UndoReplace => &[Step::PutBack],
             Self::RemoveKept => &[Step::RemoveKept],
+            Self::Copy => &[Step::CopyPoints],
+            Self::Heal => &[Step::RepairDamage, Step::CopyBack],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
-        use JobKind::{Backup, Collect, DeleteData, Drill, RemoveKept, Replace, UndoReplace};
+        use JobKind::{Backup, Collect, Copy, DeleteData, Drill, Heal, RemoveKept, Replace, UndoReplace};
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        [Backup, Collect, Drill, RemoveKept].into_iter().any(both)
+        [Backup, Collect, Copy, Drill, Heal, RemoveKept].into_iter().any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
@@ -144,6 +158,9 @@ impl fmt::Display for Step {
             Self::SwapDisks => "Swap disks",
             Self::PutBack => "Put disks back",
             Self::RemoveKept => "Remove kept disks",
+            Self::CopyPoints => "Copy points",
+            Self::RepairDamage => "Repair damage",
+            Self::CopyBack => "Copy points back",
         })
     }
 }

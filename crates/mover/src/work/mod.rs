@@ -17,6 +17,7 @@
 //! | `into.rs` | disks of a point into images and exports that are there |
 //! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
 //! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
+//! | `copies.rs` | the vault's second store: points copied to it, the vault healed from it |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
@@ -34,6 +35,7 @@
 mod at_once;
 mod backup;
 mod browse;
+mod copies;
 mod doors;
 mod drill;
 mod failure;

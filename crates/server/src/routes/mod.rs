@@ -20,6 +20,7 @@
 mod alerts;
 mod audit;
 mod browse;
+mod copies;
 mod drills;
 mod events;
 mod files;
@@ -61,6 +62,7 @@ nouns! {
     alerts,
     audit,
     browse,
+    copies,
     drills,
     events,
     files,
