@@ -17,6 +17,7 @@
 mod access;
 #[cfg(feature = "client")]
 pub mod client;
+mod copies;
 mod drills;
 pub mod files;
 mod items;
@@ -37,6 +38,7 @@ pub use access::{
     BeginSignIn, Credentials, FinishSignIn, Me, NewToken, NewUser, RoleGrant, Roles, Session, SignInBegun,
     TokenInfo, TokenMade, User, UserChange,
 };
+pub use copies::{CopiedPoint, CopyState, CopyStore};
 pub use drills::{Drill, PointDrill, Proof, Screenshot};
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,

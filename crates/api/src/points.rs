@@ -98,6 +98,9 @@ pub struct Restore {
     /// A new machine that is to have the disks, all of them; none if not said: its description lies beside them.
     #[serde(default)]
     pub machine: Option<NewMachine>,
+    /// Take them from the vault's second store, whether the vault has the point or not, or is there at all.
+    #[serde(default)]
+    pub from_copy: bool,
 }
 
 /// A new machine, of a point's disks and description. The old one stays as it is.

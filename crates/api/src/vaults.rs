@@ -1,5 +1,6 @@
 //! Vaults.
 
+use crate::{CopyState, CopyStore};
 use jiff::Timestamp;
 use model::{PolicyId, VaultId};
 use serde::{Deserialize, Serialize};
@@ -22,6 +23,9 @@ pub struct Vault {
     pub created: Timestamp,
     /// Machines that have points in it or are to have.
     pub items: u64,
+    /// How far its second store is behind, where it has one; told of one vault, not in lists.
+    #[serde(default)]
+    pub copies: Option<CopyState>,
     /// Given back with a change: it is refused if somebody else changed the vault meanwhile.
     pub revision: u64,
 }
@@ -39,6 +43,12 @@ pub struct VaultSettings {
     /// Where the snapshot tier is, a directory beside the hosts; without one, backups go to the vault directly. May be
     /// added at any time; moved or taken away only while the vault has no items, for their snapshots are there.
     pub snapshot_store: Option<String>,
+    /// The most that transfers from the snapshot tier fetch in a second, of each mover, in MiB; as much as goes if not
+    /// said.
+    #[schema(minimum = 1, maximum = 1_048_576)]
+    pub transfer_mib_per_second: Option<u32>,
+    /// A second store, in another region. May be added, moved or taken away at any time: what lies in it stays there.
+    pub copy: Option<CopyStore>,
     /// Machines that are put under protection by themselves: those that no vault has anything of. The first rule that
     /// fits counts. At most 100; a new vault has no policies yet, so it gets its rules later.
     #[schema(max_items = 100)]
@@ -55,6 +65,8 @@ impl Default for VaultSettings {
             soft_delete_days,
             immutable: false,
             snapshot_store: None,
+            transfer_mib_per_second: None,
+            copy: None,
             auto_protect: Vec::new(),
             keep_everything: false,
         }

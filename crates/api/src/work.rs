@@ -141,6 +141,12 @@ pub struct VaultAccess {
     pub location: String,
     /// Where the snapshot tier is, if there is one.
     pub snapshot_store: Option<String>,
+    /// What the names of the variables begin with that hold the credentials: `COPY_` for a second store's own.
+    #[serde(default)]
+    pub credentials: Option<String>,
+    /// The most that transfers from the snapshot tier fetch in a second, in bytes.
+    #[serde(default)]
+    pub transfer_bytes_per_second: Option<u64>,
     /// The text of a key file that opens it.
     pub key: String,
 }
@@ -240,7 +246,14 @@ pub enum Work {
         item: Uuid,
         /// Which.
         points: Vec<PointId>,
+        /// Of which the copy in the snapshot tier comes back too.
+        #[serde(default)]
+        snapshots: Vec<PointId>,
     },
+    /// Copy points to the vault's second store: the result is a [`CopyOutcome`].
+    Copy(Box<CopyWork>),
+    /// Put the vault right from its second store.
+    Heal(Box<HealWork>),
     /// Purge what was deleted before, and give space back.
     Collect {
         /// Points deleted longer ago than this may go for good, in seconds.
@@ -275,6 +288,77 @@ pub struct BackUpWork {
     pub transfer: bool,
     /// Stands in the vault with the point, so that a catalog can be made again from it: see `Service`.
     pub service: Service,
+}
+
+/// Another store of the vault.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct StoreAccess {
+    /// Where it is.
+    pub location: String,
+    /// What the names of the variables begin with that hold its credentials; where there are none, the vault's count.
+    pub credentials: Option<String>,
+}
+
+/// A point, and whose it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct PointOfItem {
+    /// The item.
+    pub item: Uuid,
+    /// The point.
+    pub point: PointId,
+}
+
+/// Copying.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct CopyWork {
+    /// The second store, made if it is not there.
+    pub to: StoreAccess,
+    /// What is to be there, the oldest first.
+    pub points: Vec<PointOfItem>,
+    /// What is deleted there, softly: its days are over. No other is, whatever was deleted in the vault.
+    pub let_go: Vec<PointId>,
+    /// Give space back there: what was deleted longer ago than this is purged, in seconds. None: not this time.
+    pub collect: Option<i64>,
+    /// The time, by the server's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
+    /// The most that is fetched in a second.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What came of copying.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CopyOutcome {
+    /// What is in the second store now.
+    pub copied: Vec<CopiedOfItem>,
+    /// What the vault does not have.
+    pub missing: Vec<PointId>,
+    /// What is deleted in the second store now.
+    pub let_go: Vec<PointId>,
+    /// What copying added to the second store.
+    pub stored_bytes: u64,
+    /// What was given back there.
+    pub freed_bytes: u64,
+}
+
+/// A point that is in the second store.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, ToSchema)]
+pub struct CopiedOfItem {
+    /// The item.
+    pub item: Uuid,
+    /// The machine's name.
+    pub name: String,
+    /// The point, as the second store has it; its id is the one the server knows.
+    pub made: MadePoint,
+}
+
+/// Healing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct HealWork {
+    /// The second store.
+    pub from: StoreAccess,
+    /// What the vault ought to have, the oldest first. What it lacks of them is copied back.
+    pub points: Vec<PointOfItem>,
 }
 
 /// A machine that is to go back to a point, in its own place.

@@ -22,6 +22,7 @@
 mod adopted;
 mod alerts;
 mod audit;
+mod copies;
 mod drills;
 mod error;
 mod figures;
@@ -46,6 +47,7 @@ mod vaults;
 
 pub use alerts::{Alert, Severity};
 pub use audit::{AuditEntry, AuditProof};
+pub use copies::{CopyFigures, CopyRow};
 pub use drills::{DrillCandidate, DrillRow, ProofRow};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;

@@ -27,6 +27,12 @@ pub(crate) enum Trouble {
     SnapshotFailed,
     /// Jobs wait for a mover that is not there.
     MoverGone,
+    /// Points could not be copied to a vault's second store.
+    CopyFailed,
+    /// Points have waited too long for their copy.
+    CopyLags,
+    /// A vault could not be put right from its second store.
+    HealFailed,
 }
 
 impl Trouble {
@@ -42,6 +48,9 @@ impl Trouble {
             Self::CollectFailed => "collect_failed",
             Self::SnapshotFailed => "snapshot_failed",
             Self::MoverGone => "mover_gone",
+            Self::CopyFailed => "copy_failed",
+            Self::CopyLags => "copy_lags",
+            Self::HealFailed => "heal_failed",
         }
     }
 
@@ -49,7 +58,7 @@ impl Trouble {
         match self {
             // What lies in the vault may be lost.
             Self::VerifyFailed | Self::DrillFailed => Severity::Critical,
-            Self::BackupFailed | Self::RestoreFailed | Self::MoverGone => Severity::Error,
+            Self::BackupFailed | Self::RestoreFailed | Self::MoverGone | Self::HealFailed => Severity::Error,
             _ => Severity::Warning,
         }
     }

@@ -49,6 +49,7 @@ impl Control {
         tell("retention", self.tick_retention(now).await);
         tell("drills", self.tick_drills(now).await);
         tell("collect", self.tick_collect(now).await);
+        tell("copies", self.tick_copies(now).await);
         tell("purge", self.tick_purge(now).await);
         tell("snapshots", self.tick_snapshots(now).await);
         tell("waiting", self.tick_waiting(now).await);

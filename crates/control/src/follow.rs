@@ -51,6 +51,8 @@ impl Control {
             }
             Request::UndeletePoints { was, .. } => self.follow_undeletion(row, &was).await,
             Request::Collect {} => self.follow_collect(row).await.map(|()| None),
+            Request::Copy {} => self.follow_copy(row).await.map(|()| None),
+            Request::Heal {} => self.tell_end(row, Trouble::HealFailed, "healing").await.map(|()| None),
             Request::RestoreInto { plan: true, .. } => Ok(None),
             Request::Restore { .. } | Request::RestoreInto { .. } => {
                 self.tell_end(row, Trouble::RestoreFailed, "the restore of").await.map(|()| None)

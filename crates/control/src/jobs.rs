@@ -1,5 +1,6 @@
 //! Jobs, as people see them, cancel them and have them tried again.
 
+use crate::copies::is_of_vault;
 use crate::order::request_of;
 use crate::request::Request;
 use crate::snapshots::SnapshotRequest;
@@ -123,7 +124,7 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::Snapshot => Action::BackUp,
         JobKind::ExportSnapshot | JobKind::CopySnapshot => Action::Restore,
         JobKind::Undelete => Action::Undelete,
-        JobKind::Collect => Action::UpdateVault,
+        JobKind::Collect | JobKind::Copy | JobKind::Heal => Action::UpdateVault,
     }
 }
 
@@ -143,7 +144,7 @@ fn told(row: JobRow) -> Job {
             .subject
             .parse()
             .ok()
-            .filter(|_| row.job.kind != JobKind::Collect && row.request["request"] != json!("snapshot")),
+            .filter(|_| !is_of_vault(row.job.kind) && row.request["request"] != json!("snapshot")),
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.

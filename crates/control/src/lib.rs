@@ -22,6 +22,7 @@ mod alerts;
 mod audit;
 mod browse;
 mod collect;
+mod copies;
 mod dispatch;
 mod drills;
 mod dry_run;

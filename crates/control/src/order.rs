@@ -4,8 +4,8 @@ use crate::request::{Request, settings};
 use crate::retention::over;
 use crate::schedule::Policies;
 use crate::{Control, Error, Result};
-use api::Code;
 use api::work::{AssignedHost, BackUpWork, Service, ServicePolicy, ServicePromise, VaultAccess, Work};
+use api::{Code, VaultSettings};
 use catalog::{Item, JobFilter, JobRow, VaultRow};
 use jiff::Timestamp;
 use model::policy::{ConsistencyWish, DiskSelection};
@@ -35,6 +35,8 @@ pub(crate) struct Ordered {
     pub(crate) tried: Vec<PointId>,
     /// The same of the snapshot tier.
     pub(crate) tried_snapshots: Vec<PointId>,
+    /// Whether a job that copies was told to give space back.
+    pub(crate) collects: bool,
     /// The last point that a collection was told to purge.
     pub(crate) purged_to: Option<PointId>,
     /// When it was ordered.
@@ -85,6 +87,8 @@ impl Control {
         let item = match request_of(row)? {
             Request::Collect {} => return self.collect_work(row, ordered).await,
             Request::Snapshot(asked) => return self.snapshot_work(row, asked, ordered).await,
+            Request::Copy {} => return self.copy_work(row, ordered).await,
+            Request::Heal {} => return self.heal_work(row, ordered).await,
             _ => self.catalog.item(item_of(row)?).await?,
         };
         let work = |work| Ok(Prepared::Work(Box::new(work), ordered.clone()));
@@ -123,21 +127,28 @@ impl Control {
                 let work = Work::DeletePoints { item: item.id, points, snapshots };
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
-            Request::UndeletePoints { points, .. } => {
-                let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
-                let named = |point: &Point| points.is_empty() || points.contains(&point.id);
-                // Whoever asked has marked them; those whose days are over stay deleted.
-                let wanted = |point: &Point| named(point) && !point.is_deleted();
-                let points: Vec<_> = all.filter(wanted).map(|point| point.id).collect();
-                if points.is_empty() {
-                    return Ok(Prepared::Done);
-                }
-                let ordered = Ordered { points: points.clone(), ..ordered };
-                let work = Work::UndeletePoints { item: item.id, points };
-                Ok(Prepared::Work(Box::new(work), ordered))
+            Request::UndeletePoints { points, .. } => self.undelete_work(&item, &points, ordered).await,
+            Request::Collect {} | Request::Copy {} | Request::Heal {} | Request::Snapshot(_) => {
+                unreachable!("decided above")
             }
-            Request::Collect {} | Request::Snapshot(_) => unreachable!("decided above"),
         }
+    }
+
+    /// The points that are to come back, and those of them that the snapshot tier ought to have.
+    async fn undelete_work(&self, item: &Item, asked: &[PointId], ordered: Ordered) -> Result<Prepared> {
+        let all = self.catalog.points_to_plan(item.id).await?.into_iter().map(|one| one.point);
+        let named = |point: &Point| asked.is_empty() || asked.contains(&point.id);
+        // Whoever asked has marked them; those whose days are over stay deleted.
+        let wanted: Vec<Point> = all.filter(|point| named(point) && !point.is_deleted()).collect();
+        if wanted.is_empty() {
+            return Ok(Prepared::Done);
+        }
+        let points: Vec<_> = wanted.iter().map(|point| point.id).collect();
+        let near = wanted.iter().filter(|point| point.in_snapshot_tier);
+        let snapshots: Vec<_> = near.map(|point| point.id).collect();
+        let ordered = Ordered { points: points.clone(), snapshots: snapshots.clone(), ..ordered };
+        let work = Work::UndeletePoints { item: item.id, points, snapshots };
+        Ok(Prepared::Work(Box::new(work), ordered))
     }
 
     async fn back_up_work(
@@ -262,8 +273,13 @@ impl Control {
     /// How a mover opens the vault of a job.
     pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
         let vault = self.vault_of(row).await?;
-        let snapshot_store = settings(&vault)?.snapshot_store;
-        let key = self.vault_key(vault.id)?;
-        Ok(VaultAccess { id: vault.id, location: vault.location, snapshot_store, key })
+        if let Request::Restore { from_copy: true, .. } = request_of(row)? {
+            return self.access_to_copy(&vault);
+        }
+        let VaultSettings { snapshot_store, transfer_mib_per_second, .. } = settings(&vault)?;
+        let transfer_bytes_per_second = transfer_mib_per_second.map(|mib| u64::from(mib) << 20);
+        let (key, credentials) = (self.vault_key(vault.id)?, None);
+        let VaultRow { id, location, .. } = vault;
+        Ok(VaultAccess { id, location, snapshot_store, credentials, transfer_bytes_per_second, key })
     }
 }

@@ -151,18 +151,32 @@ impl Control {
 
     /// Writes disks of a point as images.
     pub async fn restore(&self, actor: &Actor, place: PointPlace, wish: Restore) -> Result<JobId> {
-        let (item, row) = self.point_row(place).await?;
-        crate::restore::check(&wish, &PointDetail::of(&row))?;
+        let (item, detail) = self.readable(place, wish.from_copy).await?;
+        crate::restore::check(&wish, &detail)?;
         self.must_be_mover(wish.mover.as_deref()).await?;
-        must_be_readable(&row.point)?;
         let detail = json!({
             "vault": place.vault, "item": place.item, "name": item.name,
             "folder": wish.folder, "disks": wish.disks, "mover": wish.mover, "machine": wish.machine,
+            "from_copy": wish.from_copy,
         });
         self.audit(actor, "point.restore", &place.point.to_string(), &detail).await?;
-        let Restore { folder, disks, format, mover, machine } = wish;
-        let request = Request::Restore { point: place.point, folder, disks, format, mover, machine };
+        let Restore { folder, disks, format, mover, machine, from_copy } = wish;
+        let request =
+            Request::Restore { point: place.point, folder, disks, format, mover, machine, from_copy };
         self.queue_for(actor, place.vault, place.item, &request).await
+    }
+
+    /// A point that can be read, with its item: from a tier of the vault, or from its second store.
+    async fn readable(&self, place: PointPlace, from_copy: bool) -> Result<(Item, PointDetail)> {
+        if from_copy {
+            let item = self.item_row(place.vault, place.item).await?;
+            let copy = self.copy_row(place.vault, place.item, place.point).await?;
+            return Ok((item, serde_json::from_value(copy.detail).unwrap_or_default()));
+        }
+        let (item, row) = self.point_row(place).await?;
+        let detail = PointDetail::of(&row);
+        must_be_readable(&row.point)?;
+        Ok((item, detail))
     }
 
     /// One that is named must be a mover of a host, or the server's own.

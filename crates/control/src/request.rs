@@ -39,6 +39,9 @@ pub(crate) enum Request {
         /// The machine that is to have them.
         #[serde(default)]
         machine: Option<NewMachine>,
+        /// From the vault's second store.
+        #[serde(default)]
+        from_copy: bool,
     },
     /// Write disks of a point into what is there, or tell how much that would be.
     RestoreInto {
@@ -111,6 +114,10 @@ pub(crate) enum Request {
     },
     /// Purge what was deleted long enough ago in a vault, and give space back.
     Collect {},
+    /// Copy a vault's points to its second store.
+    Copy {},
+    /// Put a vault right from its second store.
+    Heal {},
 }
 
 impl Request {
@@ -132,6 +139,8 @@ impl Request {
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
             Self::Collect {} => JobKind::Collect,
+            Self::Copy {} => JobKind::Copy,
+            Self::Heal {} => JobKind::Heal,
             Self::Drill { .. } => JobKind::Drill,
         }
     }
@@ -207,7 +216,7 @@ impl Control {
                 let document = serde_json::to_value(request).expect("plain data");
                 return self.snapshot_job(&row, subject, (asked, document), when).await;
             }
-            Request::Collect {} => (row.name.clone(), None),
+            Request::Collect {} | Request::Copy {} | Request::Heal {} => (row.name.clone(), None),
             _ => {
                 let item = self.catalog.item(subject).await?;
                 let host = self.catalog.host_of(item.machine).await?;
@@ -252,15 +261,26 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
     Ok(match request {
         Request::BackUp { .. } | Request::Replace(_) => of_host(),
         Request::UndoReplace { mover, .. } | Request::RemoveKept { mover, .. } => Some(mover.clone()),
+        Request::Restore { from_copy: true, mover, .. } => {
+            mover.clone().or_else(of_host).or(of_copy(vault)?).or_else(of_vault)
+        }
         Request::Restore { mover, .. } | Request::RestoreInto { mover, .. } => {
             mover.clone().or_else(of_host).or_else(of_vault)
         }
         Request::Collect {} => of_vault(),
+        Request::Copy {} | Request::Heal {} => of_copy(vault)?.or_else(of_vault),
         // One for certain: drills are counted by their mover.
         Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         _ => of_vault(),
     })
+}
+
+/// Who reaches a vault's second store: whoever is named, for a directory the mover within the server, else any.
+fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
+    let copy = settings(vault)?.copy;
+    let is_directory = copy.as_ref().is_some_and(|copy| !copy.location.contains("://"));
+    Ok(copy.and_then(|copy| copy.mover).or_else(|| is_directory.then(|| OWN_MOVER.to_owned())))
 }
 
 /// How a vault treats what it holds.

@@ -75,9 +75,12 @@ impl Control {
         }
         match row.job.state {
             JobState::Completed | JobState::CompletedWithWarnings => {
-                let gone = gone(row);
+                let (gone, gone_near) = (told(row, "gone"), told(row, "gone_near"));
                 let back = |point: &Point| points.contains(&point.id) && !gone.contains(&point.id);
-                let live = |point: &Point| Point { purge_at: None, ..point.clone() };
+                let live = |point: &Point| {
+                    let in_snapshot_tier = point.in_snapshot_tier && !gone_near.contains(&point.id);
+                    Point { purge_at: None, in_snapshot_tier, ..point.clone() }
+                };
                 self.change_points(item, |point| back(point).then(|| live(point))).await?;
                 for point in &gone {
                     self.forget_point(*point).await?;
@@ -216,8 +219,9 @@ impl Control {
     }
 }
 
-/// Points that no store has any more, as the mover that was to bring them back told.
-fn gone(row: &JobRow) -> Vec<PointId> {
-    let gone = row.result.as_ref().and_then(|result| result.get("gone")).cloned().unwrap_or_default();
+/// Points that no store has any more (`gone`), or the snapshot tier alone has not (`gone_near`), as the mover that was
+/// to bring them back told.
+fn told(row: &JobRow, which: &str) -> Vec<PointId> {
+    let gone = row.result.as_ref().and_then(|result| result.get(which)).cloned().unwrap_or_default();
     serde_json::from_value(gone).unwrap_or_default()
 }

@@ -38,7 +38,8 @@ impl Control {
     pub async fn vault(&self, id: VaultId) -> Result<Vault> {
         let row = self.vault_row(id).await?;
         let items = self.catalog.items_by_vault().await?;
-        shown(&row, items.get(&id).copied())
+        let copies = self.copy_state(id, &settings(&row)?).await?;
+        Ok(Vault { copies, ..shown(&row, items.get(&id).copied())? })
     }
 
     /// Makes a vault, or takes in one that exists.
@@ -167,8 +168,11 @@ impl Control {
         if let Some(wanted) = &change.settings {
             let policies = self.catalog.policies(id).await?.iter().map(|policy| policy.id).collect();
             check_settings(wanted, &policies, &mut faults);
+            crate::copies::check(&row.location, wanted, &mut faults);
         }
         faults.none()?;
+        let copy_mover = change.settings.as_ref().and_then(|wanted| wanted.copy.as_ref()?.mover.as_deref());
+        self.must_be_mover(copy_mover).await?;
         let items = self.catalog.items_by_vault().await?.get(&id).copied().unwrap_or(0);
         if let Some(wanted) = &change.settings {
             may_become(&before, wanted, items)?;
@@ -181,6 +185,11 @@ impl Control {
         self.audit(actor, "vault.change", &id.to_string(), &detail).await?;
         if let Some(wanted) = change.settings {
             self.keep_promise(&row, &before, &wanted).await?;
+            // Before it has another: what lies in the old one is no copy in the new one. CRASH: the old one's are noted
+            // again by the next job that copies.
+            if crate::copies::is_elsewhere(&before, &wanted) {
+                self.catalog.forget_copies(row.id).await?;
+            }
             row.settings = serde_json::to_value(wanted).expect("plain data");
         }
         row.name = change.name.unwrap_or(row.name);
@@ -259,6 +268,7 @@ fn shown(row: &VaultRow, items: Option<u64>) -> Result<Vault> {
         settings: settings(row)?,
         created: row.created,
         items: items.unwrap_or(0),
+        copies: None,
         revision: row.revision,
     })
 }
@@ -269,6 +279,7 @@ fn check_new(new: &NewVault) -> Result<StoreAddress> {
     faults.text("/location", &new.location, PATH_MAX);
     let address = store::address(&new.location).map_err(|rule| faults.add("/location", rule)).ok();
     check_settings(&new.settings, &HashSet::new(), &mut faults);
+    crate::copies::check(&new.location, &new.settings, &mut faults);
     match (new.adopt, &new.key) {
         (true, None) => {
             faults.add("/key", "is needed to take a vault in: the text of a key file that opens it");
@@ -281,6 +292,9 @@ fn check_new(new: &NewVault) -> Result<StoreAddress> {
 }
 
 fn check_settings(settings: &VaultSettings, policies: &HashSet<model::PolicyId>, faults: &mut Faults) {
+    if settings.transfer_mib_per_second == Some(0) {
+        faults.add("/settings/transfer_mib_per_second", "must be 1 or more; leave it out for no limit");
+    }
     let days = (SOFT_DELETE_DAYS_MIN, SOFT_DELETE_DAYS_MAX);
     faults.range("/settings/soft_delete_days", days, settings.soft_delete_days);
     if let Some(store) = &settings.snapshot_store {

@@ -9,8 +9,8 @@
 //! map in the source ──────┘                 └─ only recorded     (never inflated)
 //! ```
 //! The copy is a session of the target like any other: what is published, when, and what a crash leaves is in
-//! `commit.rs`. CRASH: a copy that dies is lost work, and is begun anew; what it had uploaded goes with its
-//! session. Points are copied one by one and oldest first, so no more than one point's difference is lost.
+//! `commit.rs`. CRASH: a copy that dies is begun anew; whoever inherits its session (`inherit.rs`) first finds all packs
+//! it had uploaded, and fetches and seals only the rest.
 //!
 //! **The name.** A copy keeps the id of its point. Names are never used twice, so an attempt claims the id in
 //! the target's log before it puts an object under it: it opens a session of that very id, which the log
@@ -27,7 +27,7 @@ use crate::{
     Base, CHUNK_BYTES, DiskMap, DiskRecord, DiskWriter, Error, ErrorKind, PackKind, Point, PointDraft,
     PointId, Result, Session, SessionId, StoredBatch, map,
 };
-use futures_util::future::try_join_all;
+use futures_util::future::{BoxFuture, try_join_all};
 use jiff::Timestamp;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -46,6 +46,15 @@ pub struct CopyRun {
     pub session: SessionId,
     /// For people.
     pub now: Timestamp,
+}
+
+/// How a copy tells how far it is, and is told how fast it may go.
+#[derive(Clone, Copy)]
+pub struct CopyCourse<'a> {
+    /// Is told of bytes of disks that are done.
+    pub progress: &'a (dyn Fn(u64) + Sync),
+    /// Asked before so many sealed bytes are fetched: they are when the answer comes.
+    pub pace: &'a (dyn Fn(u64) -> BoxFuture<'a, ()> + Sync),
 }
 
 /// What became of a point that was to be copied.
@@ -81,6 +90,21 @@ pub async fn copy_point(
     run: CopyRun,
     progress: &(dyn Fn(u64) + Sync),
 ) -> Result<Copied> {
+    let pace = |_| -> BoxFuture<'_, ()> { Box::pin(std::future::ready(())) };
+    copy_point_at(from, to, point, run, CopyCourse { progress, pace: &pace }).await
+}
+
+/// The same, no faster than it may.
+///
+/// # Errors
+/// As [`copy_point`].
+pub async fn copy_point_at(
+    from: &Arc<Vault>,
+    to: &Arc<Vault>,
+    point: &Point,
+    run: CopyRun,
+    course: CopyCourse<'_>,
+) -> Result<Copied> {
     if let Some(settled) = settled(from, to, point.id).await? {
         return Ok(settled);
     }
@@ -91,8 +115,8 @@ pub async fn copy_point(
     let mut disks = Vec::with_capacity(point.disks.len());
     for disk in &point.disks {
         let old = base_disk(base.as_ref(), disk);
-        let work =
-            DiskCopy { from, session: &session, reader: SealedReader::new(from, &elsewhere), progress };
+        let reader = SealedReader::new(from, &elsewhere);
+        let work = DiskCopy { from, session: &session, reader, course };
         disks.push(work.copy(disk, old).await?);
     }
     let id = match claim(to, point.id, run.now).await? {
@@ -223,11 +247,11 @@ fn empty(disk: &DiskRecord) -> DiskMap {
 }
 
 /// The copy of one disk.
-struct DiskCopy<'a> {
+struct DiskCopy<'a, 'c> {
     from: &'a Arc<Vault>,
     session: &'a Session,
     reader: SealedReader<'a>,
-    progress: &'a (dyn Fn(u64) + Sync),
+    course: CopyCourse<'c>,
 }
 
 /// Blocks whose chunks the target has.
@@ -236,7 +260,7 @@ enum Ready {
     Blocks { blocks: Vec<(u64, Option<Child>)>, read_bytes: u64 },
 }
 
-impl DiskCopy<'_> {
+impl DiskCopy<'_, '_> {
     async fn copy(&self, disk: &DiskRecord, base: Option<Base<'_>>) -> Result<DiskRecord> {
         let size = disk.map.size;
         let mut writer = self.session.disk(size, base).await?;
@@ -295,6 +319,9 @@ impl DiskCopy<'_> {
                 }
             }
         }
+        if !lacking.is_empty() {
+            (self.course.pace)(lacking.iter().map(|child| u64::from(child.at.length)).sum()).await;
+        }
         let chunks = self.reader.read(lacking).await?;
         let read_bytes = chunks.iter().map(|chunk| chunk.bytes.len() as u64).sum();
         let places = self.session.put_encoded(PackKind::Data, chunks, (new_bytes, known_bytes)).await?;
@@ -312,7 +339,7 @@ impl DiskCopy<'_> {
             Ready::Zeros(start, end) => {
                 let bytes = (end * chunk_bytes).min(size) - start * chunk_bytes;
                 writer.record_zeros(self.session, start * chunk_bytes, bytes).await?;
-                (self.progress)(bytes);
+                (self.course.progress)(bytes);
                 Ok(0)
             }
             Ready::Blocks { blocks, read_bytes } => {
@@ -320,7 +347,7 @@ impl DiskCopy<'_> {
                     let offset = block * chunk_bytes;
                     let batch = StoredBatch { offset, chunks: vec![child], buffer: Vec::new() };
                     writer.record(self.session, &batch).await?;
-                    (self.progress)(map::block_bytes(size, block) as u64);
+                    (self.course.progress)(map::block_bytes(size, block) as u64);
                 }
                 Ok(read_bytes)
             }

@@ -10,7 +10,7 @@ use crate::{Error, ErrorKind, Result, SessionId};
 use jiff::Timestamp;
 
 /// How often others may be quicker to append to the log before it is given up.
-const TRIES_MAX: u32 = 1000;
+pub(crate) const TRIES_MAX: u32 = 1000;
 
 /// How a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

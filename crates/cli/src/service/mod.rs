@@ -13,6 +13,7 @@ mod confirm;
 mod connect;
 mod context;
 mod contexts;
+mod copies;
 mod drill;
 mod dry_run;
 mod events;

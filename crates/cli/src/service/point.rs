@@ -172,7 +172,7 @@ fn table(all: &[Point], machine: &str) -> String {
             point.id.to_string(),
             output::instant(point.taken),
             point.consistency.replace('_', "-"),
-            tiers(point),
+            kind(point),
             reasons(&point.kept_for),
             match point.purge_at {
                 Some(at) => format!("purged {}", output::instant(at)),
@@ -182,13 +182,19 @@ fn table(all: &[Point], machine: &str) -> String {
             output::size(point.stored_bytes),
         ]
     });
-    let heading = ["POINT", "INSTANT", "CONSISTENCY", "TIERS", "KEPT AS", "EXPIRES", "TRIED OUT", "STORED"];
+    let heading = ["POINT", "INSTANT", "CONSISTENCY", "TYPE", "KEPT AS", "EXPIRES", "TRIED OUT", "STORED"];
     output::table(&heading, &["STORED"], rows)
 }
 
-fn tiers(point: &Point) -> String {
-    let tiers = [(point.in_snapshot_tier, "snapshot"), (point.in_vault_tier, "vault")];
-    or_dash(Some(tiers.iter().filter(|tier| tier.0).map(|tier| tier.1).collect::<Vec<_>>().join(", ")))
+/// Which tiers have it, as Azure calls its types of points.
+fn kind(point: &Point) -> String {
+    let kind = match (point.in_snapshot_tier, point.in_vault_tier) {
+        (true, false) => "Snapshot",
+        (true, true) => "Snapshot and vault",
+        (false, true) => "Vault",
+        (false, false) => "-",
+    };
+    kind.to_owned()
 }
 
 fn reasons(kept: &[KeptFor]) -> String {
@@ -201,7 +207,7 @@ fn show(point: &Point) -> String {
         ("Instant", output::instant(point.taken)),
         ("Consistency", point.consistency.replace('_', "-")),
         ("Origin", point.origin.replace('_', " ")),
-        ("Tiers", tiers(point)),
+        ("Type", kind(point)),
         ("Pinned", if point.pinned { "yes" } else { "no" }.to_owned()),
         ("Expires", when(point.expires)),
         ("Stored", output::size(point.stored_bytes)),

@@ -1,6 +1,8 @@
 //! `strongroom vault`.
 
 use super::confirm::{Undo, Yes, confirm};
+use super::copies::{self, CopyArgs};
+use super::follow::Wait;
 use super::names;
 use super::words::{count, or_dash};
 use crate::failure::Told;
@@ -54,6 +56,34 @@ pub(crate) enum VaultCommand {
         #[command(flatten)]
         yes: Yes,
     },
+    /// Copy to the vault's second store what is not there yet, at once.
+    Copy {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+        #[command(flatten)]
+        wait: Wait,
+    },
+    /// List the points that the vault's second store has; those that the vault itself has no more among them.
+    Copies {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+        /// Of this machine alone, by the name it had.
+        #[arg(long, value_name = "MACHINE")]
+        machine: Option<String>,
+    },
+    /// Put a vault right from its second store: what is damaged is repaired, what is missing copied back. One of which
+    /// nothing is left is made anew.
+    Heal {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+        #[command(flatten)]
+        yes: Yes,
+        #[command(flatten)]
+        wait: Wait,
+    },
     /// Have the server forget a vault that protects no machine. What lies in its store stays there.
     Delete {
         /// The vault, by its name or id.
@@ -95,12 +125,27 @@ pub(crate) struct SettingsArgs {
     /// Whether no point expires, whatever its policy says. A vault that was adopted begins so.
     #[arg(long, value_name = "true|false")]
     keep_everything: Option<bool>,
+    /// The most that transfers from the snapshot tier fetch in a second, of each mover, in MiB; 0 for no limit.
+    #[arg(long, value_name = "MIB")]
+    transfer_limit: Option<u32>,
+    #[command(flatten)]
+    copy: CopyArgs,
 }
 
 impl SettingsArgs {
     fn is_empty(&self) -> bool {
-        let Self { soft_delete_days, immutable, snapshot_store, auto_protect, keep_everything } = self;
-        soft_delete_days.is_none()
+        let Self {
+            soft_delete_days,
+            immutable,
+            snapshot_store,
+            auto_protect,
+            keep_everything,
+            transfer_limit,
+            copy,
+        } = self;
+        copy.is_empty()
+            && transfer_limit.is_none()
+            && soft_delete_days.is_none()
             && immutable.is_none()
             && snapshot_store.is_none()
             && auto_protect.is_empty()
@@ -115,6 +160,10 @@ impl SettingsArgs {
         if let Some(store) = &self.snapshot_store {
             settings.snapshot_store = Some(store.clone()).filter(|store| store != "none");
         }
+        if let Some(limit) = self.transfer_limit {
+            settings.transfer_mib_per_second = Some(limit).filter(|limit| *limit > 0);
+        }
+        self.copy.apply(settings)?;
         if self.auto_protect.is_empty() {
             return Ok(());
         }
@@ -166,12 +215,26 @@ pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand)
         }
         VaultCommand::Show { vault } => {
             let vault = names::vault(client, vault.as_deref()).await?;
+            // A list does not tell how far the second store is.
+            let vault: Vault = client.get(&format!("/v1/vaults/{}", vault.id)).await?;
             output::print(output, &vault, || show(&vault))
         }
         VaultCommand::Update { vault, name, settings, accept_loss, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;
             let change = VaultChange { name, accept_loss, ..VaultChange::default() };
             update(output, client, &vault, (change, &settings, yes)).await
+        }
+        VaultCommand::Copy { vault, wait } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            copies::copy(output, client, &vault, wait).await
+        }
+        VaultCommand::Copies { vault, machine } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            copies::list(output, client, &vault, machine.as_deref()).await
+        }
+        VaultCommand::Heal { vault, yes, wait } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            copies::heal(output, client, &vault, (yes, wait)).await
         }
         VaultCommand::Delete { vault, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;
@@ -273,6 +336,8 @@ fn show(vault: &Vault) -> String {
         ("Snapshot tier", or_dash(settings.snapshot_store.clone())),
         ("Known since", output::instant(vault.created)),
     ];
+    facts.extend(settings.transfer_mib_per_second.map(|mib| ("Transfers at most", format!("{mib} MiB/s"))));
+    facts.extend(copies::facts(vault));
     if settings.keep_everything {
         facts
             .push(("Points expire", "no: everything is kept (--keep-everything false lets them)".to_owned()));

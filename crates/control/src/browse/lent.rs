@@ -132,6 +132,8 @@ impl Control {
             id: row.id,
             location: row.location,
             snapshot_store,
+            credentials: None,
+            transfer_bytes_per_second: None,
             key: self.vault_key(about.vault)?,
         };
         Ok(FilesOrder { session: about.id, vault, item: about.item, point: about.point })

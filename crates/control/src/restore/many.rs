@@ -184,8 +184,9 @@ impl Control {
         let restore = restore_of(set, wish, &item);
         check(&restore, &detail)?;
         self.must_be_mover(restore.mover.as_deref()).await?;
-        let Restore { folder, disks, format, mover, machine } = restore.clone();
-        let request = Request::Restore { point: row.point.id, folder, disks, format, mover, machine };
+        let Restore { folder, disks, format, mover, machine, from_copy } = restore.clone();
+        let request =
+            Request::Restore { point: row.point.id, folder, disks, format, mover, machine, from_copy };
         let job = self.job_for(vault, item.id, &request, When { ready: self.now(), slot: None }).await?;
         let near = settings.snapshot_store.is_some() && row.point.in_snapshot_tier;
         let target = Path::new(&restore.folder).parent().unwrap_or(Path::new("/"));
@@ -277,6 +278,7 @@ fn restore_of(set: &NewRestoreSet, wish: &SetMachine, item: &Item) -> Restore {
         libvirt: all.libvirt.clone(),
     });
     Restore {
+        from_copy: false,
         folder: wish.folder.clone().unwrap_or_else(own),
         disks: Vec::new(),
         format: set.format,

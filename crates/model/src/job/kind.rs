@@ -42,6 +42,10 @@ pub enum JobKind {
     CompareSnapshots,
     /// Tells what snapshots take up.
     MeasureSnapshots,
+    /// Copies a vault's points to its second store, and lets go there what its days are over for.
+    Copy,
+    /// Puts a vault right from its second store.
+    Heal,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -91,11 +95,17 @@ pub enum Step {
     Compare,
     /// It is known what each takes up.
     Measure,
+    /// The second store has the points.
+    CopyPoints,
+    /// What was damaged in the vault is whole, as far as the second store has it.
+    RepairDamage,
+    /// The vault has the points again that it had lost.
+    CopyBack,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -113,6 +123,8 @@ impl JobKind {
         Self::CopySnapshot,
         Self::CompareSnapshots,
         Self::MeasureSnapshots,
+        Self::Copy,
+        Self::Heal,
     ];
 
     /// Its steps, in order; at least one.
@@ -135,6 +147,8 @@ impl JobKind {
             Self::CopySnapshot => &[Step::CopySnapshot],
             Self::CompareSnapshots => &[Step::Compare],
             Self::MeasureSnapshots => &[Step::Measure],
+            Self::Copy => &[Step::CopyPoints],
+            Self::Heal => &[Step::RepairDamage, Step::CopyBack],
         }
     }
 
@@ -142,11 +156,12 @@ impl JobKind {
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
         use JobKind::{
-            Backup, Collect, DeleteData, Drill, MeasureSnapshots, RemoveKept, Replace, Snapshot, UndoReplace,
+            Backup, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, RemoveKept, Replace, Snapshot,
+            UndoReplace,
         };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        [Backup, Collect, Drill, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
+        [Backup, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
@@ -175,6 +190,9 @@ impl fmt::Display for Step {
             Self::CopySnapshot => "Copy snapshot",
             Self::Compare => "Compare",
             Self::Measure => "Measure",
+            Self::CopyPoints => "Copy points",
+            Self::RepairDamage => "Repair damage",
+            Self::CopyBack => "Copy points back",
         })
     }
 }

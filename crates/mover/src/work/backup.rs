@@ -1,7 +1,7 @@
 //! A machine becomes a point: in the vault, or in the snapshot tier first.
 //!
-//! Whoever has claimed the job before may still be at it. Its sessions are aborted first, in every store that it may
-//! have written to; then what it has committed is looked for. Only then a new point is begun.
+//! Whoever has claimed the job before may still be at it. Its sessions are ended first, in every store that it may
+//! have written to, and what they have uploaded is kept; then what it has committed is looked for. Only then a new point is begun.
 
 use super::failure::{Failed, Result};
 use super::order::Run;
@@ -75,10 +75,11 @@ async fn made(run: &Run, work: &BackUpWork, store: &Arc<Vault>) -> Result<Point>
     take(run, work, store).await
 }
 
-/// Aborts every session that earlier claims of the job may have in a store.
+/// Ends every session that earlier claims of the job may have in a store. What they have uploaded is found there by
+/// the one that begins now.
 pub(super) async fn fence(run: &Run, store: &Vault) -> Result<()> {
     for session in run.order.fenced.iter().flat_map(|id| [SessionId(*id), session_of_transfer(*id)]) {
-        store.abort_session(session, run.now()).await?;
+        store.inherit_session(session, run.now()).await?;
     }
     Ok(())
 }

@@ -18,6 +18,7 @@
 //! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
 //! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `snapshot.rs`, `export.rs` | snapshots of disks, and files made of them |
+//! | `copies.rs` | the vault's second store: points copied to it, the vault healed from it |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
@@ -35,6 +36,7 @@
 mod at_once;
 mod backup;
 mod browse;
+mod copies;
 mod doors;
 mod drill;
 mod export;

@@ -8,6 +8,7 @@
 //! ```
 
 use super::backup;
+use super::copies;
 use super::doors::{Meant, Opened};
 use super::failure::{Failed, Result};
 use super::lease::{End, Lease};
@@ -160,7 +161,9 @@ impl Run {
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
             Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
-            Work::UndeletePoints { points, .. } => points::undelete(self, points).await,
+            Work::UndeletePoints { points, snapshots, .. } => points::undelete(self, points, snapshots).await,
+            Work::Copy(work) => copies::copy(self, work).await,
+            Work::Heal(work) => copies::heal(self, work).await,
             Work::Collect { soft_delete_seconds, now, purge } => {
                 let soft_delete = SignedDuration::from_secs(*soft_delete_seconds);
                 points::collect(self, (soft_delete, *now), purge).await

@@ -34,10 +34,11 @@ pub(super) async fn delete(run: &Run, points: &[PointId], snapshots: &[PointId])
     Ok(())
 }
 
-/// Brings deleted points back: in the vault if that has them, else in the snapshot tier. A snapshot of a point that
-/// the vault has may have expired by itself before, and nobody would let it expire again. Points that no store has any
-/// more are told; it fails if that is all of them.
-pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
+/// Brings deleted points back: in the vault if that has them, and in the snapshot tier if the server counts on a copy
+/// there, or the vault has none. (The snapshot of another may have expired by itself before, and nobody would let it
+/// expire again.) Points that no store has any more are told, and snapshots that are gone; it fails if that is all
+/// points.
+pub(super) async fn undelete(run: &Run, points: &[PointId], snapshots: &[PointId]) -> Result<()> {
     let tiers = run.vaults().tiers(&run.order.vault).await?;
     run.lease.begin(&Step::BringPointsBack.to_string(), 0);
     let mut gone = Vec::new();
@@ -56,6 +57,16 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
         }
         gone.extend((!is_back).then_some(*point));
     }
+    let mut gone_near = Vec::new();
+    for point in snapshots {
+        run.lease.renewed_lately().await;
+        let Some(near) = &tiers.snapshots else { break };
+        match near.standing_of(vault::PointId(point.0)).await? {
+            (here, Standing::Deleted) => near.undelete_point(here, run.now()).await?,
+            (_, Standing::Listed) => {}
+            _ => gone_near.push(*point),
+        }
+    }
     if !gone.is_empty() {
         let names = gone.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         let text = format!("these points are gone for good: {names}");
@@ -64,7 +75,8 @@ pub(super) async fn undelete(run: &Run, points: &[PointId]) -> Result<()> {
         }
         run.lease.warn(text);
     }
-    run.lease.step_done(Step::BringPointsBack, Some(json!({ "points": points, "gone": gone })));
+    let result = json!({ "points": points, "gone": gone, "gone_near": gone_near });
+    run.lease.step_done(Step::BringPointsBack, Some(result));
     Ok(())
 }
 

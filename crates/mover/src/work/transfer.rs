@@ -1,14 +1,19 @@
 //! From the snapshot tier to the vault: the second part of a backup, which no guest feels.
+//!
+//! It goes on where it stopped, whoever stopped it: what an earlier claim has uploaded is inherited, so that only the
+//! packs that were open when it died are sealed again. It has a limit of its own, the vault's, shared by all transfers
+//! of a mover.
 
 use super::backup::{Tier, fence, makes_no_sense, told};
 use super::failure::Result;
 use super::order::Run;
 use crate::Progress;
 use api::work::BackUpWork;
+use futures_util::future::BoxFuture;
 use model::job::Step;
 use std::sync::Arc;
 use uuid::Uuid;
-use vault::{Copied, CopyRun, Ended, Point, PointId, SessionId, Standing, Vault};
+use vault::{Copied, CopyCourse, CopyRun, Ended, Point, PointId, SessionId, Standing, Vault, copy_point_at};
 
 /// The session that an order's copy is written under.
 ///
@@ -35,7 +40,10 @@ pub(super) async fn to_vault(
     let advance = |bytes| run.lease.progress(Progress::Advance(bytes));
     // Before, because a copy commits by itself; what was aborted meanwhile commits nothing.
     run.lease.renewed().await;
-    let stored_bytes = match Box::pin(vault::copy_point(snapshots, &vault, point, copy, &advance)).await? {
+    let throttle = run.vaults().transfers(&run.order.vault);
+    let pace = |bytes: u64| -> BoxFuture<'_, ()> { Box::pin(throttle.admit(bytes)) };
+    let course = CopyCourse { progress: &advance, pace: &pace };
+    let stored_bytes = match Box::pin(copy_point_at(snapshots, &vault, point, copy, course)).await? {
         Copied::Made(made) => made.stats.stored_bytes,
         Copied::There(there) => stored_by(&vault, point, there).await?,
         Copied::Deleted(_) => {
@@ -51,7 +59,8 @@ pub(super) async fn to_vault(
 pub(super) async fn settle(run: &Run, point: &Point) -> Result<bool> {
     let vault = run.vaults().vault(&run.order.vault).await?;
     let session = session_of_transfer(run.order.session);
-    if vault.abort_session(session, run.now()).await? == Ended::Aborted {
+    // Whoever goes on finds what is uploaded.
+    if vault.inherit_session(session, run.now()).await? == Ended::Aborted {
         return Ok(false);
     }
     match vault.standing_of(point.id).await? {

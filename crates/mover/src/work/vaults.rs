@@ -2,11 +2,13 @@
 
 use super::failure::{Failed, Result};
 use super::settings::Settings;
-use api::work::VaultAccess;
+use crate::{Limits, Throttle};
+use api::work::{StoreAccess, VaultAccess};
 use model::VaultId;
 use model::job::Failure;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::num::NonZeroU64;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use tokio::sync::OnceCell;
@@ -21,6 +23,8 @@ const OPEN_MAX: usize = 16;
 struct Place {
     vault: VaultId,
     location: String,
+    /// Whose credentials: see [`variables`].
+    credentials: Option<String>,
     key: String,
 }
 
@@ -29,6 +33,8 @@ pub(super) struct Vaults {
     settings: Settings,
     cache: PathBuf,
     opened: Mutex<BTreeMap<Place, Arc<OnceCell<Arc<Vault>>>>>,
+    /// One for each vault, for all its transfers.
+    transfers: Mutex<BTreeMap<VaultId, Arc<Throttle>>>,
 }
 
 /// The stores of a vault.
@@ -46,25 +52,75 @@ impl Tiers {
 
 impl Vaults {
     pub(super) fn new(settings: &Settings) -> Self {
-        Self { settings: settings.clone(), cache: settings.cache(), opened: Mutex::default() }
+        Self {
+            settings: settings.clone(),
+            cache: settings.cache(),
+            opened: Mutex::default(),
+            transfers: Mutex::default(),
+        }
     }
 
     /// The vault.
     pub(super) async fn vault(&self, access: &VaultAccess) -> Result<Arc<Vault>> {
-        self.at(access, &access.location).await
+        self.at(access, &access.location, access.credentials.as_deref()).await
     }
 
     /// The vault's snapshot store, made if it is not there; the vault itself is opened only then.
     pub(super) async fn snapshots(&self, access: &VaultAccess, location: &str) -> Result<Arc<Vault>> {
-        match self.at(access, location).await {
+        match self.at(access, location, None).await {
             // Nothing there, for instance.
             Err(Failed(error)) if error.failure == Failure::Invalid => {
                 let vault = self.vault(access).await?;
-                self.make_replica(access, location, &vault).await?;
-                self.at(access, location).await
+                self.make_replica(access, (location, None), &vault).await?;
+                self.at(access, location, None).await
             }
             opened => opened,
         }
+    }
+
+    /// The vault's second store; none if there is nothing yet.
+    pub(super) async fn second(
+        &self,
+        access: &VaultAccess,
+        place: &StoreAccess,
+    ) -> Result<Option<Arc<Vault>>> {
+        match self.at(access, &place.location, place.credentials.as_deref()).await {
+            Err(Failed(error)) if error.failure == Failure::Invalid => Ok(None),
+            opened => opened.map(Some),
+        }
+    }
+
+    /// Makes the vault's second store. What is there and is no store of this vault is told.
+    pub(super) async fn make_second(
+        &self,
+        access: &VaultAccess,
+        place: &StoreAccess,
+        vault: &Vault,
+    ) -> Result<Arc<Vault>> {
+        let credentials = place.credentials.as_deref();
+        self.make_replica(access, (&place.location, credentials), vault).await?;
+        self.at(access, &place.location, credentials).await
+    }
+
+    /// Makes the vault itself anew, of another store of it.
+    pub(super) async fn make_anew(&self, access: &VaultAccess, of: &Vault) -> Result<()> {
+        self.make_replica(access, (&access.location, access.credentials.as_deref()), of).await
+    }
+
+    /// What all transfers to a vault from its snapshot store wait for, at the limit that the order tells.
+    pub(super) fn transfers(&self, access: &VaultAccess) -> Arc<Throttle> {
+        let limits =
+            Limits { bytes: access.transfer_bytes_per_second.and_then(NonZeroU64::new), reads: None };
+        let mut transfers = self.transfers.lock().expect("no holder panics");
+        let throttle = transfers.entry(access.id).or_insert_with(|| Arc::new(Throttle::new(limits)));
+        throttle.set(limits);
+        Arc::clone(throttle)
+    }
+
+    /// Has the vault opened anew when it is asked for next. Who has it open goes on with it.
+    pub(super) fn close(&self, access: &VaultAccess) {
+        let mut opened = self.opened.lock().expect("no holder panics");
+        opened.retain(|place, _| place.vault != access.id || place.location != access.location);
     }
 
     /// Both.
@@ -82,14 +138,19 @@ impl Vaults {
         Ok(vault.attach(&self.cache, (self.settings.clock)()).await?)
     }
 
-    async fn make_replica(&self, access: &VaultAccess, location: &str, vault: &Vault) -> Result<()> {
+    async fn make_replica(
+        &self,
+        access: &VaultAccess,
+        (location, credentials): (&str, Option<&str>),
+        vault: &Vault,
+    ) -> Result<()> {
         if let StoreAddress::Directory(folder) = StoreAddress::parse(location)?
             && !folder.is_dir()
         {
             let made = std::fs::create_dir(&folder);
-            made.map_err(|e| block::Error::io(format!("make the snapshot store {location}"), e))?;
+            made.map_err(|e| block::Error::io(format!("make the store {location}"), e))?;
         }
-        let (store, key) = (self.store(location).await?, KeyFile::from_text(&access.key)?);
+        let (store, key) = (self.store(location, credentials).await?, KeyFile::from_text(&access.key)?);
         match Vault::create_replica(store, vault, (self.settings.clock)(), &key).await {
             // Another mover may have made it meanwhile: opening it tells.
             Err(error) if error.kind() == ErrorKind::AlreadyExists => Ok(()),
@@ -97,19 +158,31 @@ impl Vaults {
         }
     }
 
-    async fn store(&self, location: &str) -> vault::Result<Store> {
+    async fn store(&self, location: &str, credentials: Option<&str>) -> vault::Result<Store> {
         let text =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-        let settings: StoreSettings = std::env::vars_os().filter_map(text).collect();
+        let all = std::env::vars_os().filter_map(text);
+        let settings: StoreSettings = variables(all.collect(), credentials).into_iter().collect();
         Store::open(&StoreAddress::parse(location)?, &settings).await
     }
 
     /// Opens the store at a location, or gives the one that is open.
-    async fn at(&self, access: &VaultAccess, location: &str) -> Result<Arc<Vault>> {
-        let place = Place { vault: access.id, location: location.to_owned(), key: access.key.clone() };
+    async fn at(
+        &self,
+        access: &VaultAccess,
+        location: &str,
+        credentials: Option<&str>,
+    ) -> Result<Arc<Vault>> {
+        let place = Place {
+            vault: access.id,
+            location: location.to_owned(),
+            credentials: credentials.map(str::to_owned),
+            key: access.key.clone(),
+        };
         let cell = self.cell(place);
         let opened = cell.get_or_try_init(|| async {
-            let (store, key) = (self.store(location).await?, KeyFile::from_text(&access.key)?);
+            let store = self.store(location, credentials).await?;
+            let key = KeyFile::from_text(&access.key)?;
             let vault = Vault::open(store, &key).await?;
             if vault.id().0 != access.id.0 {
                 let text = format!("{location} holds the vault {}, not {}", vault.id(), access.id);
@@ -128,5 +201,32 @@ impl Vaults {
             });
         }
         Arc::clone(opened.entry(place).or_default())
+    }
+}
+
+/// The variables that a store's credentials are looked for in: those of a prefix, without it, if there are any; then
+/// none of the others count, so that one store is never opened with half of another's. Else all.
+fn variables(all: Vec<(String, String)>, prefix: Option<&str>) -> Vec<(String, String)> {
+    let own =
+        |(name, value): &(String, String)| Some((name.strip_prefix(prefix?)?.to_owned(), value.clone()));
+    let own: Vec<_> = all.iter().filter_map(own).collect();
+    if own.is_empty() { all } else { own }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_store_has_credentials_of_its_own_or_the_vaults_but_never_half_of_each() {
+        let pair = |name: &str| (name.to_owned(), format!("value of {name}"));
+        let vaults = vec![pair("AWS_ACCESS_KEY_ID"), pair("AWS_SECRET_ACCESS_KEY")];
+        assert_eq!(variables(vaults.clone(), None), vaults);
+        assert_eq!(variables(vaults.clone(), Some("COPY_")), vaults);
+        let mut both = vaults;
+        both.push(pair("COPY_AWS_ACCESS_KEY_ID"));
+        let own = ("AWS_ACCESS_KEY_ID".to_owned(), "value of COPY_AWS_ACCESS_KEY_ID".to_owned());
+        assert_eq!(variables(both.clone(), Some("COPY_")), [own]);
+        assert_eq!(variables(both.clone(), None), both);
     }
 }

@@ -20,6 +20,7 @@
 mod alerts;
 mod audit;
 mod browse;
+mod copies;
 mod drills;
 mod events;
 mod files;
@@ -62,6 +63,7 @@ nouns! {
     alerts,
     audit,
     browse,
+    copies,
     drills,
     events,
     files,

@@ -58,6 +58,9 @@ POST   /v1/vaults                                              everywhere contri
 GET    /v1/vaults/{vault}                                      vault reader
 PATCH  /v1/vaults/{vault}                                      vault contributor
 DELETE /v1/vaults/{vault}                                      vault owner
+GET    /v1/vaults/{vault}/copies                               vault reader
+POST   /v1/vaults/{vault}/copy                                 vault contributor
+POST   /v1/vaults/{vault}/heal                                 vault contributor
 GET    /v1/vaults/{vault}/files/{session}                      vault operator
 DELETE /v1/vaults/{vault}/files/{session}                      vault operator
 GET    /v1/vaults/{vault}/files/{session}/archive              vault operator

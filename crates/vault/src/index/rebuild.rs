@@ -15,6 +15,7 @@ use crate::seal::{HEAD_BYTES, ObjectKey};
 use crate::vault::Vault;
 use crate::{ChunkId, Damage, ErrorKind, PackId, Result, work};
 use futures_util::stream::{self, StreamExt};
+use uuid::Uuid;
 
 /// Packs whose tables are read at once: 16 MiB where they are full of map nodes.
 const READS_MAX: usize = 16;
@@ -41,13 +42,38 @@ impl Vault {
         let packs = self.list_packs().await?;
         // After the packs: of what is gone for ever, nothing need be read.
         let state = self.read_log(Told::default()).await?.state;
-        let mut rebuilt = Rebuilt { replaced: old.len() as u64, ..Rebuilt::default() };
         let group = self.ids().draw();
+        let wanted = packs.into_iter().filter(|(pack, _)| is_wanted(&state, pack));
+        let (spill, mut rebuilt) = self.gather(group, wanted.collect(), progress).await?;
+        // Where a table cannot be read, the old runs may know what it said.
+        let replaced = if rebuilt.damage.is_empty() { old } else { Vec::new() };
+        rebuilt.replaced = replaced.len() as u64;
+        self.put_group(group, spill.into_merge()?, replaced).await?;
+        let index = self.index().await?;
+        self.delete_replaced(&index).await?;
+        Ok(rebuilt)
+    }
+
+    /// Puts what these packs hold into the index, beside what it says already. Gives how many chunks that are.
+    pub(crate) async fn index_packs(&self, packs: Vec<(PackId, u64)>) -> Result<u64> {
+        let group = self.ids().draw();
+        let (spill, gathered) = self.gather(group, packs, &|_| ()).await?;
+        self.put_group(group, spill.into_merge()?, Vec::new()).await?;
+        Ok(gathered.chunks)
+    }
+
+    /// Reads the tables of packs.
+    async fn gather(
+        &self,
+        group: Uuid,
+        packs: Vec<(PackId, u64)>,
+        progress: &(dyn Fn(u64) + Sync),
+    ) -> Result<(Spill, Rebuilt)> {
+        let mut rebuilt = Rebuilt::default();
         let mut spill = Spill::new(self.shelf().folder.clone(), self.shelf().limits, group);
         let mut entries: Vec<(ChunkId, Location)> = Vec::new();
-        let wanted = packs.into_iter().filter(|(pack, _)| is_wanted(&state, pack));
         let read = |(pack, size)| async move { (pack, size, self.read_table(pack, size).await) };
-        let mut tables = stream::iter(wanted).map(read).buffer_unordered(READS_MAX);
+        let mut tables = stream::iter(packs).map(read).buffer_unordered(READS_MAX);
         while let Some((pack, size, table)) = tables.next().await {
             progress(size);
             match table {
@@ -69,13 +95,7 @@ impl Vault {
         }
         drop(tables);
         let (spill, _) = spilled(spill, entries).await?;
-        // Where a table cannot be read, the old runs may know what it said.
-        let replaced = if rebuilt.damage.is_empty() { old } else { Vec::new() };
-        rebuilt.replaced = replaced.len() as u64;
-        self.put_group(group, spill.into_merge()?, replaced).await?;
-        let index = self.index().await?;
-        self.delete_replaced(&index).await?;
-        Ok(rebuilt)
+        Ok((spill, rebuilt))
     }
 
     /// The table of contents of a pack, from its end: one request, two if it is long, and one for its head.

@@ -13,6 +13,7 @@ mod fence;
 mod flips;
 mod golden;
 mod index;
+mod inherit;
 mod keys;
 mod open;
 mod probe;

@@ -9,8 +9,10 @@ use crate::service::names;
 use crate::targets::{self, Network};
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
-use api::{Accepted, Item, NewMachine, NewNetwork, Point, Restore, RestoreFormat};
+use api::{Accepted, Item, NewMachine, NewNetwork, Restore, RestoreFormat};
 use clap::Args as ClapArgs;
+use jiff::Timestamp;
+use model::PointId;
 use std::path::Path;
 
 /// What the new machine is to be.
@@ -65,7 +67,7 @@ impl NewMachineArgs {
 pub(crate) async fn restore(
     output: &Output,
     client: &Client,
-    (item, point, to): (&Item, &Point, &Path),
+    (item, (point, taken), to): (&Item, (PointId, Timestamp), &Path),
     args: RestoreNowArgs,
 ) -> Result<()> {
     // What this program runs in says nothing of the mover's host; but a relative path was meant from here.
@@ -81,11 +83,12 @@ pub(crate) async fn restore(
     let Some(folder) = folder.to_str().map(str::to_owned) else {
         return Err(Told::usage(format!("{} is not UTF-8", to.display()), "choose another folder"));
     };
-    eprintln!("Restoring {} as it was at {} to {folder}", item.name, crate::output::instant(point.taken));
+    eprintln!("Restoring {} as it was at {} to {folder}", item.name, crate::output::instant(taken));
     let machine = args.name.map(|name| args.machine_options.named(name));
     let format = format(args.format);
-    let body = Restore { folder, disks: args.disks, format, mover: args.mover, machine };
-    let path = format!("{}/points/{}/restore", names::item_path(item), point.id);
+    let from_copy = args.from_copy;
+    let body = Restore { folder, disks: args.disks, format, mover: args.mover, machine, from_copy };
+    let path = format!("{}/points/{point}/restore", names::item_path(item));
     let accepted: Option<Accepted> = client.send(Method::POST, &path, &body).await?;
     follow::accepted(output, client, accepted, args.wait).await
 }

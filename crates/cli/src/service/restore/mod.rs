@@ -9,6 +9,7 @@ use super::confirm::Yes;
 use super::follow::Wait;
 use super::names::{self, InVault};
 use crate::args::ImageFormat;
+use crate::failure::Told;
 use crate::output::Output;
 use crate::targets::{self, To};
 use anyhow::Result;
@@ -54,6 +55,10 @@ pub(crate) struct RestoreNowArgs {
     /// Make a new machine of this name of the disks. The one that was backed up stays as it is.
     #[arg(long = "as-machine", value_name = "NAME")]
     name: Option<String>,
+    /// Take it from the vault's second store, whether the vault still has the point or not, or is gone itself.
+    /// `strongroom vault copies` lists what is there.
+    #[arg(long, requires = "to", conflicts_with_all = ["replace", "into", "differences"])]
+    from_copy: bool,
     #[command(flatten)]
     machine_options: disks::NewMachineArgs,
     /// Put the machine itself back, in its own place. What would be done is shown first. Its present state becomes a
@@ -128,12 +133,21 @@ pub(crate) async fn run(output: &Output, client: &Client, args: RestoreNowArgs) 
 async fn one(output: &Output, client: &Client, args: RestoreNowArgs) -> Result<()> {
     let machine = args.machine.as_deref().expect("it is asked for where there is no subcommand");
     let item = names::item(client, &args.vault, machine).await?;
+    if let (true, Some(To::Folder(folder))) = (args.from_copy, &args.to) {
+        let copy = super::copies::chosen(client, &item, &args.point).await?;
+        let folder = folder.clone();
+        return disks::restore(output, client, (&item, (copy.point, copy.taken), &folder), args).await;
+    }
+    if args.from_copy {
+        let hint = "restore into a folder, with --to FOLDER";
+        return Err(Told::usage("a copy is not restored into an NBD server", hint));
+    }
     let point = names::point(client, &item, &args.point).await?;
     match &args.to {
         _ if args.replace => replace::replace(output, client, (&item, &point), args).await,
         Some(To::Folder(folder)) => {
             let folder = folder.clone();
-            disks::restore(output, client, (&item, &point, &folder), args).await
+            disks::restore(output, client, (&item, (point.id, point.taken), &folder), args).await
         }
         _ => into::restore(output, client, (&item, &point), args).await,
     }

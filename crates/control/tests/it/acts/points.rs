@@ -12,7 +12,14 @@ const PINNED: Pin = Pin { pinned: true };
 
 fn into(folder: &str, disks: &[&str]) -> Restore {
     let disks = disks.iter().map(|disk| (*disk).to_owned()).collect();
-    Restore { folder: folder.to_owned(), disks, format: RestoreFormat::Raw, mover: None, machine: None }
+    Restore {
+        folder: folder.to_owned(),
+        disks,
+        format: RestoreFormat::Raw,
+        mover: None,
+        machine: None,
+        from_copy: false,
+    }
 }
 
 fn twin() -> api::NewMachine {

@@ -1,6 +1,7 @@
 //! The engine: schedules, claims, reports, retention, with the clock moved by hand and a mover that is scripted. The
 //! real mover has its own tests; this one is there to die at the worst moments.
 
+mod copies;
 mod dispatch;
 mod drills;
 mod limits;
@@ -13,4 +14,5 @@ mod scene;
 mod schedule;
 mod settle;
 mod snapshots;
+mod tiers;
 mod waiting;

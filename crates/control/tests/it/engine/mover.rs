@@ -2,7 +2,10 @@
 //! session commits nothing.
 
 use anyhow::Result;
-use api::work::{ClaimRequest, Instruction, MadePoint, Order, Report, ReportEvent, Work};
+use api::work::{
+    ClaimRequest, CopiedOfItem, CopyOutcome, CopyWork, Instruction, MadePoint, Order, PointOfItem, Report,
+    ReportEvent, Work,
+};
 use control::Control;
 use jiff::Timestamp;
 use model::job::{Failure, Step};
@@ -17,6 +20,9 @@ pub(crate) struct Contents {
     /// Which points there are, deleted ones included, and of which job each is.
     pub(crate) points: BTreeMap<Uuid, (JobId, MadePoint)>,
     pub(crate) deleted: BTreeSet<Uuid>,
+    /// What the second store has, and has deleted.
+    pub(crate) copies: BTreeSet<Uuid>,
+    pub(crate) copies_deleted: BTreeSet<Uuid>,
     aborted: BTreeSet<Uuid>,
 }
 
@@ -33,6 +39,27 @@ impl FakeVault {
     pub(crate) fn of_job(&self, job: JobId) -> Option<MadePoint> {
         let contents = self.0.lock().unwrap();
         contents.points.values().find(|(of, _)| *of == job).map(|(_, made)| made.clone())
+    }
+
+    /// Copies points to the second store, and deletes there.
+    fn copy(&self, work: &CopyWork) -> Result<serde_json::Value> {
+        let mut contents = self.0.lock().unwrap();
+        let mut outcome = CopyOutcome { let_go: work.let_go.clone(), ..CopyOutcome::default() };
+        for PointOfItem { item, point } in &work.points {
+            match contents.points.get(&point.0) {
+                Some((_, made)) => {
+                    outcome.copied.push(CopiedOfItem {
+                        item: *item,
+                        name: "db".to_owned(),
+                        made: made.clone(),
+                    });
+                }
+                None => outcome.missing.push(*point),
+            }
+        }
+        contents.copies.extend(outcome.copied.iter().map(|copied| copied.made.point.0));
+        contents.copies_deleted.extend(work.let_go.iter().map(|point| point.0));
+        Ok(serde_json::to_value(outcome)?)
     }
 
     /// Commits a point; none if the session was aborted.
@@ -100,7 +127,11 @@ impl FakeMover {
 
     /// Makes the point of a backup, or finds it. None: this claim was fenced off.
     pub(crate) fn make(&self, order: &Order, now: Timestamp) -> Option<MadePoint> {
-        self.vault.of_job(order.job).or_else(|| self.vault.commit(order.session, order.job, now))
+        let made =
+            self.vault.of_job(order.job).or_else(|| self.vault.commit(order.session, order.job, now))?;
+        let transfer = matches!(&order.work, Work::BackUp(work) if work.transfer);
+        let is_tiered = order.vault.snapshot_store.is_some();
+        Some(MadePoint { in_snapshot_tier: is_tiered, in_vault_tier: !is_tiered || transfer, ..made })
     }
 
     /// Reports that all of a backup is done.
@@ -111,7 +142,9 @@ impl FakeMover {
         made: &MadePoint,
     ) -> Result<Instruction> {
         if order.steps_done == 0 {
-            let first = ReportEvent::StepDone { step: Step::TakeSnapshot, result: None };
+            let snapshot = MadePoint { in_vault_tier: false, ..made.clone() };
+            let result = made.in_snapshot_tier.then(|| serde_json::to_value(snapshot)).transpose()?;
+            let first = ReportEvent::StepDone { step: Step::TakeSnapshot, result };
             let answer = self.say(control, order, first).await?;
             if matches!(answer, Instruction::Lost {}) {
                 return Ok(answer);
@@ -144,6 +177,8 @@ impl FakeMover {
             }
             Work::DeletePoints { .. } | Work::UndeletePoints { .. } => self.carry_out_silently(order),
             Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
+            Work::Copy(work) => result = Some(self.vault.copy(work)?),
+            Work::Heal(_) => {}
             Work::Restore { .. } | Work::Verify { .. } | Work::Drill { .. } => {}
             Work::RestoreInto { .. } | Work::Snapshot(_) => {}
             Work::Replace(_) | Work::UndoReplace { .. } | Work::RemoveKept { .. } => {}
@@ -155,6 +190,23 @@ impl FakeMover {
                 .await?;
         }
         Ok(answer)
+    }
+
+    /// Brings points back; their snapshots too, unless these were purged.
+    pub(crate) async fn bring_back(
+        &self,
+        control: &Control,
+        order: &Order,
+        gone_near: bool,
+    ) -> Result<Instruction> {
+        self.carry_out_silently(order);
+        let Work::UndeletePoints { points, snapshots, .. } = &order.work else {
+            unreachable!("it is no other")
+        };
+        let gone: &[PointId] = if gone_near { snapshots } else { &[] };
+        let result = serde_json::json!({ "points": points, "gone": [], "gone_near": gone });
+        self.say(control, order, ReportEvent::StepDone { step: Step::BringPointsBack, result: Some(result) })
+            .await
     }
 
     /// Does all there is to do now. Gives the jobs.

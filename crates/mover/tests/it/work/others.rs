@@ -43,7 +43,10 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(standing().await? == Standing::Deleted, "deleted");
     }
     for _ in 0..2 {
-        let undelete = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
+        let undelete = scene.order(
+            JobKind::Undelete,
+            Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new() },
+        );
         desk.hand_out(undelete.clone());
         let end = desk.end_of(&undelete).await;
         ensure!(matches!(end, ReportEvent::StepDone { step: Step::BringPointsBack, .. }), "{end:?}");
@@ -77,7 +80,8 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
 
     purged_only_if_listed(&scene, &desk, &vault, point).await?;
 
-    let too_late = scene.order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point] });
+    let too_late = scene
+        .order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new() });
     let stranger = PointId(Uuid::now_v7());
     let unknown = scene.order(JobKind::Verify, Work::Verify { item, point: stranger });
     for order in [&too_late, &unknown] {
@@ -93,7 +97,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
 /// Of two points one is in no store.
 async fn what_is_there_is_back_all_the_same(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
     let points = vec![PointId(Uuid::now_v7()), point];
-    let half = Work::UndeletePoints { item: scene.item, points: points.clone() };
+    let half = Work::UndeletePoints { item: scene.item, points: points.clone(), snapshots: Vec::new() };
     let half = scene.order(JobKind::Undelete, half);
     desk.hand_out(half.clone());
     let end = desk.end_of(&half).await;

@@ -66,6 +66,12 @@ impl Scene {
         Ok(Arc::new(Vault::open(Store::local(&self.path(name))?, &key).await?))
     }
 
+    /// Another store of a vault, with small packs.
+    pub(crate) async fn make_replica(&self, name: &str, of: &Vault) -> Result<Arc<Vault>> {
+        let (store, key) = (Store::local(&self.path(name))?, KeyFile::from_text(&self.key)?);
+        Ok(Arc::new(Vault::create_replica(store, of, now(), &key).await?.with_pack_bytes(1 << 20)))
+    }
+
     pub(crate) async fn points(&self, name: &str) -> Result<Vec<Point>> {
         Ok(self.open(name).await?.points().await?)
     }
@@ -75,6 +81,8 @@ impl Scene {
         VaultAccess {
             id: model::VaultId(self.id.0),
             location: text(self.path("vault")),
+            credentials: None,
+            transfer_bytes_per_second: None,
             snapshot_store: snapshots.map(|name| text(self.path(name))),
             key: self.key.clone(),
         }

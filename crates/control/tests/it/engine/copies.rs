@@ -1,0 +1,181 @@
+//! The second store of a vault: what is copied when, that nothing is deleted there for being deleted in the vault, and
+//! that somebody is told when it lags.
+
+use super::mover::{FakeMover, FakeVault};
+use super::scene::{Scene, at, hours, on_both};
+use api::work::Work;
+use api::{CopyStore, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
+use control::{Actor, Paging, PointPlace};
+use model::job::{Failure, JobKind};
+use model::policy::Daily;
+use model::{PointId, Policy};
+use std::collections::BTreeSet;
+use uuid::Uuid;
+
+fn copied(change: impl FnOnce(&mut CopyStore)) -> VaultSettings {
+    let mut copy = CopyStore::at("/vaults/second");
+    change(&mut copy);
+    VaultSettings { copy: Some(copy), ..VaultSettings::default() }
+}
+
+/// A machine in a vault with a second store, and a mover.
+async fn scene(
+    catalog: catalog::Catalog,
+    settings: VaultSettings,
+) -> anyhow::Result<(Scene, catalog::Item, FakeMover)> {
+    let mut document = Policy::standard("UTC", "02:00");
+    document.vault.daily = Some(Daily { keep_days: 7 });
+    let scene = Scene::with(catalog, document, at("2026-09-01T12:00:00Z"), settings).await?;
+    let db = scene.protect(scene.host("server").await?, "db").await?;
+    Ok((scene, db, FakeMover::new("server", &FakeVault::default())))
+}
+
+/// Lets nights go by, each with its backup, and whatever follows.
+async fn nights(scene: &Scene, mover: &FakeMover, count: i64) -> anyhow::Result<()> {
+    for _ in 0..count {
+        scene.go_to(scene.hand.now() + hours(24)).await?;
+        mover.work(&scene.control).await?;
+        scene.go_to(scene.hand.now()).await?;
+        mover.work(&scene.control).await?;
+    }
+    Ok(())
+}
+
+fn all(mover: &FakeMover) -> (BTreeSet<Uuid>, BTreeSet<Uuid>, BTreeSet<Uuid>) {
+    let contents = mover.vault.0.lock().unwrap();
+    let made = contents.points.keys().copied().collect();
+    (made, contents.copies.clone(), contents.copies_deleted.clone())
+}
+
+async fn copying_jobs(scene: &Scene) -> anyhow::Result<usize> {
+    Ok(scene.jobs().await?.iter().filter(|job| job.kind == JobKind::Copy).count())
+}
+
+async fn open_alerts(scene: &Scene, category: &str) -> anyhow::Result<Vec<String>> {
+    let alerts = scene.catalog.alerts(true, None, 9).await?.rows;
+    Ok(alerts.into_iter().filter(|alert| alert.category == category).map(|alert| alert.text).collect())
+}
+
+fn actor() -> Actor {
+    Actor("somebody".to_owned())
+}
+
+on_both! {
+    every_point_is_copied_and_what_the_vault_loses_stays_for_the_copys_own_days(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|copy| copy.keep_days = 10)).await?;
+        nights(&scene, &mover, 5).await?;
+        let (made, copies, gone) = all(&mover);
+        assert_eq!((made.len(), &copies, gone.len()), (5, &made, 0));
+        let vault = scene.control.vault(scene.vault).await?;
+        let state = vault.copies.expect("it has a second store");
+        assert_eq!((state.copied, state.waiting, state.lag_seconds), (5, 0, 0));
+
+        // The first points expire in the vault, and are purged there; their copies stay ten days longer.
+        nights(&scene, &mover, 7).await?;
+        let contents = |mover: &FakeMover| mover.vault.0.lock().unwrap().deleted.clone();
+        let expired = contents(&mover);
+        assert!(expired.len() >= 4, "{expired:?}");
+        assert!(all(&mover).2.is_empty(), "nothing is deleted in the copy for it");
+        let paging = Paging { after: None, limit: None };
+        let listed = scene.control.copies(scene.vault, Some(db.id), &paging).await?.items;
+        assert_eq!(listed.len(), 12);
+        let left: BTreeSet<Uuid> = listed.iter().filter(|copy| copy.left.is_some()).map(|copy| copy.point.0).collect();
+        assert_eq!(left, expired);
+        nights(&scene, &mover, 10).await?;
+        let gone = all(&mover).2;
+        assert!(expired.is_subset(&gone), "their own days are over: {gone:?}");
+        let young = contents(&mover).difference(&gone).count();
+        assert!(young >= 8, "what left the vault later stays: {young}");
+        Ok(())
+    }
+
+    data_that_somebody_deletes_stays_in_the_copy_and_can_be_restored_from_it(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        nights(&scene, &mover, 4).await?;
+        let newest = scene.control.points(scene.vault, db.id, &Paging { after: None, limit: None }).await?.items;
+        let point: PointId = newest.first().expect("a point").id;
+        let stop = Stop { data: StopHow::Delete, keep: None, reason: None };
+        scene.control.stop(&actor(), scene.vault, db.id, &stop).await?;
+        mover.work(&scene.control).await?;
+        // Long after it was purged: the newest copy of a machine never goes.
+        nights(&scene, &mover, 60).await?;
+        let (made, copies, gone) = all(&mover);
+        assert_eq!(copies, made);
+        assert_eq!(made.difference(&gone).copied().collect::<Vec<_>>(), [point.0]);
+
+        let place = PointPlace { vault: scene.vault, item: db.id, point };
+        let wish = |from_copy| Restore {
+            folder: "/r".to_owned(), disks: Vec::new(), format: RestoreFormat::Raw, mover: None, machine: None, from_copy,
+        };
+        assert!(scene.control.restore(&actor(), place, wish(false)).await.is_err(), "the vault has it no more");
+        scene.control.restore(&actor(), place, wish(true)).await?;
+        let order = mover.claim(&scene.control).await?.expect("the restore");
+        assert!(matches!(&order.work, Work::Restore { point: wanted, .. } if *wanted == point));
+        assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
+        assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+        Ok(())
+    }
+
+    somebody_is_told_when_the_copy_lags_and_when_it_does_no_more(catalog) {
+        let (scene, _, mover) = scene(catalog, copied(|copy| copy.lag_hours_max = 30)).await?;
+        scene.go_to(scene.hand.now() + hours(24)).await?;
+        let backup = mover.claim(&scene.control).await?.expect("the backup");
+        mover.carry_out(&scene.control, &backup).await?;
+        let fail_all = async || -> anyhow::Result<()> {
+            while let Some(order) = mover.claim(&scene.control).await? {
+                match &order.work {
+                    Work::Copy(_) => drop(mover.fail(&scene.control, &order, Failure::Denied).await?),
+                    _ => drop(mover.carry_out(&scene.control, &order).await?),
+                }
+            }
+            Ok(())
+        };
+        for _ in 0..3 {
+            scene.go_to(scene.hand.now() + hours(2)).await?;
+            fail_all().await?;
+        }
+        assert_eq!(open_alerts(&scene, "copy_failed").await?.len(), 1);
+        assert_eq!(open_alerts(&scene, "copy_lags").await?, Vec::<String>::new());
+        let jobs = copying_jobs(&scene).await?;
+        assert!((2..=4).contains(&jobs), "a job that failed is not asked for again at once: {jobs}");
+        for _ in 0..16 {
+            scene.go_to(scene.hand.now() + hours(2)).await?;
+            fail_all().await?;
+        }
+        let told = open_alerts(&scene, "copy_lags").await?;
+        assert!(told.len() == 1 && told[0].contains("the limit is 30 hours"), "{told:?}");
+        assert!(scene.control.vault(scene.vault).await?.copies.is_some_and(|state| state.lag_seconds > 30 * 3600));
+        nights(&scene, &mover, 1).await?;
+        assert_eq!(open_alerts(&scene, "copy_lags").await?, Vec::<String>::new());
+        assert_eq!(open_alerts(&scene, "copy_failed").await?, Vec::<String>::new());
+        Ok(())
+    }
+
+    copying_follows_its_rhythm_and_a_second_store_that_moves_begins_anew(catalog) {
+        let (scene, _, mover) = scene(catalog, copied(|copy| copy.every_hours = 72)).await?;
+        nights(&scene, &mover, 6).await?;
+        let jobs = copying_jobs(&scene).await?;
+        assert!((2..=3).contains(&jobs), "{jobs} in six days");
+        let elsewhere = copied(|copy| copy.location = "/vaults/third".to_owned());
+        let change = VaultChange { settings: Some(elsewhere), ..VaultChange::default() };
+        scene.control.change_vault(&actor(), scene.vault, change).await?;
+        let state = scene.control.vault(scene.vault).await?.copies.expect("a second store");
+        assert_eq!((state.copied, state.waiting > 0), (0, true));
+        nights(&scene, &mover, 1).await?;
+        let state = scene.control.vault(scene.vault).await?.copies.expect("a second store");
+        assert_eq!((state.copied > 0, state.waiting), (true, 0));
+        Ok(())
+    }
+
+    what_makes_no_sense_of_a_second_store_is_told_at_once(catalog) {
+        let (scene, _, _) = scene(catalog, copied(|_| ())).await?;
+        let wrong = copied(|copy| {
+            copy.location = "/vaults/main".to_owned();
+            (copy.keep_days, copy.every_hours, copy.lag_hours_max) = (3, 200, 0);
+        });
+        let change = VaultChange { settings: Some(wrong), ..VaultChange::default() };
+        let error = scene.control.change_vault(&actor(), scene.vault, change).await.expect_err("four faults");
+        assert_eq!(error.to_string().matches("/settings/copy/").count(), 4, "{error}");
+        Ok(())
+    }
+}
