@@ -59,7 +59,7 @@ pub use plan::PointToPlan;
 pub use points::PointRow;
 pub use policies::PolicyRow;
 pub use replacements::ReplacementRow;
-pub use restore_sets::{RestoreSetRow, SetStep};
+pub use restore_sets::{OpenRestoreSet, RestoreSetRow, SetStep};
 pub use schedule::{ScheduledItem, Settle, Settled};
 pub use sign_ins::SignIn;
 pub use vaults::VaultRow;
