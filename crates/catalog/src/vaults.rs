@@ -121,7 +121,11 @@ impl Catalog {
     pub async fn remove_vault(&self, id: VaultId) -> Result<()> {
         let context = || format!("remove the vault {id}");
         let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
-        for of_it in ["delete from policies where vault_id = $1", "delete from grants where vault_id = $1"] {
+        for of_it in [
+            "delete from policies where vault_id = $1",
+            "delete from grants where vault_id = $1",
+            "delete from notes where vault_id = $1",
+        ] {
             let removed = sqlx::query(of_it).bind(id.to_string()).execute(&mut *transaction).await;
             removed.map_err(|e| Error::sql(context(), e))?;
         }

@@ -37,6 +37,7 @@ mod keys;
 mod machines;
 mod movers;
 mod moving;
+mod notes;
 mod order;
 mod overview;
 mod page;

@@ -9,7 +9,7 @@
 //! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
 //! `index/` (which chunks there are) → `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the
 //! way back) → `collect/` (deleting, compacting) → `repair.rs` → [`copy_point`] (`copy.rs`: to another store of the
-//! vault) → [`Rescue`] (`rescue.rs`: whatever else is lost). `keys/` stands apart: who can open a vault
+//! vault) → [`Rescue`] (`rescue.rs`: whatever else is lost). [`Note`] (`notes.rs`): what a service keeps beside its points. `keys/` stands apart: who can open a vault
 //! ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
 //!
@@ -61,6 +61,7 @@ mod index;
 mod keys;
 mod log;
 mod map;
+mod notes;
 mod pack;
 mod point;
 mod protocol;
@@ -91,6 +92,7 @@ pub use keys::{
     RecoveryKey, Removal, Rotation, WrapContext,
 };
 pub use map::{BlockSample, DiskMap, DiskWriter};
+pub use notes::{Note, Notes};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use repair::Repaired;

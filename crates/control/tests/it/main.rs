@@ -5,3 +5,4 @@
 mod acts;
 mod adopt;
 mod engine;
+mod notes;
