@@ -42,6 +42,7 @@ mod restore_sets;
 mod row;
 mod schedule;
 mod sign_ins;
+mod usage;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
@@ -64,4 +65,5 @@ pub use replacements::ReplacementRow;
 pub use restore_sets::{OpenRestoreSet, RestoreSetRow, SetStep};
 pub use schedule::{ScheduledItem, Settle, Settled};
 pub use sign_ins::SignIn;
+pub use usage::{UsageDay, UsageRow};
 pub use vaults::VaultRow;

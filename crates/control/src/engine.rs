@@ -80,7 +80,7 @@ impl Control {
         self.catalog.forget_restore_sets(before).await?;
         self.catalog.forget_jobs(before).await?;
         self.catalog.forget_skipped_runs(before).await?;
-        Ok(())
+        self.forget_usage(now).await
     }
 }
 

@@ -79,7 +79,7 @@ mod verify;
 mod work;
 
 pub use chunk::CHUNK_BYTES;
-pub use collect::{CollectOptions, CollectPlan, Collected};
+pub use collect::{CollectOptions, CollectPlan, Collected, MachineUse, Metered};
 pub use commit::PointDraft;
 pub use copy::{Copied, CopyPlan, CopyRun, copy_point, plan_copy};
 pub use error::{Error, ErrorKind, Result};

@@ -6,3 +6,4 @@ mod acts;
 mod adopt;
 mod engine;
 mod notes;
+mod usage;

@@ -18,6 +18,7 @@
 //! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
 //! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `browse.rs` | sessions on the files of points: no orders |
+//! | `meter.rs` | whose the bytes of the stores are |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -42,6 +43,7 @@ mod inventory;
 mod join;
 mod lease;
 mod machine;
+mod meter;
 mod order;
 mod orders;
 mod pointer;

@@ -20,6 +20,7 @@
 mod alerts;
 mod audit;
 mod browse;
+mod cost;
 mod drills;
 mod events;
 mod files;
@@ -61,6 +62,7 @@ nouns! {
     alerts,
     audit,
     browse,
+    cost,
     drills,
     events,
     files,

@@ -14,6 +14,7 @@ mod flips;
 mod golden;
 mod index;
 mod keys;
+mod meter;
 mod notes;
 mod open;
 mod probe;
