@@ -51,10 +51,10 @@ pub struct CostLine {
     /// In which vault, if it is in one.
     pub vault: Option<VaultId>,
     /// Days under protection, by size.
-    pub instances: Vec<InstanceUse>,
+    pub protected: Vec<MachineDays>,
     /// What these cost.
     #[schema(value_type = f64)]
-    pub instance_cost: Money,
+    pub protection_cost: Money,
     /// What was stored.
     pub storage: Vec<StorageUse>,
     /// What all of it costs.
@@ -64,7 +64,7 @@ pub struct CostLine {
 
 /// Days under protection in a class of sizes.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-pub struct InstanceUse {
+pub struct MachineDays {
     /// As `up to 50 GiB`.
     pub size: String,
     /// Days, of all machines of the line together.

@@ -37,7 +37,7 @@ pub use access::{
     BeginSignIn, Credentials, FinishSignIn, Me, NewToken, NewUser, RoleGrant, Roles, Session, SignInBegun,
     TokenInfo, TokenMade, User, UserChange,
 };
-pub use cost::{CostBy, CostLine, CostReport, InstanceUse, MeasuredStore, StorageUse, StoreUsage, UsagePart};
+pub use cost::{CostBy, CostLine, CostReport, MachineDays, MeasuredStore, StorageUse, StoreUsage, UsagePart};
 pub use drills::{Drill, PointDrill, Proof, Screenshot};
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,

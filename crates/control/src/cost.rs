@@ -1,7 +1,7 @@
 //! A month's bills as lines of a report.
 
 use crate::usage::{WhichCosts, name_of};
-use api::{CostBy, CostLine, CostReport, InstanceUse, MeasuredStore, StorageUse};
+use api::{CostBy, CostLine, CostReport, MachineDays, MeasuredStore, StorageUse};
 use catalog::VaultRow;
 use jiff::civil::Date;
 use model::VaultId;
@@ -80,8 +80,8 @@ impl Ledger {
             let part = Bill { byte_days: [(*class, *days)].into(), ..Bill::default() };
             self.line(name.clone(), name, None).add(&part);
         }
-        if !bill.instance_days.is_empty() {
-            let part = Bill { instance_days: bill.instance_days.clone(), ..Bill::default() };
+        if !bill.machine_days.is_empty() {
+            let part = Bill { machine_days: bill.machine_days.clone(), ..Bill::default() };
             self.line(PROTECTION.to_owned(), PROTECTION.to_owned(), None).add(&part);
         }
     }
@@ -95,7 +95,7 @@ impl Ledger {
         let (month, prices) = (self.month, self.prices);
         let currency = prices.as_ref().map(|prices| prices.currency.clone());
         // Without prices nothing costs anything, and what was used is told all the same.
-        let none = Prices { currency: String::new(), instance: Default::default(), storage: Vec::new() };
+        let none = Prices { currency: String::new(), machine: Default::default(), storage: Vec::new() };
         let prices = prices.unwrap_or(none);
         let lines = self.lines.into_iter();
         let mut lines: Vec<_> = lines.map(|(key, line)| told(key, line, &prices, month)).collect();
@@ -117,10 +117,10 @@ fn told(key: String, Line { name, vault, bill }: Line, prices: &Prices, month: M
             cost: bill.storage_cost(*class, prices, month),
         })
         .collect();
-    let instance_cost = bill.instance_cost(prices, month);
+    let protection_cost = bill.protection_cost(prices, month);
     let stored: Money = storage.iter().map(|one| one.cost).sum();
-    let instances = bill.instance_days.iter();
-    let instances =
-        instances.map(|(size, days)| InstanceUse { size: size.to_string(), days: *days }).collect();
-    CostLine { key, name, vault, instances, instance_cost, storage, cost: instance_cost + stored }
+    let protected = bill.machine_days.iter();
+    let protected =
+        protected.map(|(size, days)| MachineDays { size: size.to_string(), days: *days }).collect();
+    CostLine { key, name, vault, protected, protection_cost, storage, cost: protection_cost + stored }
 }

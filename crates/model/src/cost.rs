@@ -134,7 +134,7 @@ impl fmt::Display for SizeClass {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
-pub struct InstancePrices {
+pub struct MachinePrices {
     /// Up to 50 GiB.
     #[cfg_attr(feature = "schema", schema(value_type = f64, minimum = 0, maximum = 1_000_000))]
     pub up_to_50_gib: Money,
@@ -146,7 +146,7 @@ pub struct InstancePrices {
     pub each_further_500_gib: Money,
 }
 
-impl InstancePrices {
+impl MachinePrices {
     fn of(&self, class: SizeClass) -> Money {
         match class {
             SizeClass::UpTo50 => self.up_to_50_gib,
@@ -180,7 +180,7 @@ pub struct Prices {
     pub currency: String,
     /// What protected machines cost.
     #[serde(default)]
-    pub instance: InstancePrices,
+    pub machine: MachinePrices,
     /// What stored bytes cost.
     #[serde(default)]
     #[cfg_attr(feature = "schema", schema(max_items = 6))]
@@ -283,7 +283,7 @@ pub struct Bill {
     /// Bytes of each day, added up.
     pub byte_days: BTreeMap<StorageClass, u128>,
     /// Days under protection, by size class.
-    pub instance_days: BTreeMap<SizeClass, u32>,
+    pub machine_days: BTreeMap<SizeClass, u32>,
 }
 
 impl Bill {
@@ -292,8 +292,8 @@ impl Bill {
         for (class, days) in &other.byte_days {
             *self.byte_days.entry(*class).or_default() += days;
         }
-        for (class, days) in &other.instance_days {
-            *self.instance_days.entry(*class).or_default() += days;
+        for (class, days) in &other.machine_days {
+            *self.machine_days.entry(*class).or_default() += days;
         }
     }
 
@@ -311,11 +311,11 @@ impl Bill {
     }
 
     /// What protection costs.
-    pub fn instance_cost(&self, prices: &Prices, month: Month) -> Money {
+    pub fn protection_cost(&self, prices: &Prices, month: Month) -> Money {
         let cost = |(class, days): (&SizeClass, &u32)| {
-            prices.instance.of(*class).times((*days).into(), month.days().into())
+            prices.machine.of(*class).times((*days).into(), month.days().into())
         };
-        self.instance_days.iter().map(cost).sum()
+        self.machine_days.iter().map(cost).sum()
     }
 }
 
@@ -343,7 +343,7 @@ impl Bills {
         }
         for (subject, used) in sizes {
             let bill = self.0.get_mut(subject).expect("it was billed for its bytes");
-            *bill.instance_days.entry(SizeClass::of(used)).or_default() += 1;
+            *bill.machine_days.entry(SizeClass::of(used)).or_default() += 1;
         }
     }
 }

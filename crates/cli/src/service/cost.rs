@@ -114,8 +114,8 @@ fn report_table(report: &CostReport) -> String {
         let stored_cost: Money = line.storage.iter().map(|one| one.cost).sum();
         vec![
             line.name.clone(),
-            instances(line),
-            money(line.instance_cost),
+            protected(line),
+            money(line.protection_cost),
             output::size(stored),
             money(stored_cost),
             money(line.cost),
@@ -133,8 +133,8 @@ fn report_table(report: &CostReport) -> String {
 }
 
 /// `30 days up to 50 GiB`...
-fn instances(line: &CostLine) -> String {
-    let each = line.instances.iter().map(|one| match one.days {
+fn protected(line: &CostLine) -> String {
+    let each = line.protected.iter().map(|one| match one.days {
         1 => format!("1 day {}", one.size),
         days => format!("{days} days {}", one.size),
     });
@@ -219,9 +219,9 @@ async fn set_prices(output: &Output, client: &Client, file: &std::path::Path) ->
 fn prices_table(prices: &Prices) -> String {
     let money = |amount: Money| format!("{} {}", amount.amount(), prices.currency);
     let mut facts = vec![
-        ("a machine up to 50 GiB, a month".to_owned(), money(prices.instance.up_to_50_gib)),
-        ("a machine up to 500 GiB".to_owned(), money(prices.instance.up_to_500_gib)),
-        ("each further 500 GiB".to_owned(), money(prices.instance.each_further_500_gib)),
+        ("a machine up to 50 GiB, a month".to_owned(), money(prices.machine.up_to_50_gib)),
+        ("a machine up to 500 GiB".to_owned(), money(prices.machine.up_to_500_gib)),
+        ("each further 500 GiB".to_owned(), money(prices.machine.each_further_500_gib)),
     ];
     facts.extend(prices.storage.iter().map(|price| {
         let place = format!("a GiB in the {} tier, {} copy", word(&price.tier), word(&price.redundancy));

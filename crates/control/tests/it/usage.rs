@@ -56,7 +56,7 @@ on_both! {
         ensure!(nobody.currency.is_none() && nobody.total.0 == 0 && nobody.lines.len() == 3, "{nobody:?}");
         let prices: Prices = serde_json::from_value(json!({
             "currency": "EUR",
-            "instance": { "up_to_50_gib": 3, "up_to_500_gib": 6, "each_further_500_gib": 9 },
+            "machine": { "up_to_50_gib": 3, "up_to_500_gib": 6, "each_further_500_gib": 9 },
             "storage": [{ "tier": "vault", "redundancy": "local", "gib_month": 0.3 }],
         }))?;
         scene.control.set_prices(&scene.me, &prices).await?;
@@ -64,9 +64,9 @@ on_both! {
         // Until the 30th: ten days from the 21st on, of which four with both.
         let report = scene.control.cost(&which(CostBy::Machine), |_| true).await?;
         let line = |name: &str| report.lines.iter().find(|line| line.name == name).context(name.to_owned());
-        ensure!(line("db")?.instance_cost.amount() == 0.4 && line("db")?.cost.amount() == 0.8, "{report:?}");
+        ensure!(line("db")?.protection_cost.amount() == 0.4 && line("db")?.cost.amount() == 0.8, "{report:?}");
         // 4 days of 6 and 6 days of 15 a month; 4 x 10 and 6 x 20 GiB days.
-        ensure!(line("web")?.instance_cost.amount() == 3.8 && line("web")?.cost.amount() == 5.4, "{report:?}");
+        ensure!(line("web")?.protection_cost.amount() == 3.8 && line("web")?.cost.amount() == 5.4, "{report:?}");
         ensure!(line("(the vault's index)")?.cost.amount() == 0.1);
         ensure!(report.total.amount() == 6.3 && report.until.map(|day| day.day()) == Some(30), "{report:?}");
         ensure!(report.measured.len() == 1 && report.measured[0].days == 2, "{:?}", report.measured);
@@ -101,7 +101,7 @@ on_both! {
         }
         let tag = WhichCosts { by: CostBy::Tag, ..WhichCosts::default() };
         ensure!(pointers(scene.control.cost(&tag, |_| true).await) == ["tag"]);
-        let prices = Prices { currency: "two words".into(), instance: Default::default(), storage: Vec::new() };
+        let prices = Prices { currency: "two words".into(), machine: Default::default(), storage: Vec::new() };
         ensure!(pointers(scene.control.set_prices(&scene.me, &prices).await) == ["/currency"]);
         let vault = scene.vault("main").await?.id;
         scene.control.measure(&scene.me, vault).await?;

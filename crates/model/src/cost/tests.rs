@@ -13,7 +13,7 @@ fn usage(subject: &str, share_bytes: u64, used_gib: Option<u64>) -> Usage {
 fn prices() -> Prices {
     let told = json!({
         "currency": "EUR",
-        "instance": { "up_to_50_gib": 5, "up_to_500_gib": 10.0, "each_further_500_gib": 10 },
+        "machine": { "up_to_50_gib": 5, "up_to_500_gib": 10.0, "each_further_500_gib": 10 },
         "storage": [{ "tier": "vault", "redundancy": "local", "gib_month": 0.0224 }],
     });
     serde_json::from_value(told).unwrap()
@@ -35,7 +35,7 @@ fn machines_are_sorted_as_azure_does() {
     for (bytes, class) in classes {
         assert_eq!(SizeClass::of(bytes), class, "{bytes}");
     }
-    let costs = [UpTo50, UpTo500, Further(1), Further(9)].map(|class| prices().instance.of(class).amount());
+    let costs = [UpTo50, UpTo500, Further(1), Further(9)].map(|class| prices().machine.of(class).amount());
     assert_eq!(costs, [5.0, 10.0, 20.0, 100.0]);
     assert_eq!(Further(2).to_string(), "up to 1500 GiB");
     assert_eq!(SizeClass::of(u64::MAX), Further(34_359_738), "the largest disk there is");
@@ -67,11 +67,11 @@ fn days_are_added_up_and_priced() {
     }
     let shop = &bills.0["shop"];
     assert_eq!(shop.average_bytes(VAULT, month), 100 * GIB);
-    assert_eq!(shop.instance_days, [(SizeClass::UpTo50, 15), (SizeClass::UpTo500, 15)].into());
-    assert_eq!(shop.instance_cost(&prices(), month).amount(), 7.5);
+    assert_eq!(shop.machine_days, [(SizeClass::UpTo50, 15), (SizeClass::UpTo500, 15)].into());
+    assert_eq!(shop.protection_cost(&prices(), month).amount(), 7.5);
     assert_eq!(shop.storage_cost(VAULT, &prices(), month).amount(), 2.24);
     assert_eq!(shop.storage_cost(SNAPSHOT, &prices(), month).amount(), 0.0, "it has no price");
-    assert!(bills.0["#index"].instance_days.is_empty());
+    assert!(bills.0["#index"].machine_days.is_empty());
 }
 
 #[test]
@@ -104,7 +104,7 @@ proptest! {
         let mut whole = Bill::default();
         bills.0.values().for_each(|bill| whole.add(bill));
         prop_assert_eq!(whole.byte_days.get(&VAULT).copied().unwrap_or(0), all);
-        let billed = |bill: &Bill| bill.instance_days.values().sum::<u32>() as usize;
+        let billed = |bill: &Bill| bill.machine_days.values().sum::<u32>() as usize;
         prop_assert!(bills.0.values().all(|bill| billed(bill) <= days.len()), "once a day each");
         // What each is told to cost comes to what all cost, but for a rounding each.
         let month: Month = "2026-03".parse().unwrap();
