@@ -112,6 +112,8 @@ on_both! {
         let item = scene.protect(made.id, made.policy.id, machines[0]).await?;
         let place = backed_up(&scene, &made, &item, Some(1)).await?;
         let catalog = scene.control.catalog();
+        // Something has happened to it, of which nothing is to be said.
+        catalog.update_item(&catalog.item(item.id).await?).await?;
         // A server that stands still after it has looked, and one that comes after it.
         let slow = catalog.draft_note(item.id).await?.context("a draft")?;
         scene.control.pin(&scene.me, place, PINNED).await?;
