@@ -5,7 +5,7 @@
 //! wherever they stand.
 //!
 //! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
-//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
+//! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `cost.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
 //! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `snapshots.rs` → `client.rs`, how they and
 //! people's programs ask.
 //!
@@ -18,6 +18,7 @@ mod access;
 #[cfg(feature = "client")]
 pub mod client;
 mod copies;
+mod cost;
 mod drills;
 pub mod files;
 mod items;
@@ -39,6 +40,7 @@ pub use access::{
     TokenInfo, TokenMade, User, UserChange,
 };
 pub use copies::{CopiedPoint, CopyState, CopyStore};
+pub use cost::{CostBy, CostLine, CostReport, MachineDays, MeasuredStore, StorageUse, StoreUsage, UsagePart};
 pub use drills::{Drill, PointDrill, Proof, Screenshot};
 pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,

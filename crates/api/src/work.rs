@@ -13,6 +13,7 @@
 //! point of its own job in the vault reports that one and makes none.
 
 use jiff::Timestamp;
+use model::cost::{Redundancy, StorageTier};
 use model::job::{Failure, Generation, JobKind, Step};
 use model::policy::{ConsistencyWish, DiskSelection, DrillOptions};
 use model::{ClaimantId, HostId, JobId, PointId, VaultId};
@@ -454,6 +455,47 @@ pub struct ServicePolicy {
     pub name: String,
     /// What it said.
     pub document: model::policy::PolicyDocument,
+}
+
+/// Whose the bytes of a store are: what a mover has measured in a collection. Several reports of one job and store belong
+/// together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UsageReport {
+    /// As it claimed.
+    pub claimant: ClaimantId,
+    /// As the order says.
+    pub generation: Generation,
+    /// What the store is used for.
+    pub tier: StorageTier,
+    /// Which copy it holds.
+    pub redundancy: Redundancy,
+    /// What was found.
+    #[schema(max_items = 2000)]
+    pub usages: Vec<ReportedUsage>,
+}
+
+impl UsageReport {
+    /// Usages in one report: far below what a request may hold.
+    pub const USAGES_MAX: usize = 2000;
+}
+
+/// What was measured of a machine in a store, or of what is no machine's.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportedUsage {
+    /// What the vault calls the machine: the item, if the service made its points. `#unreferenced`, `#index`, `#other`
+    /// for what is no machine's.
+    #[schema(min_length = 1, max_length = 128)]
+    pub subject: String,
+    /// Its part of what is stored.
+    pub share_bytes: u64,
+    /// What it alone needs of that.
+    pub alone_bytes: u64,
+    /// What its disks hold; none for what is no machine's, or has no points but deleted ones.
+    pub used_bytes: Option<u64>,
+    /// Its points, but for deleted ones.
+    pub points: u64,
 }
 
 /// What a mover says of an order.

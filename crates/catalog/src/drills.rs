@@ -1,6 +1,7 @@
 //! Points that were tried out: what came of it, which are due, and how old the last proof of each machine is.
 
 use crate::items::item;
+use crate::notes::want;
 use crate::row::{
     document, flag, instant, instant_option, json, micros, number, parsed, parsed_option, text,
 };
@@ -62,7 +63,7 @@ macro_rules! runs {
     };
 }
 
-fn drill(row: &AnyRow) -> sqlx::Result<DrillRow> {
+pub(crate) fn drill(row: &AnyRow) -> sqlx::Result<DrillRow> {
     Ok(DrillRow {
         job: parsed(row, "id")?,
         point: parsed(row, "point_id")?,
@@ -93,7 +94,11 @@ impl Catalog {
         let query = sqlx::query(insert).bind(row.job.to_string()).bind(row.point.to_string());
         let query = query.bind(row.item.to_string()).bind(micros(row.instant)).bind(micros(row.ended));
         let query = query.bind(first_word(&row.record.verdict)).bind(document(&row.record));
-        query.execute(&self.pool).await.map(drop).map_err(|e| Error::sql("note a drill", e))
+        let sql = |e| Error::sql("note a drill", e);
+        let mut transaction = self.begin().await.map_err(sql)?;
+        query.execute(&mut *transaction).await.map_err(sql)?;
+        want(&mut transaction, row.item).await.map_err(sql)?;
+        transaction.commit().await.map_err(sql)
     }
 
     /// The last drill of each of an item's points that were tried, by the points' instants.

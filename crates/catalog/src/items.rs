@@ -1,6 +1,7 @@
 //! Items: machines under the protection of a vault, or that were.
 
 use crate::jobs::queue_in;
+use crate::notes::want;
 use crate::page::{Cursor, Page, with_one_more};
 use crate::plan::keep;
 use crate::row::{
@@ -157,8 +158,11 @@ impl Catalog {
     /// `Changed` when somebody else did so meanwhile, or it is gone; `Exists` when another vault has come to
     /// protect its machine.
     pub async fn update_item(&self, changed: &Item) -> Result<u64> {
-        let mut connection = self.pool.acquire().await.map_err(|e| Error::sql("change an item", e))?;
-        update(&mut connection, changed).await
+        let sql = |e| Error::sql("change an item", e);
+        let mut transaction = self.begin().await.map_err(sql)?;
+        let revision = update(&mut transaction, changed).await?;
+        transaction.commit().await.map_err(sql)?;
+        Ok(revision)
     }
 
     /// Writes an item that was read and changed, with its points, and queues the job that carries it out: all of it
@@ -190,12 +194,15 @@ impl Catalog {
     /// `Invalid` while a point of it is not purged; `NotFound`.
     pub async fn remove_item(&self, id: Uuid) -> Result<()> {
         let context = || format!("forget the item {id}");
+        let mut transaction = self.begin().await.map_err(|e| Error::sql(context(), e))?;
+        // Its notes in the vault are to go.
+        want(&mut transaction, id).await.map_err(|e| Error::sql(context(), e))?;
         let query = sqlx::query("delete from items where id = $1").bind(id.to_string());
-        let done = query.execute(&self.pool).await.map_err(|e| Error::sql(context(), e))?;
-        match done.rows_affected() {
-            0 => Err(Error::new(ErrorKind::NotFound, context())),
-            _ => Ok(()),
+        let done = query.execute(&mut *transaction).await.map_err(|e| Error::sql(context(), e))?;
+        if done.rows_affected() == 0 {
+            return Err(Error::new(ErrorKind::NotFound, context()));
         }
+        transaction.commit().await.map_err(|e| Error::sql(context(), e))
     }
 }
 
@@ -221,5 +228,7 @@ async fn update(connection: &mut AnyConnection, changed: &Item) -> Result<u64> {
     let query = query.bind(changed.last_point.map(micros)).bind(purge_of(changed));
     let query = query.bind(changed.id.to_string()).bind(count(changed.revision));
     let done = query.execute(&mut *connection).await.map_err(|e| Error::sql(context(), e))?;
-    one_revision_on(done.rows_affected(), changed.revision, context)
+    let revision = one_revision_on(done.rows_affected(), changed.revision, context)?;
+    want(connection, changed.id).await.map_err(|e| Error::sql(context(), e))?;
+    Ok(revision)
 }

@@ -1,5 +1,6 @@
 //! Hosts, and the machines on them as they last told.
 
+use crate::notes::want;
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{document, instant, instant_option, json, like, micros, parsed, text};
 use crate::{Catalog, Error, ErrorKind, Result};
@@ -164,9 +165,19 @@ impl Catalog {
     /// # Errors
     /// `NotFound`.
     pub async fn tag_machine(&self, id: MachineId, tags: &BTreeMap<String, String>) -> Result<()> {
+        let sql = |e| Error::sql(format!("tag the machine {id}"), e);
+        let mut transaction = self.begin().await.map_err(sql)?;
         let query = sqlx::query("update machines set tags = $1 where id = $2 returning id");
-        let done = query.bind(document(tags)).bind(id.to_string()).fetch_one(&self.pool).await;
-        done.map(drop).map_err(|e| Error::sql(format!("tag the machine {id}"), e))
+        let query = query.bind(document(tags)).bind(id.to_string());
+        query.fetch_one(&mut *transaction).await.map_err(sql)?;
+        // In one order for all who do this.
+        let items =
+            sqlx::query("select id from items where machine_id = $1 order by id").bind(id.to_string());
+        let items = items.try_map(|row: AnyRow| parsed(&row, "id")).fetch_all(&mut *transaction).await;
+        for item in items.map_err(sql)? {
+            want(&mut transaction, item).await.map_err(sql)?;
+        }
+        transaction.commit().await.map_err(sql)
     }
 
     /// One machine.

@@ -9,7 +9,7 @@ use model::VaultId;
 use model::restores::RestoreSetState;
 use serde_json::Value;
 use sqlx::any::AnyRow;
-use sqlx::{Any, Executor};
+use sqlx::{Any, AnyConnection, Executor};
 use uuid::Uuid;
 
 /// A set.
@@ -30,6 +30,12 @@ pub struct RestoreSetRow {
     /// Which version of the row this is.
     pub revision: u64,
 }
+
+/// A set that is not over, and those of its jobs that were begun.
+pub type OpenRestoreSet = (RestoreSetRow, Vec<JobRow>);
+
+/// Held by whoever decides what begins: all sets share the room that there is.
+const ROOM: &str = "restore-sets";
 
 /// What is to become of a set.
 #[derive(Clone, Debug, PartialEq)]
@@ -95,6 +101,13 @@ impl Catalog {
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for restores of many", e))
     }
 
+    /// All sets that are not over but one, with their jobs.
+    pub async fn other_restore_sets(&self, but: Uuid) -> Result<Vec<OpenRestoreSet>> {
+        let sql = |e| Error::sql("look at restores of many", e);
+        let mut connection = self.pool.acquire().await.map_err(sql)?;
+        others(&mut connection, but).await.map_err(sql)
+    }
+
     /// The jobs of a set that were begun.
     pub async fn jobs_of_set(&self, id: Uuid) -> Result<Vec<JobRow>> {
         jobs(&self.pool, id).await.map_err(|e| Error::sql("look at a restore of many", e))
@@ -115,18 +128,23 @@ impl Catalog {
         }
     }
 
-    /// Does what `decide` says of a set as it stands, all or nothing. Jobs that something else excludes for now do not
-    /// begin; the next look finds them waiting. Gives how many have begun; none of a set that is over.
+    /// Does what `decide` says of a set as it stands, all or nothing; it is told how all other open sets stand. Jobs that
+    /// something else excludes for now do not begin; the next look finds them waiting. Gives how many have begun; none of a
+    /// set that is over.
     pub async fn step_restore_set(
         &self,
         id: Uuid,
         now: Timestamp,
-        decide: impl FnOnce(&RestoreSetRow, &[JobRow]) -> SetStep + Send,
+        decide: impl FnOnce(&RestoreSetRow, &[JobRow], &[OpenRestoreSet]) -> SetStep + Send,
     ) -> Result<usize> {
         let sql = |e| Error::sql(format!("go on with the restore of many {id}"), e);
         let mut transaction = self.begin().await.map_err(sql)?;
-        // INVARIANT: whoever decides holds the set's row until the jobs are written, so no two servers count the same
-        // room and both take it, and nothing begins of a set that was cancelled.
+        // INVARIANT: whoever decides holds one row for all sets until the jobs are written, so no two servers count the
+        // same room and both take it; and the set's own, so nothing begins of a set that was cancelled.
+        let room = "insert into subjects (subject, touched_at) values ($1, $2)
+            on conflict (subject) do update set touched_at = excluded.touched_at";
+        let room = sqlx::query(room).bind(ROOM).bind(micros(now));
+        room.execute(&mut *transaction).await.map_err(sql)?;
         let hold = "update restore_sets set revision = revision + 1 where id = $1 and ended_at is null";
         let held = sqlx::query(hold).bind(id.to_string()).execute(&mut *transaction).await.map_err(sql)?;
         if held.rows_affected() == 0 {
@@ -134,7 +152,8 @@ impl Catalog {
         }
         let row = one(&mut *transaction, id).await.map_err(sql)?;
         let jobs = jobs(&mut *transaction, id).await.map_err(sql)?;
-        let SetStep { mut begin, state } = decide(&row, &jobs);
+        let others = others(&mut transaction, id).await.map_err(sql)?;
+        let SetStep { mut begin, state } = decide(&row, &jobs, &others);
         // Each holds its subject's row from here on: in one order, so that two sets never wait for each other.
         begin.sort_by(|one, other| one.subject.cmp(&other.subject));
         let mut begun = 0;
@@ -170,4 +189,17 @@ async fn one<'e>(database: impl Executor<'e, Database = Any>, id: Uuid) -> sqlx:
 async fn jobs<'e>(database: impl Executor<'e, Database = Any>, id: Uuid) -> sqlx::Result<Vec<JobRow>> {
     let query = sqlx::query("select * from jobs where set_id = $1 order by id").bind(id.to_string());
     query.try_map(|row| job(&row)).fetch_all(database).await
+}
+
+/// All sets that are not over but one, with their jobs.
+async fn others(connection: &mut AnyConnection, but: Uuid) -> sqlx::Result<Vec<OpenRestoreSet>> {
+    let select = "select * from restore_sets where ended_at is null and id <> $1 order by created_at, id";
+    let query = sqlx::query(select).bind(but.to_string()).try_map(|row| set(&row));
+    let rows = query.fetch_all(&mut *connection).await?;
+    let mut others = Vec::with_capacity(rows.len());
+    for row in rows {
+        let jobs = jobs(&mut *connection, row.id).await?;
+        others.push((row, jobs));
+    }
+    Ok(others)
 }

@@ -2,12 +2,13 @@
 //!
 //! What the service wrote into each point (`api::work::Service`) says whose it is, why it was made and under which
 //! policy; classes and expiries follow from that by `model`'s rules. The vault's log says what is deleted, and since
-//! when. [`Adopted::lost`] tells what neither says.
+//! when; its notes (`notes.rs`) what was pinned, tagged, stopped and proved. [`Adopted::lost`] tells what none says.
 //!
-//! INVARIANT: nothing is lost because a vault was taken in. What the catalog knew beyond the vault (pins, who stopped
-//! a protection) is unknown now, so a new row of a vault keeps everything until somebody says otherwise
-//! (`survey.rs`), and a machine that is not plainly being backed up is stopped.
+//! INVARIANT: nothing is lost because a vault was taken in. A note may be missing, or older than what somebody did last,
+//! so a new row of a vault keeps everything until somebody says otherwise (`survey.rs`), and a machine that is not
+//! plainly being backed up is stopped, whatever its note says.
 
+use crate::notes::ItemNote;
 use crate::survey::{Found, Survey};
 use crate::{Control, Error, Result};
 use api::work::ServicePolicy;
@@ -63,7 +64,24 @@ struct Scene {
     vault: VaultId,
     settings: VaultSettings,
     policies: BTreeMap<PolicyId, Policy>,
+    /// Points that somebody has pinned.
+    pinned: BTreeSet<PointId>,
+    /// What was noted of machines, with the number of the note: by item.
+    notes: BTreeMap<Uuid, (u64, ItemNote)>,
     now: Timestamp,
+}
+
+impl Scene {
+    /// The note on a machine's points: its item's, or one of an item that another catalog made of the same machine.
+    fn note_of(&self, whose: &Whose) -> Option<&(u64, ItemNote)> {
+        match whose {
+            Whose::Item(id) => self.notes.get(id),
+            Whose::Machine(key) => {
+                let known_as = |(_, note): &&(u64, ItemNote)| note.known_as.as_deref() == Some(key.as_str());
+                self.notes.values().find(known_as)
+            }
+        }
+    }
 }
 
 impl Control {
@@ -72,14 +90,17 @@ impl Control {
     /// # Errors
     /// `Unavailable` when the vault cannot be read; the catalog's. CRASH, or an error: some items are there. Taking
     /// the vault in again goes on.
-    pub(crate) async fn adopt(&self, vault: VaultId, survey: Survey, now: Timestamp) -> Result<Adopted> {
+    pub(crate) async fn adopt(&self, vault: VaultId, mut survey: Survey, now: Timestamp) -> Result<Adopted> {
         let row = self.catalog.vault(vault).await?;
         let settings: VaultSettings = serde_json::from_value(row.settings.clone())
             .map_err(|e| Error::new(Code::Internal, format!("the settings of the vault {vault}: {e}")))?;
+        let notes = survey.take_notes();
         let (found, damage) = survey.found(settings.soft_delete_days);
         let mut adopted = Adopted { lost: damage, ..Adopted::default() };
         let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
-        let scene = Scene { vault, settings, policies, now };
+        let pinned = notes.iter().flat_map(|(_, note)| note.pinned.iter().copied()).collect();
+        let notes = notes.into_iter().map(|(number, note)| (note.item, (number, note))).collect();
+        let scene = Scene { vault, settings, policies, pinned, notes, now };
         let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
         let (found, unowned): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
@@ -103,8 +124,7 @@ impl Control {
             adopted.advice.push(of_kept(&row.name));
         }
         adopted.lost.push(
-            "not in any vault, so lost with the catalog: pins, tags, jobs, alerts, users and the audit log"
-                .to_owned(),
+            "not in any vault, so lost with the catalog: jobs, alerts, users and the audit log".to_owned(),
         );
         Ok(adopted)
     }
@@ -178,7 +198,8 @@ impl Control {
             None => self.catalog.adopted_machine(&known_as).await?.unwrap_or(machine),
         };
         let id = id.unwrap_or(machine.0);
-        let protection = protection(scene, &points);
+        let note = scene.note_of(&whose);
+        let protection = protection(scene, &points, note.map(|(_, note)| note));
         let item = Item {
             id,
             vault: scene.vault,
@@ -189,7 +210,8 @@ impl Control {
             created: points[0].point.instant,
             revision: 1,
         };
-        let item = self.add_adopted(item, adopted).await?;
+        let number = note.map(|(number, _)| *number);
+        let item = self.add_adopted(item, (scene.vault, number), adopted).await?;
         self.catalog.note_adopted(&known_as, machine).await?;
         let policy = item.protection.retention_policy().and_then(|id| scene.policies.get(&id));
         let mut rows = rows(scene, &item, policy, &points);
@@ -201,11 +223,37 @@ impl Control {
             self.catalog.put_points(some).await?;
         }
         adopted.points += rows.len() as u64;
+        if let Some((_, note)) = note {
+            self.adopt_note(&item, note).await?;
+        }
+        // From here on the catalog knows at least what the vault's note says, and may write the next.
+        self.catalog.release_note(item.id).await?;
         Ok(item)
     }
 
-    /// Adds an item. Where another vault protects its machine, this one keeps what it has.
-    async fn add_adopted(&self, mut item: Item, adopted: &mut Adopted) -> Result<Item> {
+    /// What a note says beside pins and protection. What is known stays.
+    async fn adopt_note(&self, item: &Item, note: &ItemNote) -> Result<()> {
+        if !note.tags.is_empty() {
+            self.catalog.adopt_tags(item.machine, &note.tags).await?;
+        }
+        for drill in &note.drills {
+            match self.catalog.put_drill(&drill.clone().row(item.id)).await {
+                // Its point is gone by now.
+                Err(error) if error.kind() == ErrorKind::Invalid => {}
+                put => put?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds an item. Where another vault protects its machine, this one keeps what it has. `noted` is the vault, and the
+    /// number of its note on the item, if it has one.
+    async fn add_adopted(
+        &self,
+        mut item: Item,
+        noted: (VaultId, Option<u64>),
+        adopted: &mut Adopted,
+    ) -> Result<Item> {
         match self.catalog.item(item.id).await {
             Ok(known) if known.vault == item.vault => return Ok(known),
             // Two vaults hold points of one machine that was backed up without a server.
@@ -213,6 +261,8 @@ impl Control {
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => return Err(error.into()),
         }
+        // Before there is an item of which something could be noted.
+        self.catalog.hold_note(item.id, noted.0, noted.1).await?;
         let added = match self.catalog.add_item(&item).await {
             Err(error) if error.kind() == ErrorKind::Exists && item.protection.runs() => {
                 adopted.lost.push(format!(
@@ -229,11 +279,20 @@ impl Control {
     }
 }
 
-/// Where a machine stands, as far as its points tell.
-fn protection(scene: &Scene, points: &[Found]) -> Protection {
+/// Where a machine stands, as far as its points and its note tell.
+fn protection(scene: &Scene, points: &[Found], note: Option<&ItemNote>) -> Protection {
     if points.iter().all(|one| one.purge_at.is_some()) {
         let purge_at = points.iter().filter_map(|one| one.purge_at).max().expect("all have one");
         return Protection::Deleted { purge_at };
+    }
+    match note.and_then(|note| note.stopped) {
+        Some(Protection::Stopped { keep: Keep::ByPolicy { policy } })
+            if !scene.policies.contains_key(&policy) =>
+        {
+            return Protection::Stopped { keep: Keep::Forever {} };
+        }
+        Some(stopped @ Protection::Stopped { .. }) => return stopped,
+        _ => {}
     }
     let last = points.last().expect("an item is made of its points");
     let policy = last.service.as_ref().and_then(|service| service.policy.as_ref()).map(|policy| policy.id);
@@ -264,21 +323,21 @@ fn of_stopped(vault: &str, names: &[String]) -> Option<String> {
     let more = names.len().saturating_sub(STOPPED_SHOWN);
     let more = if more == 0 { String::new() } else { format!(" and {more} more") };
     Some(format!(
-        "stopped, with all points kept, because they have no recent point or no policy: {shown}{more}; to go on \
-         with one: `strongroom resume {first} --vault {vault} --policy POLICY`"
+        "stopped, with all points kept, because they were stopped before, or have no recent point or no policy: \
+         {shown}{more}; to go on with one: `strongroom resume {first} --vault {vault} --policy POLICY`"
     ))
 }
 
 fn of_kept(vault: &str) -> String {
     format!(
-        "no point of this vault expires until you say so, for pins are lost: look at the points, pin what is to stay, \
-         then `strongroom vault update {vault} --keep-everything false`"
+        "no point of this vault expires until you say so, for what was pinned last may not have been noted: look at the \
+         points, pin what is to stay, then `strongroom vault update {vault} --keep-everything false`"
     )
 }
 
 /// The rows of an item's points. Classes are not stored: they follow from origin and policy.
 fn rows(scene: &Scene, item: &Item, policy: Option<&Policy>, points: &[Found]) -> Vec<PointRow> {
-    let kept: Vec<model::Point> = points.iter().map(kept).collect();
+    let kept: Vec<model::Point> = points.iter().map(|found| kept(scene, found)).collect();
     let plan = policy.map(|policy| retention::plan(&kept, policy, scene.now));
     let expiry = |id| plan.as_ref().and_then(|plan| plan.of(id, Tier::Vault)?.expiry());
     let row = |(found, mut point): (&Found, model::Point)| {
@@ -304,7 +363,7 @@ fn rows(scene: &Scene, item: &Item, policy: Option<&Policy>, points: &[Found]) -
     points.iter().zip(kept.clone()).map(row).collect()
 }
 
-fn kept(found: &Found) -> model::Point {
+fn kept(scene: &Scene, found: &Found) -> model::Point {
     // Nobody asked for it here, so nobody said how long.
     let forever = Origin::OnDemand { keep_until: Timestamp::MAX };
     model::Point {
@@ -313,7 +372,7 @@ fn kept(found: &Found) -> model::Point {
         origin: found.service.as_ref().map_or(forever, |service| service.origin),
         in_snapshot_tier: false,
         vault: VaultCopy::There,
-        pinned: false,
+        pinned: scene.pinned.contains(&PointId(found.point.id.0)),
         locked_until: None,
         purge_at: found.purge_at,
     }

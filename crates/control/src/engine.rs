@@ -40,7 +40,14 @@ impl Control {
                 self.tick_seldom(self.now()).await;
             }
         };
-        tokio::join!(due, plans, seldom);
+        // By itself: a store that does not answer keeps nothing else waiting.
+        let notes = async {
+            let mut beat = Beat::new(SELDOM, shutdown.clone());
+            while beat.next().await {
+                tell("notes", self.tick_notes(self.now()).await);
+            }
+        };
+        tokio::join!(due, plans, seldom, notes);
     }
 
     /// What is done once a minute.
@@ -75,7 +82,7 @@ impl Control {
         self.catalog.forget_restore_sets(before).await?;
         self.catalog.forget_jobs(before).await?;
         self.catalog.forget_skipped_runs(before).await?;
-        Ok(())
+        self.forget_usage(now).await
     }
 }
 

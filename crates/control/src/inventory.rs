@@ -92,6 +92,7 @@ impl Control {
             {
                 continue;
             }
+            let is_new = before.is_none();
             let id = match before {
                 Some(row) => row.id,
                 // A vault that was taken in may have points of it already.
@@ -105,7 +106,7 @@ impl Control {
                 host,
                 known_as: machine.known_as,
                 name: machine.name,
-                tags: BTreeMap::new(),
+                tags: if is_new { self.catalog.adopted_tags(id).await? } else { BTreeMap::new() },
                 description: machine.told,
                 seen: self.now(),
             });

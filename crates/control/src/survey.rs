@@ -1,5 +1,6 @@
-//! What lies in a vault that is to be taken in: its points, what is deleted, what was promised of it.
+//! What lies in a vault that is to be taken in: its points, what is deleted, what was promised of it, what was noted.
 
+use crate::notes::ItemNote;
 use crate::{Error, Result};
 use api::snapshots::KeptSnapshot;
 use api::work::Service;
@@ -22,7 +23,9 @@ pub(crate) struct Found {
 pub(crate) struct Survey {
     points: Vec<(vault::Point, Option<Service>)>,
     deleted_at: HashMap<PointId, Timestamp>,
-    /// Points that cannot be read. One that cannot be hides no other.
+    /// What the service has noted of machines beside their points, with the number of the note.
+    notes: Vec<(u64, ItemNote)>,
+    /// Points and notes that cannot be read. One that cannot be hides no other.
     damage: Vec<String>,
 }
 
@@ -37,14 +40,24 @@ impl Survey {
         let (live, deleted) = (opened.survey(None).await, opened.survey_deleted().await);
         let (live, deleted) = (live.map_err(unreadable)?, deleted.map_err(unreadable)?);
         let deleted_at = opened.deletions().await.map_err(unreadable)?;
+        let noted = opened.notes().await.map_err(unreadable)?;
         let damage = live.damage.iter().chain(&deleted.damage);
-        let damage = damage.map(|error| format!("a point cannot be read: {error}")).collect();
+        let damage = damage.map(|error| format!("a point cannot be read: {error}"));
+        let notes = noted.damage.iter().map(|error| format!("a note cannot be read: {error}"));
+        let mut damage: Vec<_> = damage.chain(notes).collect();
+        let mut notes = Vec::new();
+        for note in &noted.notes {
+            match ItemNote::read(note) {
+                Ok(said) => notes.extend(said.map(|said| (note.number, said))),
+                Err(why) => damage.push(why),
+            }
+        }
         let said = |point: vault::Point| {
             let service = serde_json::from_value(point.service.clone()).ok();
             (point, service)
         };
         let points = live.points.into_iter().chain(deleted.points).map(said).collect();
-        Ok(Self { points, deleted_at: deleted_at.into_iter().collect(), damage })
+        Ok(Self { points, deleted_at: deleted_at.into_iter().collect(), notes, damage })
     }
 
     /// What the vault is to be treated by, so that nobody loses what they were promised: the most that a point tells
@@ -75,7 +88,12 @@ impl Survey {
         advice
     }
 
-    /// The points, and in words those that cannot be read.
+    /// What was noted of machines, with the number of each note.
+    pub(crate) fn take_notes(&mut self) -> Vec<(u64, ItemNote)> {
+        std::mem::take(&mut self.notes)
+    }
+
+    /// The points, and in words what cannot be read.
     pub(crate) fn found(self, soft_delete_days: u16) -> (Vec<Found>, Vec<String>) {
         let lasts = SignedDuration::from_hours(24 * i64::from(soft_delete_days));
         let until = |at: &Timestamp| at.saturating_add(lasts).expect("a duration, not a span");

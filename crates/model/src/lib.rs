@@ -56,6 +56,7 @@
 //! | [`retention`] | classes, the plan, the dry run of a policy's change |
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
 //! | [`access`] | roles, actions, and the one question who may do what where |
+//! | [`cost`] | size classes, prices, and what a month comes to |
 //! | [`drill`] | what a practice restore came to |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
 //! | [`restores`] | many machines restored as one: groups, limits, what begins next |
@@ -63,6 +64,7 @@
 
 pub mod access;
 mod chance;
+pub mod cost;
 pub mod drill;
 mod ids;
 pub mod job;

@@ -2,7 +2,7 @@
 //!
 //! Members of a group begin when all earlier groups are over: what others need comes up first. Within a group they
 //! begin in their order as there is room: at all, at the mover that writes, in the store that is read, and in the
-//! folder that is written.
+//! folder that is written. What is under way of other sets takes room too, but for the number in all, which is a set's own.
 //!
 //! Nothing here remembers anything: who asks tells how each member stands, and may ask again after a crash.
 
@@ -99,11 +99,16 @@ pub struct NextRestores {
     pub state: RestoreSetState,
 }
 
-/// What is to be done for a set, as its members stand.
-pub fn next(members: &[RestoreMember<'_>], rules: &RestoreRules, is_cancelled: bool) -> NextRestores {
+/// What is to be done for a set, as its members stand, and those of other sets that are under way.
+pub fn next(
+    members: &[RestoreMember<'_>],
+    others: &[RestoreMember<'_>],
+    rules: &RestoreRules,
+    is_cancelled: bool,
+) -> NextRestores {
     let any = |state| members.iter().any(|member| member.state == state);
     let is_stopped = is_cancelled || (rules.stop_on_failure && any(MemberState::Failed));
-    let begin = if is_stopped { Vec::new() } else { with_room(members, &rules.limits) };
+    let begin = if is_stopped { Vec::new() } else { with_room(members, others, &rules.limits) };
     let is_open = any(MemberState::UnderWay) || (!is_stopped && any(MemberState::Waiting));
     let went_well = members.iter().all(|member| member.state == MemberState::Done);
     let state = match (is_open, is_cancelled) {
@@ -118,16 +123,21 @@ pub fn next(members: &[RestoreMember<'_>], rules: &RestoreRules, is_cancelled: b
 }
 
 /// Members of the open group that there is room for.
-fn with_room(members: &[RestoreMember<'_>], limits: &RestoreLimits) -> Vec<usize> {
+fn with_room(
+    members: &[RestoreMember<'_>],
+    others: &[RestoreMember<'_>],
+    limits: &RestoreLimits,
+) -> Vec<usize> {
     let is_open =
         |member: &&RestoreMember<'_>| matches!(member.state, MemberState::Waiting | MemberState::UnderWay);
     let Some(group) = members.iter().filter(is_open).map(|member| member.group).min() else {
         return Vec::new();
     };
     let mut room = Room::default();
-    for member in members.iter().filter(|member| member.state == MemberState::UnderWay) {
-        room.take(member);
-    }
+    let is_under_way = |member: &&RestoreMember<'_>| member.state == MemberState::UnderWay;
+    others.iter().filter(is_under_way).for_each(|other| room.take(other));
+    room.all = 0;
+    members.iter().filter(is_under_way).for_each(|member| room.take(member));
     let mut begin = Vec::new();
     for (place, member) in members.iter().enumerate() {
         let is_next = member.group == group && member.state == MemberState::Waiting;

@@ -9,7 +9,7 @@
 //! [`Session`] (`session.rs`: the write path) → `pack.rs` (where sealed chunks lie) → `map/` (which chunk stands at which block) →
 //! `index/` (which chunks there are) → `commit.rs` (the order of durable writes) → [`PointDisk`] (`reader.rs`: the
 //! way back) → `collect/` (deleting, compacting) → `repair.rs` → [`copy_point`] (`copy.rs`: to another store of the
-//! vault) → [`Rescue`] (`rescue.rs`: whatever else is lost). `keys/` stands apart: who can open a vault
+//! vault) → [`Rescue`] (`rescue.rs`: whatever else is lost). [`Note`] (`notes.rs`): what a service keeps beside its points. `keys/` stands apart: who can open a vault
 //! ([`Holders`]), and with what ([`KeyProvider`]). The
 //! bytes of every object are in `docs/format.md`, which is normative.
 //!
@@ -62,6 +62,7 @@ mod inherit;
 mod keys;
 mod log;
 mod map;
+mod notes;
 mod pack;
 mod point;
 mod protocol;
@@ -80,7 +81,7 @@ mod verify;
 mod work;
 
 pub use chunk::CHUNK_BYTES;
-pub use collect::{CollectOptions, CollectPlan, Collected};
+pub use collect::{CollectOptions, CollectPlan, Collected, MachineUse, Metered};
 pub use commit::PointDraft;
 pub use copy::{Copied, CopyCourse, CopyPlan, CopyRun, copy_point, copy_point_at, plan_copy};
 pub use error::{Error, ErrorKind, Result};
@@ -93,6 +94,7 @@ pub use keys::{
     RecoveryKey, Removal, Rotation, WrapContext,
 };
 pub use map::{BlockSample, DiskMap, DiskWriter};
+pub use notes::{Note, Notes};
 pub use point::{DiskRecord, Point, PointStats};
 pub use reader::PointDisk;
 pub use repair::Repaired;

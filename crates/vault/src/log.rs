@@ -201,7 +201,7 @@ impl Vault {
     }
 
     /// Seals a body under a fresh id: racers for one name must not share a key.
-    fn seal_named(&self, kind: ObjectKind, sequence: u32, body: &[u8]) -> Result<Vec<u8>> {
+    pub(crate) fn seal_named(&self, kind: ObjectKind, sequence: u32, body: &[u8]) -> Result<Vec<u8>> {
         if body.len() > RECORD_BYTES_MAX {
             let context = format!("a record of {} bytes is too large: delete in smaller steps", body.len());
             return Err(Error::new(ErrorKind::Invalid, context));
@@ -210,7 +210,7 @@ impl Vault {
         Ok(seal_record(self.keys(), self.id(), name, body))
     }
 
-    async fn open_named(&self, kind: ObjectKind, object: &str, sequence: u32) -> Result<Vec<u8>> {
+    pub(crate) async fn open_named(&self, kind: ObjectKind, object: &str, sequence: u32) -> Result<Vec<u8>> {
         let bytes = self.store().get(object).await?;
         let id = id_in_head(&bytes).ok_or_else(|| Error::corrupt(object, 0, "it is shorter than a head"))?;
         let name = ObjectName { kind, id, sequence };

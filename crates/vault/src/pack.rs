@@ -28,7 +28,8 @@ pub(crate) const SEALED_BYTES_MAX: usize = chunk::PLAIN_BYTES_MAX + 1 + TAG_BYTE
 /// The end of a pack that is read for its table: enough for 3,200 chunks, four times what a pack of data has.
 pub(crate) const TAIL_BYTES: u64 = 128 << 10;
 
-const ENTRY_BYTES: usize = 40;
+/// A row of the table of contents.
+pub(crate) const ENTRY_BYTES: usize = 40;
 const FOOTER_BYTES: usize = 48;
 const FOOTER_MAGIC: &[u8; 4] = b"SRPF";
 const TOC_LABEL: &[u8] = b"toc";

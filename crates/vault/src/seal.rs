@@ -44,6 +44,7 @@ pub(crate) enum ObjectKind {
     LogRecord = 5,
     Intent = 6,
     Checkpoint = 7,
+    Note = 8,
 }
 
 /// The part of a head that names the object.

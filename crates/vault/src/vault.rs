@@ -538,7 +538,7 @@ impl Survey {
     }
 }
 
-fn parse_point(object: &str) -> Result<(MachineKey, PointId)> {
+pub(crate) fn parse_point(object: &str) -> Result<(MachineKey, PointId)> {
     let mut parts = object.split('/').skip(1);
     match (parts.next(), parts.next(), parts.next()) {
         (Some(machine), Some(id), None) => Ok((MachineKey::new(machine)?, id.parse()?)),

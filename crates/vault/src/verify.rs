@@ -60,12 +60,12 @@ pub struct DamagedPoint {
     pub ranges: Vec<Range<u64>>,
 }
 
-/// Compares every pack, index run, point and log record with the hash it carries. Needs no key.
+/// Compares every pack, index run, point, log record and note with the hash it carries. Needs no key.
 ///
 /// It finds what rots, not what somebody forges: that takes [`Vault::verify`].
 pub async fn scrub(store: &Store, progress: &(dyn Fn(u64) + Sync)) -> Result<Verified> {
     let mut done = Verified::default();
-    for folder in ["packs", "maps", "index", "points", "log", "checkpoints"] {
+    for folder in ["packs", "maps", "index", "points", "log", "checkpoints", "notes"] {
         let objects = stream::iter(store.list(folder).await?).map(|(name, _)| async move {
             let read = store.get(&name).await;
             let checked = match read {

@@ -48,6 +48,9 @@ pub(crate) async fn run(output: &Output, args: CopyArgs) -> Result<()> {
             Err(error) => return Err(error).with_context(|| format!("copy point {}", point.id)),
         }
     }
+    if !args.plan {
+        from.copy_notes(&to).await.context("copy what the service has noted")?;
+    }
     let values: Vec<_> = rows.iter().map(value).collect();
     output::print(output, &values, || table(&rows))?;
     match damage.first() {

@@ -14,6 +14,7 @@ mod connect;
 mod context;
 mod contexts;
 mod copies;
+mod cost;
 mod drill;
 mod dry_run;
 mod events;
@@ -102,6 +103,8 @@ pub(crate) enum ServiceCommand {
     /// What there is to report.
     #[command(subcommand)]
     Report(drill::ReportCommand),
+    /// What is stored for whom, and what it costs at your own prices.
+    Cost(cost::CostArgs),
     /// Look into a recovery point's file systems, and bring single files out.
     Files(files::FilesNowArgs),
     /// What runs, ran, or failed.
@@ -143,6 +146,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Restore(args) => restore::run(output, &client()?, *args).await,
         ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
         ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,
+        ServiceCommand::Cost(args) => cost::run(output, &client()?, args).await,
         ServiceCommand::Files(args) => Box::pin(files::run(output, &client()?, args)).await,
         ServiceCommand::Job(command) => job::run(output, &client()?, command).await,
         ServiceCommand::Forecast(args) => overview::forecast(output, &client()?, &args).await,

@@ -11,7 +11,7 @@ use crate::points::{PATH_MAX, PointDetail, must_be_readable};
 use crate::request::{Request, When, settings};
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, NewMachine, NewRestoreSet, Page, Restore, RestoreSet, SetMachine, VaultSettings};
-use catalog::{Item, JobRow, PointRow, RestoreSetRow, Told};
+use catalog::{Item, JobRow, OpenRestoreSet, PointRow, RestoreSetRow, Told};
 use jiff::Timestamp;
 use model::job::Event;
 use model::restores::{RestoreLimits, RestoreRules, RestoreSetState};
@@ -158,12 +158,15 @@ impl Control {
         }
         // Most looks find nothing to do: those hold nobody up.
         let jobs = self.catalog.jobs_of_set(row.id).await?;
-        let step = decide(&document, row, &jobs, self.now());
+        let others = self.catalog.other_restore_sets(row.id).await?;
+        let step = decide(&document, (row, &jobs), &others, self.now());
         if step.begin.is_empty() && step.state == row.state {
             return Ok(());
         }
         let now = self.now();
-        let decide = |row: &RestoreSetRow, jobs: &[JobRow]| decide(&document, row, jobs, now);
+        let decide = |row: &RestoreSetRow, jobs: &[JobRow], others: &[OpenRestoreSet]| {
+            decide(&document, (row, jobs), others, now)
+        };
         if self.catalog.step_restore_set(row.id, now, decide).await? > 0 {
             self.tell_jobs_changed();
         }

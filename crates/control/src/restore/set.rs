@@ -2,7 +2,7 @@
 
 use crate::{Error, Result};
 use api::{Code, RestoreSet};
-use catalog::{JobRow, NewJob, RestoreSetRow, SetStep};
+use catalog::{JobRow, NewJob, OpenRestoreSet, RestoreSetRow, SetStep};
 use jiff::Timestamp;
 use model::job::{JobKind, JobState};
 use model::restores::{MemberState, RestoreMember, RestoreRules, RestoreSetState, next};
@@ -45,19 +45,36 @@ pub(super) fn document(row: &RestoreSetRow) -> Result<SetDocument> {
     serde_json::from_value(row.document.clone()).map_err(unreadable)
 }
 
-/// What is to become of a set whose jobs are these.
+/// What is to become of a set whose jobs are these, beside other sets that are open.
 pub(super) fn decide(
     document: &SetDocument,
-    row: &RestoreSetRow,
-    jobs: &[JobRow],
+    (row, jobs): (&RestoreSetRow, &[JobRow]),
+    others: &[OpenRestoreSet],
     now: Timestamp,
 ) -> SetStep {
     let of_job = by_id(jobs);
     let members: Vec<_> = document.members.iter().map(|member| as_it_stands(member, &of_job)).collect();
+    let under_way: Vec<Member> = others.iter().flat_map(|other| under_way(row, other)).collect();
+    let other =
+        |member| RestoreMember { state: MemberState::UnderWay, ..as_it_stands(member, &BTreeMap::new()) };
+    let others: Vec<_> = under_way.iter().map(other).collect();
     let is_cancelled = row.state == RestoreSetState::Cancelling;
-    let decided = next(&members, &document.rules, is_cancelled);
+    let decided = next(&members, &others, &document.rules, is_cancelled);
     let begin = decided.begin.iter().map(|place| new_job(&document.members[*place], row, now));
     SetStep { begin: begin.collect(), state: decided.state }
+}
+
+/// Members of another set that are under way. One that cannot be read takes no room: it begins nothing either.
+fn under_way(set: &RestoreSetRow, (other, jobs): &OpenRestoreSet) -> Vec<Member> {
+    let Ok(document) = document(other) else { return Vec::new() };
+    let of_job = by_id(jobs);
+    let is_under_way = |member: &Member| as_it_stands(member, &of_job).state == MemberState::UnderWay;
+    let mut members: Vec<_> = document.members.into_iter().filter(is_under_way).collect();
+    if other.vault != set.vault {
+        // Stores are named within their vault.
+        members.iter_mut().for_each(|member| member.store = format!("{} of {}", member.store, other.vault));
+    }
+    members
 }
 
 fn by_id(jobs: &[JobRow]) -> BTreeMap<JobId, &JobRow> {

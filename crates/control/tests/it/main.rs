@@ -5,3 +5,5 @@
 mod acts;
 mod adopt;
 mod engine;
+mod notes;
+mod usage;

@@ -52,7 +52,7 @@ fn most(members: &[RestoreMember<'_>], begin: &[usize], of: impl Fn(&RestoreMemb
 proptest! {
     #[test]
     fn no_limit_is_passed(members in members(), rules in rules()) {
-        let begin = next(&members, &rules, false).begin;
+        let begin = next(&members, &[], &rules, false).begin;
         let limits = rules.limits;
         prop_assert!(most(&members, &begin, |_| String::new()) <= limits.at_once);
         prop_assert!(most(&members, &begin, |one| one.mover.into()) <= limits.per_mover);
@@ -65,7 +65,7 @@ proptest! {
 
     #[test]
     fn a_group_begins_when_all_earlier_ones_are_over(members in members(), rules in rules()) {
-        for place in next(&members, &rules, false).begin {
+        for place in next(&members, &[], &rules, false).begin {
             let mut earlier = members.iter().filter(|one| one.group < members[place].group);
             prop_assert!(earlier.all(is_over));
         }
@@ -73,7 +73,7 @@ proptest! {
 
     #[test]
     fn whoever_could_have_begun_later_did_not_begin_sooner(members in members(), rules in rules()) {
-        let begin = next(&members, &rules, false).begin;
+        let begin = next(&members, &[], &rules, false).begin;
         for (place, member) in members.iter().enumerate() {
             let is_left = member.state == MemberState::Waiting && !begin.contains(&place);
             let alike = |other: &usize| members[*other] == *member && *other > place;
@@ -83,7 +83,7 @@ proptest! {
 
     #[test]
     fn who_is_cancelled_begins_nothing_and_ends(members in members(), rules in rules()) {
-        let cancelled = next(&members, &rules, true);
+        let cancelled = next(&members, &[], &rules, true);
         prop_assert!(cancelled.begin.is_empty());
         let under_way = members.iter().any(|one| one.state == MemberState::UnderWay);
         prop_assert_eq!(cancelled.state.is_over(), !under_way);
@@ -92,9 +92,9 @@ proptest! {
     #[test]
     fn one_failure_stops_the_others_only_if_that_is_asked(members in members(), rules in rules()) {
         let has_failed = members.iter().any(|one| one.state == MemberState::Failed);
-        let asked = next(&members, &RestoreRules { stop_on_failure: true, ..rules }, false);
+        let asked = next(&members, &[], &RestoreRules { stop_on_failure: true, ..rules }, false);
         prop_assert!(!has_failed || asked.begin.is_empty());
-        let unasked = next(&members, &RestoreRules { stop_on_failure: false, ..rules }, false);
+        let unasked = next(&members, &[], &RestoreRules { stop_on_failure: false, ..rules }, false);
         let waits = members.iter().any(|one| one.state == MemberState::Waiting);
         let under_way = members.iter().any(|one| one.state == MemberState::UnderWay);
         prop_assert!(!waits || under_way || !unasked.begin.is_empty(), "nobody would ever go on");
@@ -113,7 +113,7 @@ proptest! {
         let mut begun = vec![0; members.len()];
         let mut fates = fates.iter().cycle();
         for _ in 0..=2 * members.len() {
-            let now = next(&members, &rules, false);
+            let now = next(&members, &[], &rules, false);
             for place in now.begin {
                 begun[place] += 1;
                 members[place].state = MemberState::UnderWay;
@@ -125,11 +125,25 @@ proptest! {
             let end = RestoreMember { state: *fate, ..members[*place] };
             members[*place].state = if is_over(&end) { *fate } else { MemberState::Done };
         }
-        let end = next(&members, &rules, false);
+        let end = next(&members, &[], &rules, false);
         prop_assert!(end.state.is_over() && end.begin.is_empty(), "{members:?}");
         let all_well = members.iter().all(|one| one.state == MemberState::Done);
         prop_assert_eq!(end.state == RestoreSetState::Completed, all_well);
         let stopped = rules.stop_on_failure && members.iter().any(|one| one.state == MemberState::Failed);
         prop_assert!(begun.iter().all(|times| *times == 1 || (stopped && *times == 0)), "{begun:?}");
+    }
+
+    #[test]
+    fn what_other_sets_have_under_way_takes_room(members in members(), others in members(), rules in rules()) {
+        let begin = next(&members, &others, &rules, false).begin;
+        let limits = rules.limits;
+        let all: Vec<_> = members.iter().chain(&others).copied().collect();
+        prop_assert!(most(&members, &begin, |_| String::new()) <= limits.at_once, "a set's own");
+        prop_assert!(most(&all, &begin, |one| one.mover.into()) <= limits.per_mover);
+        prop_assert!(most(&all, &begin, |one| one.store.into()) <= limits.per_store);
+        prop_assert!(most(&all, &begin, |one| one.target.into()) <= limits.per_target);
+        // What is not under way is in nobody's way.
+        let idle: Vec<_> = others.into_iter().filter(|other| other.state != MemberState::UnderWay).collect();
+        prop_assert_eq!(next(&members, &idle, &rules, false), next(&members, &[], &rules, false));
     }
 }

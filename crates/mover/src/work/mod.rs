@@ -20,6 +20,7 @@
 //! | `snapshot.rs`, `export.rs` | snapshots of disks, and files made of them |
 //! | `copies.rs` | the vault's second store: points copied to it, the vault healed from it |
 //! | `browse.rs` | sessions on the files of points: no orders |
+//! | `meter.rs` | whose the bytes of the stores are |
 //! | `vaults.rs`, `doors.rs` | vaults and machines, opened |
 //! | `failure.rs` | what an error means for whether it is tried again |
 //! | `join.rs` | how a mover comes by its token |
@@ -46,6 +47,7 @@ mod inventory;
 mod join;
 mod lease;
 mod machine;
+mod meter;
 mod order;
 mod orders;
 mod pointer;

@@ -116,6 +116,7 @@ pub(super) async fn collect(
         }
     }
     let gone: Vec<_> = purge.iter().zip(gone).filter(|(_, gone)| *gone).map(|(point, _)| point.0).collect();
+    super::meter::stores(run, &tiers).await;
     run.lease.step_done(Step::FreeSpace, Some(json!({ "gone": gone, "freed_bytes": freed_bytes })));
     Ok(())
 }

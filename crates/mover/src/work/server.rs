@@ -2,7 +2,9 @@
 
 use api::Code;
 use api::client::{Client, ClientError, Method};
-use api::work::{AssignedHost, ClaimRequest, Instruction, Inventory, Order, PictureReport, Report};
+use api::work::{
+    AssignedHost, ClaimRequest, Instruction, Inventory, Order, PictureReport, Report, UsageReport,
+};
 use async_trait::async_trait;
 use model::JobId;
 use serde_json::Value;
@@ -18,6 +20,9 @@ pub trait Server: Send + Sync + 'static {
 
     /// Sends what the screen of a drill showed.
     async fn picture(&self, job: JobId, report: &PictureReport) -> Result<(), ClientError>;
+
+    /// Sends whose the bytes of a store are.
+    async fn usage(&self, job: JobId, report: &UsageReport) -> Result<(), ClientError>;
 
     /// The hosts whose machines this mover is to tell of.
     async fn hosts(&self) -> Result<Vec<AssignedHost>, ClientError>;
@@ -45,6 +50,10 @@ impl Server for Client {
 
     async fn picture(&self, job: JobId, report: &PictureReport) -> Result<(), ClientError> {
         self.send::<_, Value>(Method::PUT, &format!("/v1/work/{job}/picture"), report).await.map(drop)
+    }
+
+    async fn usage(&self, job: JobId, report: &UsageReport) -> Result<(), ClientError> {
+        self.send::<_, Value>(Method::PUT, &format!("/v1/work/{job}/usage"), report).await.map(drop)
     }
 
     async fn hosts(&self) -> Result<Vec<AssignedHost>, ClientError> {

@@ -21,6 +21,7 @@ mod alerts;
 mod audit;
 mod browse;
 mod copies;
+mod cost;
 mod drills;
 mod events;
 mod files;
@@ -64,6 +65,7 @@ nouns! {
     audit,
     browse,
     copies,
+    cost,
     drills,
     events,
     files,

@@ -21,6 +21,7 @@ GET    /v1/alerts                                              somewhere reader
 POST   /v1/alerts/{alert}/acknowledge                          somewhere operator
 GET    /v1/audit                                               everywhere owner
 GET    /v1/audit/chain                                         everywhere owner
+GET    /v1/cost                                                somewhere reader
 GET    /v1/events                                              somewhere reader
 GET    /v1/forecast                                            somewhere reader
 GET    /v1/health                                              nobody
@@ -46,6 +47,8 @@ POST   /v1/movers/tokens                                       everywhere operat
 DELETE /v1/movers/{mover}                                      everywhere contributor
 GET    /v1/openapi.json                                        nobody
 GET    /v1/overview                                            somewhere reader
+GET    /v1/prices                                              somewhere reader
+PUT    /v1/prices                                              everywhere contributor
 GET    /v1/users                                               somewhere owner
 POST   /v1/users                                               somewhere owner
 PATCH  /v1/users/{user}                                        signed-in
@@ -95,6 +98,7 @@ POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/skipped                 vault reader
 POST   /v1/vaults/{vault}/items/{item}/stop                    vault contributor
 POST   /v1/vaults/{vault}/items/{item}/undelete                vault contributor
+POST   /v1/vaults/{vault}/measure                              vault contributor
 GET    /v1/vaults/{vault}/policies                             vault reader
 POST   /v1/vaults/{vault}/policies                             vault contributor
 POST   /v1/vaults/{vault}/policies/preview                     vault reader
@@ -116,6 +120,7 @@ POST   /v1/vaults/{vault}/snapshots/{snapshot}/compare         vault operator
 POST   /v1/vaults/{vault}/snapshots/{snapshot}/copy            vault operator
 POST   /v1/vaults/{vault}/snapshots/{snapshot}/export          vault operator
 POST   /v1/vaults/{vault}/snapshots/{snapshot}/undelete        vault contributor
+GET    /v1/vaults/{vault}/usage                                vault reader
 GET    /v1/version                                             nobody
 POST   /v1/work/claim                                          mover
 POST   /v1/work/files/claim                                    mover
@@ -127,6 +132,7 @@ GET    /v1/work/hosts                                          mover
 PUT    /v1/work/inventory                                      mover
 PUT    /v1/work/{job}/picture                                  mover
 POST   /v1/work/{job}/report                                   mover
+PUT    /v1/work/{job}/usage                                    mover
 ";
 
 const HERE: Uuid = Uuid::from_u128(1);

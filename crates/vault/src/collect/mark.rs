@@ -2,6 +2,7 @@
 //!
 //! Memory is bits (`live.rs`), and of nodes those under way: depth first, so that what waits is a path of them.
 
+use super::ledger::Ledger;
 use super::live::Live;
 use super::open::{Closed, Opened, open};
 use crate::index::{Index, Location};
@@ -46,6 +47,8 @@ pub(super) struct Marker<'a> {
     doubtful: bool,
     /// How often the index was read since the last change.
     looks: u32,
+    /// Is told of all that is marked, if somebody keeps one.
+    ledger: Option<Ledger>,
 }
 
 impl<'a> Marker<'a> {
@@ -62,7 +65,18 @@ impl<'a> Marker<'a> {
             homes: BTreeSet::new(),
             doubtful: false,
             looks: 0,
+            ledger: None,
         }
+    }
+
+    /// Has a ledger be told of all that is marked from now on.
+    pub(super) fn keep_ledger(&mut self, ledger: Ledger) {
+        self.ledger = Some(ledger);
+    }
+
+    /// Gives the ledger back.
+    pub(super) fn take_ledger(&mut self) -> Ledger {
+        self.ledger.take().expect("it was given before")
     }
 
     pub(super) fn vault(&self) -> &'a Vault {
@@ -152,7 +166,12 @@ impl<'a> Marker<'a> {
         self.mark_each(told, objects).await
     }
 
-    async fn mark_each(&mut self, told: &Told, mut objects: Vec<(MachineKey, PointId)>) -> Result<()> {
+    /// Marks what these points refer to, but for those that nobody keeps any more.
+    pub(super) async fn mark_each(
+        &mut self,
+        told: &Told,
+        mut objects: Vec<(MachineKey, PointId)>,
+    ) -> Result<()> {
         loop {
             let is_new = |(_, id): &&(MachineKey, PointId)| !self.points.contains(id);
             let new: Vec<_> = objects.iter().filter(is_new).cloned().collect();
@@ -254,6 +273,9 @@ impl<'a> Marker<'a> {
         waiting: &mut Vec<Closed>,
     ) -> Result<()> {
         let size = self.packs.get(&pack).copied().unwrap_or(0);
+        if let Some(ledger) = &mut self.ledger {
+            ledger.note(pack, children);
+        }
         let live = self.live.entry(pack).or_default();
         for child in children {
             let at = &child.at;

@@ -11,13 +11,16 @@
 //! | `run.rs` | the protocol's steps, done in the store |
 //! | `compact.rs` | what is live in packs that are mostly garbage moves into new ones |
 //! | `due.rs` | the clock's part |
+//! | `meter.rs`, `ledger.rs` | whose the stored bytes are; changes nothing |
 //!
 //! INVARIANT: any error in marking ends the run. An object that cannot be read is never "nothing there".
 
 mod compact;
 mod due;
+mod ledger;
 mod live;
 mod mark;
+mod meter;
 mod open;
 mod run;
 #[cfg(test)]
@@ -34,6 +37,7 @@ use crate::{Error, ErrorKind, MachineKey, PackId, PointId, Result, SessionId};
 use due::{due_points, due_sessions, is_due, is_due_point};
 use jiff::{SignedDuration, Timestamp};
 use mark::Marker;
+pub use meter::{MachineUse, Metered};
 use run::Run;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;

@@ -203,3 +203,22 @@ async fn assert_reads(vault: &Arc<Vault>, point: &Point, day: u8) {
         assert!(bytes == block(day, number), "block {number}");
     }
 }
+
+#[tokio::test]
+async fn metering_in_many_rounds_comes_to_the_same() {
+    let (vault, second) = mostly_garbage().await;
+    let all = vault.meter().await.expect("meter");
+    assert!(all.machines.len() == 1 && all.unreferenced_bytes > 0, "{all:?}");
+    for entries_max in [1, 50, 1000] {
+        assert_eq!(vault.meter_within(entries_max).await.expect("meter"), all);
+    }
+    // What was moved is found where it lies now, and nothing counts twice.
+    let collected = vault.collect(&options()).await.expect("collect");
+    assert!(collected.compacted > 0, "{collected:?}");
+    let after = vault.meter_within(7).await.expect("meter");
+    assert_eq!(after, vault.meter().await.expect("meter"));
+    let [before, now] = [&all.machines[0], &after.machines[0]];
+    assert_eq!(before.used_bytes, now.used_bytes);
+    assert!(now.share_bytes <= before.share_bytes && now.share_bytes == now.alone_bytes, "{second:?}");
+    assert!(after.unreferenced_bytes < all.unreferenced_bytes);
+}

@@ -62,6 +62,16 @@ pub(crate) async fn back_up_for(
     parent: Option<(&Point, &Changes)>,
     service: serde_json::Value,
 ) -> vault::Result<Point> {
+    back_up_as(vault, disk, parent, ("machine-1", service)).await
+}
+
+/// The same, of another machine.
+pub(crate) async fn back_up_as(
+    vault: &Arc<Vault>,
+    disk: &MemoryDisk,
+    parent: Option<(&Point, &Changes)>,
+    (machine, service): (&str, serde_json::Value),
+) -> vault::Result<Point> {
     let session = Session::begin(vault, SessionId(Uuid::now_v7()), now()).await?;
     let size = BlockSource::size(disk);
     let old = parent.map(|(point, _)| Base { point: point.id, map: &point.disks[0].map });
@@ -87,7 +97,7 @@ pub(crate) async fn back_up_for(
     let map = writer.finish(&session).await?;
     let draft = PointDraft {
         id: PointId(Uuid::now_v7()),
-        machine: MachineKey::new("machine-1").expect("a name"),
+        machine: MachineKey::new(machine).expect("a name"),
         machine_name: "one".into(),
         instant: now(),
         parent: parent.map(|(point, _)| point.id),

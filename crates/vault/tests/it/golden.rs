@@ -9,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, CollectOptions, HashCost, KeyFile, KeyProvider, NewHolder, Passphrase, PointDisk, Session,
-    SessionId, Store, Vault, VaultId, scrub,
+    CHUNK_BYTES, CollectOptions, HashCost, KeyFile, KeyProvider, NewHolder, Note, Passphrase, PointDisk,
+    Session, SessionId, Store, Vault, VaultId, scrub,
 };
 use zeroize::Zeroizing;
 
-/// Every one there is, the newest last. `v1` was written before points had a `service`.
-const ALL: [&str; 2] = ["v1", "v1-service"];
+/// Every one there is, the newest last. `v1` was written before points had a `service`, `v1-service` before there were
+/// notes.
+const ALL: [&str; 3] = ["v1", "v1-service", "v1-notes"];
 
 fn folder(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(name)
@@ -47,7 +48,13 @@ async fn content(vault: &Arc<Vault>) -> Value {
     }
     let deleted: Vec<_> =
         vault.deleted_points().await.expect("list").iter().map(|point| json!(point.id)).collect();
-    json!({ "points": points, "deleted": deleted })
+    let mut told = json!({ "points": points, "deleted": deleted });
+    let found = vault.notes().await.expect("notes");
+    assert!(found.damage.is_empty(), "{:?}", found.damage);
+    if !found.notes.is_empty() {
+        told["notes"] = json!(found.notes);
+    }
+    told
 }
 
 #[tokio::test]
@@ -73,7 +80,7 @@ async fn reads(folder: &Path) {
     }
 }
 
-/// Two points and a deleted one of a machine, a session that was given up, two holders.
+/// Two points and a deleted one of a machine, a session that was given up, two holders, two notes of which one counts.
 #[tokio::test]
 #[ignore = "writes into the sources: cargo xtask golden"]
 async fn write() {
@@ -102,6 +109,11 @@ async fn write() {
     let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await.expect("begin");
     session.store(0, noise(11, CHUNK_BYTES)).await.expect("store");
     drop(session);
+    for number in [1, 2] {
+        let note = json!({ "version": 1, "said": number });
+        let note = Note { machine: deleted.machine.clone(), number, at: now(), note };
+        vault.put_note(&note).await.expect("note");
+    }
     let later = now() + jiff::SignedDuration::from_hours(24 * 400);
     let options = CollectOptions {
         soft_delete: jiff::SignedDuration::from_hours(24 * 10_000),

@@ -15,6 +15,8 @@ mod golden;
 mod index;
 mod inherit;
 mod keys;
+mod meter;
+mod notes;
 mod open;
 mod probe;
 mod repair;

@@ -182,6 +182,32 @@ on_both! {
         Ok(())
     }
 
+    limits_of_a_mover_hold_over_all_sets(catalog) {
+        let (scene, mover) = scene_of(catalog).await?;
+        let items = machines(&scene, &["a", "b", "c", "d"]).await?;
+        let first = scene.control.restore_many(&alice(), scene.vault, wish(&items[..2], &[0, 0], 2)).await?;
+        let second = scene.control.restore_many(&alice(), scene.vault, wish(&items[2..], &[0, 0], 2)).await?;
+        assert_eq!((first.total.under_way, second.total.under_way, second.total.waiting), (2, 0, 2));
+        let orders = claim_all(&mover, &scene.control).await?;
+        mover.carry_out(&scene.control, &orders[0]).await?;
+        assert_eq!(named(&look(&scene, &second).await?, SetMemberState::UnderWay), ["c"]);
+        // One whose own limits are wider takes what room there is by them.
+        let mut wide = wish(&items[..1], &[0], 1);
+        wide.limits.per_mover = Some(3);
+        wide.folder = "/srv/elsewhere".to_owned();
+        (wide.limits.per_store, wide.limits.per_target) = (Some(3), Some(3));
+        let wide = scene.control.restore_many(&alice(), scene.vault, wide).await?;
+        assert_eq!(wide.total.under_way, 1);
+        mover.carry_out(&scene.control, &orders[1]).await?;
+        while !mover.work(&scene.control).await?.is_empty() {
+            scene.control.tick_restore_sets().await?;
+        }
+        for set in [first, second, wide] {
+            assert_eq!(look(&scene, &set).await?.state, RestoreSetState::Completed);
+        }
+        Ok(())
+    }
+
     every_fault_of_every_machine_is_told_and_nothing_begins(catalog) {
         let (scene, _) = scene_of(catalog).await?;
         let mut items = machines(&scene, &["a", "b"]).await?;

@@ -3,6 +3,7 @@
 use api::client::ClientError;
 use api::work::{
     AssignedHost, ClaimRequest, Instruction, Inventory, Order, PictureReport, Report, ReportEvent,
+    UsageReport,
 };
 use api::{Code, Problem};
 use async_trait::async_trait;
@@ -45,6 +46,7 @@ struct Inner {
 struct Told {
     reports: Vec<(JobId, Report)>,
     inventories: Vec<Inventory>,
+    usages: Vec<UsageReport>,
 }
 
 impl Desk {
@@ -99,6 +101,11 @@ impl Desk {
     pub(crate) fn last(&self, job: JobId) -> Option<Report> {
         let told = self.0.told.lock().expect("no holder panics");
         told.reports.iter().rev().find(|(of, _)| *of == job).map(|(_, report)| report.clone())
+    }
+
+    /// What was measured.
+    pub(crate) fn usages(&self) -> Vec<UsageReport> {
+        self.0.told.lock().expect("no holder panics").usages.clone()
     }
 
     pub(crate) fn inventories(&self) -> Vec<Inventory> {
@@ -171,6 +178,11 @@ impl Server for Desk {
     }
 
     async fn picture(&self, _: JobId, _: &PictureReport) -> Result<(), ClientError> {
+        Ok(())
+    }
+
+    async fn usage(&self, _: JobId, report: &UsageReport) -> Result<(), ClientError> {
+        self.0.told.lock().expect("no holder panics").usages.push(report.clone());
         Ok(())
     }
 

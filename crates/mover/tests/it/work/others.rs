@@ -78,6 +78,12 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     let is_told = |text: &String| text.contains("--allow-large");
     ensure!(warnings.is_some_and(|texts| texts.iter().any(is_told)), "all of the vault would go");
 
+    // Whose the bytes are is told, and is all that lies there; the machine's data can be had back, so they are stored.
+    let told = desk.usages().pop().expect("the vault was measured");
+    let sum: u64 = told.usages.iter().map(|usage| usage.share_bytes).sum();
+    ensure!(sum == vault.usage().await?.1, "{told:?}");
+    let own = told.usages.iter().find(|usage| usage.subject == item.to_string());
+    ensure!(own.is_some_and(|own| own.used_bytes.is_none() && own.alone_bytes > sum / 2), "{told:?}");
     purged_only_if_listed(&scene, &desk, &vault, point).await?;
 
     let too_late = scene
