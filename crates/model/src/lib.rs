@@ -57,6 +57,7 @@
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`drill`] | what a practice restore came to |
+//! | [`image`] | images and their versions: names, and which is meant |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
 //! | [`restores`] | many machines restored as one: groups, limits, what begins next |
 //! | [`simulate`] | development only: a month of 100,000 machines |
@@ -65,6 +66,7 @@ pub mod access;
 mod chance;
 pub mod drill;
 mod ids;
+pub mod image;
 pub mod job;
 mod point;
 pub mod policy;
