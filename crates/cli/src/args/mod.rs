@@ -2,12 +2,14 @@
 
 mod drill;
 mod files;
+mod image;
 mod instant;
 mod rescue;
 mod restore;
 
 pub(crate) use drill::*;
 pub(crate) use files::*;
+pub(crate) use image::*;
 pub(crate) use instant::*;
 pub(crate) use rescue::*;
 pub(crate) use restore::*;
