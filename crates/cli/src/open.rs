@@ -34,11 +34,21 @@ pub(crate) fn cache(args: &VaultArgs) -> PathBuf {
     args.cache.clone().unwrap_or_else(|| caches().join("strongroom"))
 }
 
-/// Where guests that may be frozen are written down: as is said, or where the user's states lie.
+/// Where guests that may be frozen are written down.
 pub(crate) fn freeze_records() -> PathBuf {
+    state().join("frozen")
+}
+
+/// Where copies of images on this host are written down.
+pub(crate) fn image_copies() -> PathBuf {
+    state().join("images")
+}
+
+/// As is said, or where the user's states lie.
+fn state() -> PathBuf {
     let of_user = || Some(keys::path_of("HOME")?.join(".local/state"));
     let states = || keys::path_of("XDG_STATE_HOME").or_else(of_user).unwrap_or_else(|| "/var/lib".into());
-    keys::path_of("STRONGROOM_STATE").unwrap_or_else(|| states().join("strongroom")).join("frozen")
+    keys::path_of("STRONGROOM_STATE").unwrap_or_else(|| states().join("strongroom"))
 }
 
 /// Tells of an index that could not be tidied.

@@ -58,6 +58,7 @@
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`cost`] | size classes, prices, and what a month comes to |
 //! | [`drill`] | what a practice restore came to |
+//! | [`image`] | images and their versions: names, and which is meant |
 //! | [`job`] | kinds, steps, states, retries, and the lease that lets servers die |
 //! | [`restores`] | many machines restored as one: groups, limits, what begins next |
 //! | [`simulate`] | development only: a month of 100,000 machines |
@@ -67,6 +68,7 @@ mod chance;
 pub mod cost;
 pub mod drill;
 mod ids;
+pub mod image;
 pub mod job;
 mod owner;
 mod point;

@@ -10,6 +10,7 @@
 //! [`restore()`] (`restore.rs`) → `image.rs`, the files restored into → [`rescue()`] (`rescue.rs`, restore from a damaged
 //! vault) → [`restore_into()`], what is there already → [`new_machine()`] → [`Replacement`] (`replace/`) → [`serve()`]
 //! (`serve.rs`) → `snapshot.rs`, points that no policy owns → [`export()`] → [`instant`], machines that start at once on a point → [`drill`], points that are tried out →
+//! [`capture`] and [`deploy`], images and the machines made of them →
 //! [`browse()`] (`files.rs`) and `browse.rs`, files out of a point → [`machines`], where they are found → [`work`],
 //! the mover as a program.
 //!
@@ -26,6 +27,8 @@
 mod audit;
 mod backup;
 mod browse;
+pub mod capture;
+pub mod deploy;
 mod differences;
 pub mod drill;
 mod error;

@@ -91,6 +91,11 @@ impl<'a> Member<'a> {
         })
     }
 
+    /// Where its points go.
+    pub(crate) fn vault(&self) -> &'a Arc<Vault> {
+        self.vault
+    }
+
     /// How the other points of its group name it.
     pub(crate) fn name_in_group(&self) -> Value {
         json!({ "machine": self.key, "name": self.name, "point": self.request.point })

@@ -108,12 +108,8 @@ pub(crate) async fn finish(
     plan: &Plan,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Defined> {
-    let folder = &wanted.restore.folder;
-    let (name, text, mode) = match plan {
-        Plan::Qemu(plan) => (SCRIPT, script(plan), 0o700),
-        Plan::Libvirt(domain, _) => (DOMAIN, domain.text.clone(), 0o600),
-    };
-    let definition = folder.join(name);
+    let Definition { name, text, mode } = definition(plan);
+    let definition = wanted.restore.folder.join(name);
     write_new(&definition, &text, mode)?;
     let made = make(wanted, plan, &definition, progress).await;
     let left_out = match plan {
@@ -121,6 +117,20 @@ pub(crate) async fn finish(
         Plan::Libvirt(domain, _) => domain.left_out.clone(),
     };
     Ok(Defined { definition, left_out, made })
+}
+
+/// The file that a machine is made of by hand.
+pub(crate) struct Definition {
+    pub(crate) name: &'static str,
+    pub(crate) text: String,
+    pub(crate) mode: u32,
+}
+
+pub(crate) fn definition(plan: &Plan) -> Definition {
+    match plan {
+        Plan::Qemu(plan) => Definition { name: SCRIPT, text: script(plan), mode: 0o700 },
+        Plan::Libvirt(domain, _) => Definition { name: DOMAIN, text: domain.text.clone(), mode: 0o600 },
+    }
 }
 
 /// Refuses what cannot be; nothing is done yet.

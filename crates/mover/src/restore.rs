@@ -139,14 +139,24 @@ pub(crate) async fn restore_disk(
     format: ImageFormat,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<u64> {
+    let source = PointDisk::new(Arc::clone(vault), record.map.clone());
+    write_image((&record.name, &source), path, format, progress).await
+}
+
+/// Copies a disk, by its name, into a new image, which has its name only once it is whole.
+pub(crate) async fn write_image(
+    (name, source): (&str, &dyn BlockSource),
+    path: &Path,
+    format: ImageFormat,
+    progress: &(dyn Fn(Progress) + Sync),
+) -> Result<u64> {
     // Before the image, so that it is dropped after it: on an error, and when the caller gives up.
     let partial = Partial(partial(path));
-    let source = PointDisk::new(Arc::clone(vault), record.map.clone());
     let image = Image::create(&partial.0, source.size(), format).await?;
     let options = CopyOptions { sink_is_zero: true, ..CopyOptions::default() };
     let advance = |bytes| progress(Progress::Advance(bytes));
-    let copied = block::copy(&source, image.sink(), options, &advance);
-    let copied = copied.await.doing(|| format!("restore disk {} to {}", record.name, path.display()))?;
+    let copied = block::copy(source, image.sink(), options, &advance);
+    let copied = copied.await.doing(|| format!("restore disk {name} to {}", path.display()))?;
     image.finish(&partial.0).await?;
     publish(&partial.0, path)?;
     Ok(copied.data)

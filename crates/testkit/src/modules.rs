@@ -9,8 +9,17 @@ use std::path::{Path, PathBuf};
 
 /// What the guest needs. `crc32c_generic` comes first: ext4 and xfs ask the kernel for it by algorithm,
 /// which no dependency shows. btrfs is left out: its RAID benchmark takes 2 s under emulation.
-const WANTED: &[&str] =
-    &["crc32c_generic", "virtio_pci", "virtio_blk", "virtio_console", "virtio_scsi", "sd_mod", "ext4", "xfs"];
+const WANTED: &[&str] = &[
+    "crc32c_generic",
+    "virtio_pci",
+    "virtio_blk",
+    "virtio_console",
+    "virtio_scsi",
+    "sd_mod",
+    "ext4",
+    "xfs",
+    "isofs",
+];
 
 /// The modules' files in the order of loading. What is built into the kernel is not among them.
 pub(crate) fn in_order(root: &Path) -> Result<Vec<PathBuf>> {

@@ -2,6 +2,7 @@
 
 mod drill;
 mod files;
+mod image;
 mod instant;
 mod rescue;
 mod restore;
@@ -9,6 +10,7 @@ mod snapshot;
 
 pub(crate) use drill::*;
 pub(crate) use files::*;
+pub(crate) use image::*;
 pub(crate) use instant::*;
 pub(crate) use rescue::*;
 pub(crate) use restore::*;

@@ -18,7 +18,7 @@ pub(crate) enum RescueCommand {
     /// Say who can open a vault, and change its data key.
     #[command(subcommand)]
     Key(KeyCommand),
-    /// Find the machines that run on this host.
+    /// Find the machines that run on this host, and make machines of images.
     #[command(subcommand)]
     Machine(HostMachineCommand),
     /// Back a machine up, running or stopped: all its disks at one instant, only what changed since its last point.
@@ -47,6 +47,9 @@ pub(crate) enum RescueCommand {
     /// nothing. Nothing is copied, and the vault is only read. It is proved if the guest's agent answers and all
     /// checks pass. Fails, with code 1, if it does not come up or a check fails.
     Drill(Box<super::DrillArgs>),
+    /// Make images of generalised machines, from which others are made by `machine create`.
+    #[command(subcommand)]
+    Image(Box<super::ImageCommand>),
     /// Read a recovery point without restoring it.
     #[command(subcommand)]
     Nbd(NbdCommand),
@@ -56,10 +59,10 @@ pub(crate) enum RescueCommand {
 }
 
 /// How a place of a vault is called.
-const LOCATION: &str = "URL|DIR";
+pub(super) const LOCATION: &str = "URL|DIR";
 
 /// Reads where a vault is.
-fn location() -> impl TypedValueParser<Value = StoreAddress> {
+pub(super) fn location() -> impl TypedValueParser<Value = StoreAddress> {
     OsStringValueParser::new().try_map(StoreAddress::parse)
 }
 
@@ -263,6 +266,11 @@ pub(crate) enum HostMachineCommand {
         #[arg(long, value_name = "URI")]
         libvirt: Option<String>,
     },
+    /// Make machines of an image, each with a name, a uuid, addresses and a guest of its own.
+    ///
+    /// Their disks are overlays on one copy of the image, beside them in the folder. A disk for cloud-init tells each
+    /// guest who it is.
+    Create(Box<super::MachineCreateArgs>),
 }
 
 #[derive(Debug, Subcommand)]

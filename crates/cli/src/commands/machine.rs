@@ -1,14 +1,16 @@
 //! `strongroom rescue machine`.
 
+use super::machine_create;
 use crate::args::HostMachineCommand;
 use crate::machines::{self, Known};
 use crate::output::{self, Output};
 use anyhow::Result;
 use hypervisor::ErrorKind;
 
-pub(crate) async fn run(output: &Output, command: &HostMachineCommand) -> Result<()> {
+pub(crate) async fn run(output: &Output, command: HostMachineCommand) -> Result<()> {
     match command {
         HostMachineCommand::List { libvirt } => list(output, libvirt.as_deref()).await,
+        HostMachineCommand::Create(args) => machine_create::run(output, *args).await,
     }
 }
 

@@ -5,9 +5,12 @@ mod copy;
 mod drill;
 mod files;
 mod guest;
+mod image;
+mod image_create;
 mod instant;
 mod key;
 mod machine;
+mod machine_create;
 mod manual;
 mod nbd;
 mod new_machine;
@@ -63,7 +66,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         // Boxed: the largest of its commands would otherwise lie in the future of each.
         RescueCommand::Vault(command) => Box::pin(vault::run(output, command)).await,
         RescueCommand::Key(command) => key::run(output, command).await,
-        RescueCommand::Machine(command) => machine::run(output, &command).await,
+        RescueCommand::Machine(command) => Box::pin(machine::run(output, command)).await,
         RescueCommand::Backup(args) => backup::run(output, args).await,
         RescueCommand::Point(command) => point::run(output, command).await,
         RescueCommand::Snapshot(command) => Box::pin(snapshot::run(output, *command)).await,
@@ -71,6 +74,7 @@ async fn rescue(output: &Output, command: RescueCommand) -> Result<()> {
         RescueCommand::Salvage(args) => salvage::run(output, args).await,
         RescueCommand::Instant(command) => Box::pin(instant::run(output, command)).await,
         RescueCommand::Drill(args) => Box::pin(drill::run(output, *args)).await,
+        RescueCommand::Image(command) => Box::pin(image::run(output, *command)).await,
         RescueCommand::Nbd(command) => nbd::run(output, command).await,
         RescueCommand::Files(command) => Box::pin(files::run(output, command)).await,
     }

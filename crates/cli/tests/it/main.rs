@@ -17,6 +17,7 @@ mod gate;
 mod group;
 mod guest;
 mod hooks;
+mod image;
 mod instant;
 mod interrupted;
 mod joined;

@@ -33,6 +33,7 @@
 
 mod chain;
 mod daemon;
+mod described;
 mod file;
 mod header;
 mod image;

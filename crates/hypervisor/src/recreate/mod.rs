@@ -18,6 +18,7 @@
 //! | `drives.rs`, `blockdev.rs` | disks in all the forms people write them |
 //! | `cards.rs` | network cards |
 //! | `over_server.rs` | disks that are overlays over a server |
+//! | `seed.rs` | a disk that tells the guest who it is |
 //! | `sockets.rs` | monitors, consoles, displays |
 //! | `host.rs` | files and devices of the host |
 //! | `start.rs` | QEMU started, and its TPM |
@@ -37,6 +38,7 @@ mod host;
 mod interfaces;
 mod over_server;
 mod recreation;
+mod seed;
 mod sockets;
 mod start;
 mod stop;
@@ -48,8 +50,10 @@ pub use attended::{AttendedQemu, end_stray, record_console, start_attended};
 pub use command_line::command_line;
 pub use define::{define, start_defined};
 pub use domain::{LibvirtDefinition, libvirt_definition};
+pub use recreation::new_mac;
 pub use recreation::{
     Identity, LeftOut, Macs, Network, OverServer, QemuPlan, Recreation, RestoredFile, TpmPlan,
 };
+pub use seed::{seed_libvirt, seed_qemu};
 pub use start::{StartedQemu, start};
 pub use stop::{Stop, buses, libvirt_is_off, start_again, stop_libvirt, stop_qemu};

@@ -177,8 +177,8 @@ impl Recreation {
     }
 }
 
-/// A new address in QEMU's range.
-pub(super) fn new_mac(random: u64, card: usize) -> String {
+/// A new address in QEMU's range, of the card that is the n-th, from 0, of a machine with [`Macs::New`] and this number.
+pub fn new_mac(random: u64, card: usize) -> String {
     // SplitMix64's last steps: neighbours must not look alike, nothing more.
     let mut mixed = random.wrapping_add((card as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
     mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

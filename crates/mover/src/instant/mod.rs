@@ -43,3 +43,4 @@ pub use request::{InstantOptions, InstantRequest};
 pub use restore::InstantRestore;
 pub use served::Traffic;
 pub use stream::InstantProgress;
+pub(crate) use stream::{connect, in_words};

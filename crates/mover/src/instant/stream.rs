@@ -222,14 +222,14 @@ impl Course {
     }
 }
 
-async fn connect(door: &Door) -> hypervisor::Result<Box<dyn Puller>> {
+pub(crate) async fn connect(door: &Door) -> hypervisor::Result<Box<dyn Puller>> {
     Ok(match door {
         Door::Qmp(socket) => Box::new(Qmp::connect(Path::new(socket)).await?),
         Door::Libvirt(uri, name) => Box::new(LibvirtMachine::connect(uri, name).await?),
     })
 }
 
-fn in_words(error: &Error) -> String {
+pub(crate) fn in_words(error: &Error) -> String {
     let because = std::error::Error::source(error).map(|cause| format!(": {cause}")).unwrap_or_default();
     format!("{error}{because}")
 }

@@ -12,7 +12,8 @@ use tokio::net::{TcpListener, UnixListener, UnixSocket, UnixStream};
 use tokio::sync::watch;
 use tokio::task::{JoinHandle, JoinSet};
 
-/// Connections served at once; further ones are closed unheard. Some machines with a handful each.
+/// Connections served at once unless [`Server::serving`] says more; further ones are closed unheard. Some machines with
+/// a handful each.
 const CONNECTIONS_MAX: usize = 64;
 /// Clients that may wait to be accepted. They are accepted at once, so few ever do.
 const BACKLOG: u32 = 64;
@@ -21,9 +22,16 @@ const BACKLOG: u32 = 64;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// Exports that can be served.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 pub struct Server {
     exports: Exports,
+    connections: usize,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self { exports: Exports::default(), connections: CONNECTIONS_MAX }
+    }
 }
 
 /// A server that listens. Dropped, it stops some time later; [`stop`](Self::stop) waits for that.
@@ -50,6 +58,12 @@ impl Server {
         Ok(self)
     }
 
+    /// Serves so many connections at once: for exports that many machines use.
+    #[must_use]
+    pub fn serving(self, connections: usize) -> Self {
+        Self { connections, ..self }
+    }
+
     /// Listens at an address. A Unix socket can be used by our own user only; a TCP port by everyone who
     /// can reach it, unencrypted.
     ///
@@ -70,7 +84,7 @@ impl Server {
             }
         };
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(listener, Arc::new(self.exports.clone()), stopped));
+        let task = tokio::spawn(accept(listener, self.clone(), stopped));
         Ok(RunningServer { address, stop, task, _socket_file: socket_file })
     }
 }
@@ -105,7 +119,8 @@ impl Listener {
 }
 
 /// Accepts clients until told to stop, then waits for those it has.
-async fn accept(listener: Listener, exports: Arc<Exports>, mut stopped: watch::Receiver<bool>) {
+async fn accept(listener: Listener, server: Server, mut stopped: watch::Receiver<bool>) {
+    let (exports, most) = (Arc::new(server.exports), server.connections);
     let mut sessions = JoinSet::new();
     loop {
         tokio::select! {
@@ -113,7 +128,7 @@ async fn accept(listener: Listener, exports: Arc<Exports>, mut stopped: watch::R
             _ = stopped.changed() => break,
             Some(_) = sessions.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok((reader, writer)) if sessions.len() < CONNECTIONS_MAX => {
+                Ok((reader, writer)) if sessions.len() < most => {
                     sessions.spawn(session::serve(reader, writer, Arc::clone(&exports), stopped.clone()));
                 }
                 Ok(_) => {}
