@@ -64,7 +64,7 @@ export function MachineTable({ rows, loading, hosts, order, setOrder, chosen, se
           </span>
           <span role="columnheader" aria-sort={sortOf("name")}>{heading("name", "Name")}</span>
           <span role="columnheader" aria-sort={sortOf("status")}>{heading("status", "Protection")}</span>
-          <span role="columnheader" aria-sort={sortOf("point")}>{heading("point", "Last point")}</span>
+          <span role="columnheader" className="wide" aria-sort={sortOf("point")}>{heading("point", "Last point")}</span>
           <span role="columnheader" className="wide">Next backup</span>
           <span role="columnheader" className="wide">Runs</span>
           <span role="columnheader" className="wide">Host</span>
@@ -125,7 +125,7 @@ function OneRow({ row, index, top, host, isChosen, toggle }: RowProps) {
       <span role="cell" title={machine.obstacle ?? undefined}>
         <State of={status(row)} />
       </span>
-      <span role="cell">
+      <span role="cell" className="wide">
         <When at={item?.last_point} none={held(machine.standing) ? "none yet" : "-"} />
       </span>
       <span role="cell" className="wide">
