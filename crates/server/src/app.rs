@@ -3,6 +3,7 @@
 use crate::answer::Refused;
 use crate::frame::{BODY_BYTES_MAX, frame};
 use crate::guard::guard;
+use crate::portal::{self, Files};
 use crate::rate::Buckets;
 use crate::routes;
 use api::Code;
@@ -30,6 +31,8 @@ pub struct App {
     pub(crate) strangers: Arc<Buckets>,
     /// Becomes true when the server stops: what would go on for long ends then.
     pub(crate) stopping: watch::Sender<bool>,
+    /// The portal.
+    pub(crate) files: Files,
 }
 
 impl App {
@@ -37,11 +40,12 @@ impl App {
     pub fn new(control: Control) -> Self {
         let buckets = |(rate, burst)| Arc::new(Buckets::new(rate, burst));
         let (stopping, _) = watch::channel(false);
-        Self { control, tokens: buckets(TOKEN_RATE), strangers: buckets(STRANGER_RATE), stopping }
+        let (tokens, strangers) = (buckets(TOKEN_RATE), buckets(STRANGER_RATE));
+        Self { control, tokens, strangers, stopping, files: Files::built() }
     }
 }
 
-/// The whole API.
+/// The whole API, and the portal at all other addresses.
 pub fn router(app: App) -> Router {
     let mut router = Router::new();
     for route in routes::all() {
@@ -49,7 +53,7 @@ pub fn router(app: App) -> Router {
         router = router.route(route.path, guarded);
     }
     router
-        .fallback(async || Refused::new(Code::NotFound, "there is nothing at this address"))
+        .fallback(portal::answer)
         .method_not_allowed_fallback(async || Refused::new(Code::MethodNotAllowed, "not at this address"))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(from_fn(crate::body::no_null))

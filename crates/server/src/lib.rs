@@ -3,7 +3,8 @@
 //! **Called by** the command line (`strongroom server`). **Calls** `control` for every act; holds no rule of its own.
 //!
 //! Reading order: `route.rs` (a route is an address, what it needs, and what it calls: there is no other way to make
-//! one) → `guard.rs`, the one place that asks whether a caller may → `routes/`, a file a noun → `app.rs`, all of it.
+//! one) → `guard.rs`, the one place that asks whether a caller may → `routes/`, a file a noun → `app.rs`, all of it. `portal.rs` serves the pages that
+//! people look at.
 //!
 //! Invariants:
 //! - a route without a `Need` cannot be made, and the guard runs before the body is read;
@@ -16,6 +17,7 @@ mod body;
 mod frame;
 mod guard;
 mod openapi;
+mod portal;
 mod rate;
 mod repeat;
 mod route;

@@ -1,9 +1,10 @@
 //! Development commands, run as `cargo xtask <command>`.
 //!
-//! `demo` shows the product on a real machine, `test` is the whole truth about a change, `tidy` checks what
+//! `demo` shows the product on a real machine, `portal` builds what people look at, `test` is the whole truth about a change, `tidy` checks what
 //! the compiler cannot; `model`, `sim` and `fuzz` attack the engine for longer than the tests do.
 
 mod demo;
+mod portal;
 mod run;
 mod schedule;
 mod test;
@@ -63,6 +64,12 @@ enum Command {
     Golden,
     /// Write the API's document, `docs/openapi.json`, anew.
     Openapi,
+    /// Build the portal into `portal/dist`, from where the server takes it in. Installs what it needs.
+    Portal {
+        /// Also start a server with a real guest, and picture every page, light and dark, in `portal/screenshots`.
+        #[arg(long)]
+        screenshots: bool,
+    },
     /// Check layering, file sizes, words and documents.
     Tidy,
 }
@@ -91,6 +98,7 @@ fn main() -> ExitCode {
         Command::Fuzz { minutes } => test::fuzz(minutes),
         Command::Golden => test::golden(),
         Command::Openapi => test::openapi(),
+        Command::Portal { screenshots } => portal::run(screenshots),
         Command::Tidy => tidy::run(),
     };
     match done {

@@ -23,10 +23,20 @@ fn cargo_command() -> Command {
     command
 }
 
-fn run(command: &mut Command) -> Result<()> {
+/// Runs a program; its output is ours.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = format!("{command:?}");
     let status = command.status().with_context(|| format!("run {shown}"))?;
     ensure!(status.success(), "{shown} failed");
+    Ok(())
+}
+
+/// Installs packages of Debian's.
+pub(crate) fn install(packages: &[&str]) -> Result<()> {
+    let mut install = Command::new("apt-get");
+    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(packages);
+    let status = install.env("DEBIAN_FRONTEND", "noninteractive").status().context("run apt-get")?;
+    ensure!(status.success(), "install {} by hand", packages.join(" "));
     Ok(())
 }
 

@@ -1,6 +1,7 @@
 //! `cargo xtask test`: the whole truth about a change, here and in CI.
 
-use crate::run::{cargo, cargo_with, has_cargo_command};
+use crate::portal;
+use crate::run::{cargo, cargo_with, has_cargo_command, install};
 use crate::tidy;
 use anyhow::{Context, Result};
 use std::time::Instant;
@@ -18,6 +19,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         ("licences and sources", licences),
         ("documentation", documentation),
         ("system packages", system_packages),
+        ("the portal", || portal::build().and_then(|()| portal::browser())),
         // Without lto and on the profile that the tests themselves use: the end-to-end tests run it.
         ("the program", || cargo(["build", "--package", "cli", "--quiet"])),
         // One crate after the other: guests under emulation want the cores for themselves.
@@ -61,14 +63,10 @@ fn system_packages() -> Result<()> {
     if !std::path::Path::new("/usr/lib/postgresql").is_dir() {
         missing.push("postgresql");
     }
-    if missing.is_empty() {
-        return Ok(());
+    match missing[..] {
+        [] => Ok(()),
+        _ => install(&missing),
     }
-    let mut install = std::process::Command::new("apt-get");
-    install.args(["install", "-y", "-qq", "--no-install-recommends"]).args(&missing);
-    let status = install.env("DEBIAN_FRONTEND", "noninteractive").status().context("run apt-get")?;
-    anyhow::ensure!(status.success(), "install {} by hand", missing.join(" "));
-    Ok(())
 }
 
 /// `deny.toml`, by cargo-deny. Its advisories need the network and are left to a scheduled run.

@@ -1,0 +1,157 @@
+// What pages ask, each under one key, so that what is known is shown at once and asked again behind it.
+import { QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
+import { client, pages, ProblemError, take } from "./client";
+import type { Item, Machine } from "./types";
+
+/** More machines than this are searched by the server, not in the page. */
+export const MACHINES_MOST = 20_000;
+/** As the API allows. */
+const PAGE = 1000;
+const RETRIES = 2;
+
+export const queries = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      refetchOnWindowFocus: true,
+      // What the server refused it refuses again; what could not be reached may be there now.
+      retry: (failures, error) =>
+        failures < RETRIES && error instanceof ProblemError && error.problem.code === "unavailable",
+    },
+  },
+});
+
+export const me = queryOptions({ queryKey: ["me"], queryFn: () => take(client.GET("/v1/me")), staleTime: 60_000 });
+export const version = queryOptions({
+  queryKey: ["version"],
+  queryFn: () => take(client.GET("/v1/version")),
+  staleTime: Infinity,
+});
+export const overview = queryOptions({
+  queryKey: ["overview"],
+  queryFn: () => take(client.GET("/v1/overview")),
+  refetchInterval: 15_000,
+});
+export const vaults = queryOptions({
+  queryKey: ["vaults"],
+  queryFn: async () =>
+    (await pages((after) => take(client.GET("/v1/vaults", { params: { query: { after, limit: PAGE } } })), PAGE)).items,
+});
+export const hosts = queryOptions({
+  queryKey: ["hosts"],
+  queryFn: async () =>
+    (await pages((after) => take(client.GET("/v1/hosts", { params: { query: { after, limit: PAGE } } })), 10 * PAGE)).items,
+});
+export const movers = queryOptions({
+  queryKey: ["movers"],
+  queryFn: async () => (await take(client.GET("/v1/movers"))).items,
+});
+
+export const machine = (id: string) =>
+  queryOptions({
+    queryKey: ["machine", id],
+    queryFn: () => take(client.GET("/v1/machines/{machine}", { params: { path: { machine: id } } })),
+  });
+
+/** All machines, the first page shown before the last has come. */
+export const machines = queryOptions({
+  queryKey: ["machines"],
+  staleTime: 30_000,
+  // Whoever has just added a host waits for its machines.
+  refetchInterval: (query) => (query.state.data?.items.length ? 60_000 : 2_000),
+  queryFn: () => {
+    const first = queries.getQueryData<{ items: Machine[]; more: boolean }>(["machines"]) === undefined;
+    const told = (items: Machine[]) => first && queries.setQueryData(["machines"], { items, more: true });
+    return pages(
+      (after) => take(client.GET("/v1/machines", { params: { query: { after, limit: PAGE } } })),
+      MACHINES_MOST,
+      told,
+    );
+  },
+});
+
+export const items = (vault: string, state?: Item["state"]) =>
+  queryOptions({
+    queryKey: ["items", vault, state ?? "all"],
+    queryFn: async () =>
+      (
+        await pages(
+          (after) =>
+            take(
+              client.GET("/v1/vaults/{vault}/items", {
+                params: { path: { vault }, query: { after, limit: PAGE, state } },
+              }),
+            ),
+          MACHINES_MOST,
+        )
+      ).items,
+  });
+
+export const item = (vault: string, id: string) =>
+  queryOptions({
+    queryKey: ["item", vault, id],
+    queryFn: () =>
+      take(client.GET("/v1/vaults/{vault}/items/{item}", { params: { path: { vault, item: id } } })),
+  });
+
+export const points = (vault: string, id: string) =>
+  queryOptions({
+    queryKey: ["points", vault, id],
+    queryFn: async () =>
+      (
+        await pages(
+          (after) =>
+            take(
+              client.GET("/v1/vaults/{vault}/items/{item}/points", {
+                params: { path: { vault, item: id }, query: { after, limit: PAGE } },
+              }),
+            ),
+          10 * PAGE,
+        )
+      ).items,
+  });
+
+export const policies = (vault: string) =>
+  queryOptions({
+    queryKey: ["policies", vault],
+    queryFn: async () =>
+      (
+        await pages(
+          (after) =>
+            take(client.GET("/v1/vaults/{vault}/policies", { params: { path: { vault }, query: { after, limit: PAGE } } })),
+          PAGE,
+        )
+      ).items,
+  });
+
+export const job = (id: string) =>
+  queryOptions({
+    queryKey: ["job", id],
+    queryFn: () => take(client.GET("/v1/jobs/{job}", { params: { path: { job: id } } })),
+  });
+
+export const alerts = (all: boolean) =>
+  queryOptions({
+    queryKey: ["alerts", all],
+    queryFn: async () =>
+      (
+        await pages((after) => take(client.GET("/v1/alerts", { params: { query: { after, limit: PAGE, all } } })), PAGE)
+      ).items,
+    refetchInterval: 30_000,
+  });
+
+export const forecast = (hours: number) =>
+  queryOptions({
+    queryKey: ["forecast", hours],
+    queryFn: () => take(client.GET("/v1/forecast", { params: { query: { hours } } })),
+    staleTime: 60_000,
+  });
+
+export function useMe() {
+  return useQuery(me).data;
+}
+
+/** After something was done: what is shown of machines and their points is asked again. */
+export function refresh(...keys: string[]): void {
+  for (const key of keys) void queries.invalidateQueries({ queryKey: [key] });
+}

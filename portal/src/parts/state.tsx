@@ -1,0 +1,27 @@
+// A state: by its words and a mark of its own shape, so that nobody needs the colour.
+import {
+  CheckmarkCircle16Filled,
+  Circle16Regular,
+  DismissCircle16Filled,
+  ArrowSyncCircle16Filled,
+  Warning16Filled,
+} from "../icons";
+import type { Tone } from "../words";
+
+const MARK = {
+  good: CheckmarkCircle16Filled,
+  warn: Warning16Filled,
+  bad: DismissCircle16Filled,
+  busy: ArrowSyncCircle16Filled,
+  quiet: Circle16Regular,
+};
+
+export function State({ of: [text, tone] }: { of: [string, Tone] }) {
+  const Mark = MARK[tone];
+  return (
+    <span className={`state state-${tone}`}>
+      <Mark aria-hidden />
+      <span>{text}</span>
+    </span>
+  );
+}

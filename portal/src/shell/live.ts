@@ -1,0 +1,68 @@
+// The newest jobs as they go on: one stream for all pages that show any.
+import { useEffect, useSyncExternalStore } from "react";
+import { watchJobs } from "../api/events";
+import { refresh } from "../api/queries";
+import type { Job } from "../api/types";
+import { isOver } from "../words";
+
+/** As many as the server follows. */
+const KEPT = 200;
+
+interface Known {
+  jobs: Job[];
+  live: boolean;
+}
+
+let known: Known = { jobs: [], live: false };
+const listeners = new Set<() => void>();
+let stop: (() => void) | null = null;
+
+function change(next: Known): void {
+  known = next;
+  for (const listener of listeners) listener();
+}
+
+// Many events come at once when a stream begins: pages are told of all of them together.
+let waiting = new Map<string, Job>();
+let soon: number | undefined;
+
+function told(job: Job): void {
+  waiting.set(job.id, job);
+  soon ??= window.setTimeout(settle, 50);
+}
+
+function settle(): void {
+  soon = undefined;
+  const before = new Map(known.jobs.map((job) => [job.id, job]));
+  const ended = [...waiting.values()].some((job) => {
+    const was = before.get(job.id);
+    return was !== undefined && isOver(job.state) && !isOver(was.state);
+  });
+  for (const job of waiting.values()) before.set(job.id, job);
+  waiting = new Map();
+  const jobs = [...before.values()].sort((a, b) => b.created.localeCompare(a.created) || b.id.localeCompare(a.id));
+  change({ jobs: jobs.slice(0, KEPT), live: known.live });
+  // What a job was about has changed: points, machines, alerts.
+  if (ended) refresh("overview", "points", "item", "items", "machines", "machine", "alerts", "forecast", "replacements");
+}
+
+function subscribe(listener: () => void): () => void {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
+
+/** Keeps the stream open while somebody is signed in; called once, by the frame. */
+export function useLive(): void {
+  useEffect(() => {
+    stop = watchJobs("/v1/events", told, (live) => change({ ...known, live }));
+    return () => {
+      stop?.();
+      stop = null;
+      change({ jobs: [], live: false });
+    };
+  }, []);
+}
+
+export function useJobs(): Known {
+  return useSyncExternalStore(subscribe, () => known);
+}

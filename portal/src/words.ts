@@ -1,0 +1,119 @@
+// Numbers, sizes, instants and states in words: in the reader's language and zone where that says it better.
+import type { ItemState, JobKind, JobState, MachineStanding } from "./api/types";
+
+const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+const MINUTE = 60;
+const HOUR = 60 * MINUTE;
+const DAY = 24 * HOUR;
+
+const whole = new Intl.NumberFormat();
+const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
+const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
+const instants = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
+const times = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
+const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
+
+export function size(bytes: number): string {
+  let value = bytes;
+  let unit = 0;
+  while (Math.abs(value) >= 1000 && unit < UNITS.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${short.format(value)} ${UNITS[unit]}`;
+}
+
+export const number = (value: number): string => whole.format(value);
+export const percent = (part: number): string => percents.format(part);
+export const instant = (at: string | number): string => instants.format(new Date(at));
+export const exactly = (at: string | number): string => exact.format(new Date(at));
+export const day = (at: string | number): string => days.format(new Date(at));
+export const time = (at: string | number): string => times.format(new Date(at));
+export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** "3 hours ago", "in 5 minutes". */
+export function ago(at: string, now: number): string {
+  const seconds = (Date.parse(at) - now) / 1000;
+  const far = Math.abs(seconds);
+  if (far < 45) return relative.format(0, "second");
+  if (far < 45 * MINUTE) return relative.format(Math.round(seconds / MINUTE), "minute");
+  if (far < 22 * HOUR) return relative.format(Math.round(seconds / HOUR), "hour");
+  if (far < 45 * DAY) return relative.format(Math.round(seconds / DAY), "day");
+  if (far < 500 * DAY) return relative.format(Math.round(seconds / (30.4 * DAY)), "month");
+  return relative.format(Math.round(seconds / (365.25 * DAY)), "year");
+}
+
+/** "2 min 5 s". */
+export function lasted(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000));
+  if (seconds < MINUTE) return `${seconds} s`;
+  if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)} min ${seconds % MINUTE} s`;
+  return `${Math.floor(seconds / HOUR)} h ${Math.floor((seconds % HOUR) / MINUTE)} min`;
+}
+
+export function count(many: number, one: string, several = `${one}s`): string {
+  return `${whole.format(many)} ${many === 1 ? one : several}`;
+}
+
+/** `take_snapshot` as "Take snapshot". */
+export function word(code: string): string {
+  const text = code.replaceAll("_", " ");
+  return text.charAt(0).toUpperCase() + text.slice(1);
+}
+
+export type Tone = "good" | "warn" | "bad" | "busy" | "quiet";
+
+export const STANDING: Record<MachineStanding, [string, Tone]> = {
+  protected: ["Protected", "good"],
+  protectable: ["Not protected", "warn"],
+  stopped: ["Protection stopped", "warn"],
+  unprotectable: ["Cannot be protected", "bad"],
+};
+
+export const ITEM: Record<ItemState, [string, Tone]> = {
+  awaits_first: ["First backup due", "busy"],
+  protected: ["Protected", "good"],
+  in_error: ["Last backup failed", "bad"],
+  stopped: ["Protection stopped", "warn"],
+  deleted: ["Deleted, can be brought back", "warn"],
+  unprotected: ["Not protected", "warn"],
+};
+
+export const JOB: Record<JobState, [string, Tone]> = {
+  queued: ["Queued", "quiet"],
+  waiting: ["Waiting to try again", "warn"],
+  in_progress: ["In progress", "busy"],
+  cancelling: ["Cancelling", "busy"],
+  completed: ["Completed", "good"],
+  completed_with_warnings: ["Completed with warnings", "warn"],
+  failed: ["Failed", "bad"],
+  cancelled: ["Cancelled", "quiet"],
+};
+
+export const KIND: Record<JobKind, string> = {
+  backup: "Backup",
+  restore: "Restore",
+  instant_restore: "Instant restore",
+  replace: "Restore in place",
+  delete_data: "Delete points",
+  verify: "Verify",
+  undelete: "Undelete",
+  collect: "Free space",
+  drill: "Drill",
+  plan: "Plan",
+  undo_replace: "Undo a restore",
+  remove_kept: "Remove kept disks",
+};
+
+export const isOver = (state: JobState): boolean =>
+  state === "completed" || state === "completed_with_warnings" || state === "failed" || state === "cancelled";
+
+export const CONSISTENCY: Record<string, [string, string]> = {
+  application: ["Application", "Databases and other applications took part: they start as if they had been stopped cleanly."],
+  file_system: ["File system", "The guest's file systems were at rest: no file is half written."],
+  crash: ["Crash", "As after a power cut: file systems and databases recover as they are built to."],
+};
+
+export const WEEKDAYS = ["monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday"] as const;
