@@ -276,6 +276,11 @@ impl Control {
         if let Request::Restore { from_copy: true, .. } = request_of(row)? {
             return self.access_to_copy(&vault);
         }
+        self.access_to(vault)
+    }
+
+    /// How a mover opens a vault's own store.
+    pub(crate) fn access_to(&self, vault: VaultRow) -> Result<VaultAccess> {
         let VaultSettings { snapshot_store, transfer_mib_per_second, .. } = settings(&vault)?;
         let transfer_bytes_per_second = transfer_mib_per_second.map(|mib| u64::from(mib) << 20);
         let (key, credentials) = (self.vault_key(vault.id)?, None);

@@ -1,13 +1,12 @@
 //! Finding machines: those of this host's libvirt, and those whose QEMUs run here without one, each once. And how each
 //! is reached.
 
+use hypervisor::libvirt::THIS_LIBVIRT;
 use hypervisor::libvirt::{LibvirtAddress, LibvirtMachine};
 use hypervisor::qemu::{MachineAddress, QemuMachine};
 use hypervisor::{Error, ErrorKind, Machine, Outstanding, Result};
 use std::path::{Path, PathBuf};
 
-/// This host's libvirt.
-const THIS_LIBVIRT: &str = "qemu:///system";
 /// What to do about a machine without a monitor.
 pub const NEEDS_MONITOR: &str = "start it with -qmp unix:PATH,server=on,wait=off";
 

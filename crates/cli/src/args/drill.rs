@@ -29,6 +29,9 @@ pub(crate) struct DrillArgs {
     /// Write what the screen shows at the end to this file: PNG, or PPM where QEMU cannot. Nothing is replaced.
     #[arg(long, value_name = "FILE")]
     pub(crate) screenshot: Option<PathBuf>,
+    /// The libvirt that is to run it, of this host [default: qemu:///system, if the point is of a machine of libvirt's].
+    #[arg(long, value_name = "URI")]
+    pub(crate) libvirt: Option<String>,
     /// Where what the guest writes lies meanwhile. Its path must be short: sockets lie there, too.
     #[arg(long, value_name = "DIR", default_value_os_t = std::env::temp_dir())]
     pub(crate) scratch: PathBuf,

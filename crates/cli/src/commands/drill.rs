@@ -26,6 +26,7 @@ pub(crate) async fn run(output: &Output, args: DrillArgs) -> Result<()> {
     let request = DrillRequest {
         id: Uuid::new_v4(),
         point,
+        libvirt: args.libvirt,
         scratch: args.scratch,
         cpus: args.cpus,
         memory_bytes: args.memory.map(|mib| mib << 20),

@@ -6,14 +6,12 @@ use crate::output::Output;
 use crate::watch::Watch;
 use crate::{open, output};
 use anyhow::{Context, Result};
+use hypervisor::libvirt::THIS_LIBVIRT;
 use hypervisor::recreate::{Identity, Macs, Recreation};
 use mover::{Made, NewMachine, Place, Recreated, RestoreRequest};
 use std::path::{Path, PathBuf};
 use uuid::Uuid;
 use vault::Point;
-
-/// Where machines of libvirt's go unless told otherwise.
-const THIS_LIBVIRT: &str = "qemu:///system";
 
 pub(crate) async fn run(output: &Output, args: MachineRestoreArgs) -> Result<()> {
     let vault = open::vault(&args.vault).await?;

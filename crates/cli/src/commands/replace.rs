@@ -6,6 +6,7 @@ use crate::output::Output;
 use crate::watch::Watch;
 use crate::{machines, open, output};
 use anyhow::Result;
+use hypervisor::libvirt::THIS_LIBVIRT;
 use hypervisor::recreate::Stop;
 use mover::machines::Known;
 use mover::{Existing, Replacement, SafetyPoint, Stage};
@@ -13,9 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{Point, PointId, SessionId, Vault};
-
-/// Where machines of libvirt's are unless told otherwise.
-const THIS_LIBVIRT: &str = "qemu:///system";
 
 pub(crate) async fn run(output: &Output, args: ReplaceArgs) -> Result<()> {
     let vault = to_save_into(&args.vault, args.no_safety_point).await?;

@@ -6,7 +6,7 @@ use crate::order::{Ordered, Prepared};
 use crate::request::{When, settings};
 use crate::{Control, Error, Result};
 use api::snapshots::{KeptSnapshot, MEASURED_MAX, SnapshotMember, SnapshotWork};
-use api::work::{AssignedHost, ServicePromise, VaultAccess, Work};
+use api::work::{AssignedHost, ServicePromise, Work};
 use catalog::{Host, JobRow, NewJob, VaultRow};
 use model::{JobId, MachineId, PointId, VaultId};
 use uuid::Uuid;
@@ -98,7 +98,7 @@ impl Control {
             SnapshotRequest::Export { point, disk, path, format, .. } => {
                 SnapshotWork::Export { point, disk, path, format }
             }
-            SnapshotRequest::Copy { point, to } => self.copy_work(row, point, to).await?,
+            SnapshotRequest::Copy { point, to } => self.snapshot_copy_work(row, point, to).await?,
             SnapshotRequest::Compare { old, new, disk, from } => {
                 SnapshotWork::Compare { old, new, disk, from }
             }
@@ -142,7 +142,7 @@ impl Control {
         })
     }
 
-    async fn copy_work(&self, row: &JobRow, point: PointId, to: VaultId) -> Result<SnapshotWork> {
+    async fn snapshot_copy_work(&self, row: &JobRow, point: PointId, to: VaultId) -> Result<SnapshotWork> {
         let of = self.catalog.snapshot(point).await?;
         let vault = self.catalog.vault(to).await?;
         let kept = KeptSnapshot {
@@ -154,10 +154,7 @@ impl Control {
             copy_of: Some(point),
             promised: Some(promised(&vault)?),
         };
-        let snapshot_store = settings(&vault)?.snapshot_store;
-        let key = self.vault_key(to)?;
-        let to = VaultAccess { id: to, location: vault.location, snapshot_store, key };
-        Ok(SnapshotWork::Copy { point, to, kept })
+        Ok(SnapshotWork::Copy { point, to: self.access_to(vault)?, kept })
     }
 
     /// Deletes a snapshot, or brings it back, if that is still wanted.
@@ -169,7 +166,7 @@ impl Control {
         let (item, points) = (row.machine.0, vec![point]);
         let work = match delete {
             true => Work::DeletePoints { item, points, snapshots: Vec::new() },
-            false => Work::UndeletePoints { item, points },
+            false => Work::UndeletePoints { item, points, snapshots: Vec::new() },
         };
         Ok(Prepared::Work(Box::new(work), Ordered { points: vec![point], ..ordered }))
     }

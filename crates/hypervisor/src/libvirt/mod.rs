@@ -37,6 +37,9 @@ mod virsh;
 mod watch;
 mod xml;
 
+/// The libvirt of this host.
+pub const THIS_LIBVIRT: &str = "qemu:///system";
+
 pub use discover::{LibvirtAddress, RunState, discover};
 pub use machine::LibvirtMachine;
 pub(crate) use virsh::Virsh;

@@ -55,7 +55,9 @@ impl Virsh {
         command.env_remove("VIRSH_DEBUG").stdin(Stdio::null()).kill_on_drop(true);
         let output = match timeout(limit, command.output()).await {
             Ok(Ok(output)) => output,
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => return Err(not_installed()),
+            Ok(Err(error)) if error.kind() == std::io::ErrorKind::NotFound => {
+                return Err(Self::not_installed());
+            }
             Ok(Err(error)) => return Err(Error::io(context(), error)),
             Err(_) => {
                 let text = format!("{}: no answer within {} s", context(), limit.as_secs());
@@ -65,14 +67,19 @@ impl Virsh {
         if output.status.success() {
             return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
         }
-        let said = String::from_utf8_lossy(&output.stderr);
-        Err(Error::caused(kind_of(&said), context(), sentence(&said)))
+        Err(Self::refused(context(), &String::from_utf8_lossy(&output.stderr)))
     }
-}
 
-fn not_installed() -> Error {
-    let text = "ask libvirt: the program virsh is not installed (on Debian: apt-get install libvirt-clients)";
-    Error::new(ErrorKind::Unsupported, text)
+    /// What it said when it would not do something.
+    pub(crate) fn refused(context: String, said: &str) -> Error {
+        Error::caused(kind_of(said), context, sentence(said))
+    }
+
+    pub(crate) fn not_installed() -> Error {
+        let text =
+            "ask libvirt: the program virsh is not installed (on Debian: apt-get install libvirt-clients)";
+        Error::new(ErrorKind::Unsupported, text)
+    }
 }
 
 /// virsh's lines as one, without its prefix.

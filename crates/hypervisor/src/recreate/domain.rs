@@ -244,7 +244,7 @@ fn move_source(line: &mut Element, recreation: &Recreation, name: &str) -> Resul
     set_path(source, "path", &path)
 }
 
-fn set_path(element: &mut Element, attribute: &str, path: &Path) -> Result<()> {
+pub(super) fn set_path(element: &mut Element, attribute: &str, path: &Path) -> Result<()> {
     element.attributes.insert(attribute.to_owned(), text_of(path)?);
     Ok(())
 }

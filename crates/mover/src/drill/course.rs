@@ -1,19 +1,16 @@
 //! A drill from beginning to end.
 
+use super::attended::{Attended, Plan};
 use super::checks;
 use super::console::Console;
 use super::disks::{self, Served, in_words, is_damage};
 use super::folder::DrillFolder;
 use super::request::{DrillRequest, Patterns};
-use super::screenshot::{self, Screenshot};
+use super::screenshot::Screenshot;
 use super::sign;
 use super::sweep::sweep;
 use crate::error::{Doing, Error, Result};
-use crate::new_machine::described;
-use hypervisor::Agent;
-use hypervisor::recreate::{
-    self, AttendedQemu, Identity, Macs, Network, QemuPlan, Recreation, RestoredFile, record_console,
-};
+use hypervisor::{Agent, recreate};
 use model::drill::{DrillRecord, DrillStage, Verdict};
 use std::sync::Arc;
 use tokio::time::Instant;
@@ -60,10 +57,11 @@ pub async fn drill(
     // What is dropped first stands last: the machine, its disks' server, the folder.
     let folder = DrillFolder::create(&request.scratch, request.id)?;
     let files = disks::files(&request.point, folder.path());
-    let (plan, console) = plan(request, &folder, files.clone())?;
-    let left_out = plan.left_out.iter().map(|one| format!("{}: {}", one.what, one.reason)).collect();
+    let plan = Plan::of(request, &folder, files.clone())?;
+    let left_out = plan.left_out().iter().map(|one| format!("{}: {}", one.what, one.reason)).collect();
     let mut record = DrillRecord { left_out, ..blank() };
     let served = Served::start(vault, &request.point, &folder).await?;
+    plan.open_to_libvirt(&folder)?;
     match disks::make(vault, &request.point, &folder, &files).await {
         Ok(restored) => record.read_bytes = restored,
         Err(error) if is_damage(&error) => {
@@ -74,15 +72,16 @@ pub async fn drill(
     }
     progress(DrillStep::Boot);
     let mut screenshot = None;
-    match recreate::start_attended(plan).await {
-        Ok(mut qemu) => {
+    let console = plan.console.clone();
+    match plan.start().await {
+        Ok(mut machine) => {
             record.restore_ms = Some(milliseconds(began));
             let mut console = Console::new(console);
             let course = Course { request, patterns: &patterns, progress };
-            record.verdict = course.run(&mut qemu, &mut console, &mut record).await;
-            screenshot = screenshot::take(qemu.machine().qmp(), &folder.run()).await;
+            record.verdict = course.run(&mut machine, &mut console, &mut record).await;
+            screenshot = machine.screenshot(&folder.run()).await;
             progress(DrillStep::TearDown);
-            qemu.end();
+            machine.end().await;
             console.listen();
             record.console = console.tail();
         }
@@ -102,30 +101,6 @@ pub async fn drill(
     Ok(Drilled { record, screenshot })
 }
 
-/// Refuses what cannot be; nothing is done yet. Gives the file of the console as well.
-fn plan(
-    request: &DrillRequest,
-    folder: &DrillFolder,
-    disks: Vec<RestoredFile>,
-) -> Result<(QemuPlan, std::path::PathBuf)> {
-    let doing = || "plan the drill".to_owned();
-    let description = described(&request.point)?;
-    let recreation = Recreation {
-        name: format!("drill-{}", request.id.simple()),
-        uuid: Identity::New(request.id.to_string()),
-        macs: Macs::New(request.id.as_u64_pair().1),
-        network: Network::Disconnected,
-        cpus: request.cpus,
-        memory_bytes: request.memory_bytes,
-        disks,
-        folder: folder.run(),
-        over: None,
-    };
-    let mut plan = recreate::command_line(&description, &recreation).doing(doing)?;
-    let console = record_console(&mut plan).doing(doing)?;
-    Ok((plan, console))
-}
-
 /// What follows once the machine runs.
 struct Course<'a> {
     request: &'a DrillRequest,
@@ -134,10 +109,10 @@ struct Course<'a> {
 }
 
 impl Course<'_> {
-    async fn run(&self, qemu: &mut AttendedQemu, console: &mut Console, record: &mut DrillRecord) -> Verdict {
+    async fn run(&self, machine: &mut Attended, console: &mut Console, record: &mut DrillRecord) -> Verdict {
         let began = Instant::now();
         let (limit, pattern) = (self.request.boot_limit, self.patterns.console.as_ref());
-        let agent = match sign::wait(qemu, console, pattern, limit).await {
+        let agent = match sign::wait(machine, console, pattern, limit).await {
             Ok(agent) => agent,
             Err(reason) => return failed(DrillStage::Boot, reason),
         };
@@ -149,7 +124,7 @@ impl Course<'_> {
         let mut agent = match agent {
             Some(agent) => agent,
             // The console was first; what is to be asked needs the agent.
-            None => match sign::wait(qemu, console, None, limit.saturating_sub(began.elapsed())).await {
+            None => match sign::wait(machine, console, None, limit.saturating_sub(began.elapsed())).await {
                 Ok(agent) => agent.expect("without a pattern it is the agent that is waited for"),
                 Err(reason) => return failed(DrillStage::Checks, reason),
             },

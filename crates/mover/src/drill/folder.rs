@@ -4,6 +4,7 @@
 
 use super::sweep::Leftover;
 use crate::error::{Doing, Result};
+use hypervisor::recreate::OverServer;
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File};
 use std::io::Write;
@@ -23,6 +24,9 @@ pub(super) const RUN: &str = "run";
 pub(super) const VERSION: u32 = 1;
 /// Of the drill's id in the folder's name, so that paths stay short. The mark and `create` settle whose it is.
 const ID_CHARACTERS: usize = 12;
+
+/// The server is a part of us: a machine that waits for it waits in vain.
+const SERVER_PATIENCE_S: u64 = 10;
 
 /// What a mark says.
 #[derive(Serialize, Deserialize)]
@@ -67,6 +71,15 @@ impl DrillFolder {
     /// Where the machine's sockets and logs go.
     pub(super) fn run(&self) -> PathBuf {
         self.path.join(RUN)
+    }
+
+    /// What libvirt is told of the disks' server. There is no monitor of ours beside libvirt's.
+    pub(super) fn over(&self) -> OverServer {
+        OverServer {
+            socket: self.server(),
+            patience_s: SERVER_PATIENCE_S,
+            monitor: self.run().join("unused"),
+        }
     }
 
     /// Where the point is served.

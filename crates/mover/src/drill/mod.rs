@@ -4,14 +4,15 @@
 //! nothing, and nothing of the host's (`hypervisor::recreate`). Its disks are overlays in a folder of the drill's over
 //! our NBD server of the point: nothing is copied, and what the guest writes is thrown away. The vault is only read.
 //!
-//! Tear-down is certain. QEMU is a part of this process and ends with it, however that ends; the folder goes with the
-//! drill. CRASH: a folder stays; it carries our mark, and the next drill, or the mover's start, plans what is to go,
+//! Tear-down is certain. QEMU is a part of this process and ends with it, however that ends, and libvirt destroys what it
+//! runs for us when our connection ends; the folder goes with the drill. CRASH: a folder stays; it carries our mark, and the next drill, or the mover's start, plans what is to go,
 //! checks that nobody is at work there, and deletes it ([`sweep()`]).
 //!
 //! | file | holds |
 //! | --- | --- |
 //! | `request.rs` | what is asked for |
 //! | `course.rs` | [`drill()`], from beginning to end: start here |
+//! | `attended.rs` | the machine, whoever runs it |
 //! | `disks.rs` | the disks, as they are served and what lies over them |
 //! | `console.rs` | what the guest says on its console |
 //! | `sign.rs` | waiting for a sign of life |
@@ -20,6 +21,7 @@
 //! | `folder.rs` | the folder and its mark |
 //! | `sweep.rs` | what killed drills have left |
 
+mod attended;
 mod checks;
 mod console;
 mod course;

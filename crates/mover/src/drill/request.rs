@@ -18,6 +18,8 @@ pub struct DrillRequest {
     pub id: Uuid,
     /// The point.
     pub point: Point,
+    /// The libvirt that runs it, if it is a machine of libvirt's; none: this host's.
+    pub libvirt: Option<String>,
     /// Where drills have their folders. Its path must be short: they hold sockets. It needs room for what the guest
     /// writes meanwhile.
     pub scratch: PathBuf,

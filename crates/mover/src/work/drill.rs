@@ -25,6 +25,7 @@ pub(super) async fn drill(run: &Run, item: Uuid, point: PointId, options: &Drill
     let request = DrillRequest {
         id: run.draw(),
         point,
+        libvirt: None,
         scratch: run.settings().scratch.clone(),
         cpus: options.cpus,
         memory_bytes: options.memory_mib.map(|mib| mib << 20),

@@ -8,12 +8,11 @@ use super::verify::find_nearest;
 use crate::new_machine::{finish, plan};
 use crate::{Defined, Made, NewMachine, Place, RestoreRequest};
 use api::NewNetwork;
+use hypervisor::libvirt::THIS_LIBVIRT;
 use hypervisor::recreate::{Identity, Macs, Network, Recreation};
 use serde_json::{Value, json};
 use vault::Point;
 
-/// Where machines of libvirt's go unless told otherwise.
-const THIS_LIBVIRT: &str = "qemu:///system";
 /// Where its sockets and logs go, in the folder of its disks.
 const RUN_FOLDER: &str = "run";
 

@@ -2,6 +2,7 @@
 
 mod database;
 mod differences;
+mod drill;
 mod held_store;
 mod instant;
 mod new_machine;
