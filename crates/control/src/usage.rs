@@ -19,6 +19,7 @@ use model::job::{Claim, JobKind};
 use model::{JobId, VaultId};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
+use uuid::Uuid;
 
 /// How long a measurement stands for days that have none of their own: a vault that nobody could measure for longer is
 /// one of which nothing is known.
@@ -230,7 +231,10 @@ fn row_of(usage: ReportedUsage) -> UsageRow {
 }
 
 fn usage_of(row: UsageRow) -> Usage {
-    Usage { subject: row.subject, share_bytes: row.share_bytes, used_bytes: row.used_bytes }
+    // Only items are under protection: what no policy owns is stored, no more.
+    let is_item = row.subject.parse::<Uuid>().is_ok();
+    let used_bytes = row.used_bytes.filter(|_| is_item);
+    Usage { subject: row.subject, share_bytes: row.share_bytes, used_bytes }
 }
 
 fn part(row: UsageRow, names: &HashMap<String, String>) -> UsagePart {
