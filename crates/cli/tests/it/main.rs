@@ -23,6 +23,7 @@ mod joined;
 mod keys;
 mod libvirt;
 mod lineage;
+mod portal;
 mod program;
 mod restores;
 mod room;
