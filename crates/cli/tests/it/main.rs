@@ -25,6 +25,7 @@ mod keys;
 mod libvirt;
 mod lineage;
 mod packaging;
+mod portal;
 mod program;
 mod restores;
 mod room;

@@ -8,6 +8,7 @@ mod connections;
 mod documents;
 mod events;
 mod files;
+mod portal;
 mod repeat;
 mod scene;
 mod schemathesis;

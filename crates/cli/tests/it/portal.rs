@@ -1,0 +1,60 @@
+//! The portal as people use it: a real browser, a real server, a real guest. What is done in the pages stands in
+//! `portal/tests`; here is what they are done with.
+//!
+//! With `STRONGROOM_SCREENSHOTS` set to a folder, every page is pictured into it.
+
+use crate::guest::{Guest, run, until};
+use crate::scene::Scene;
+use crate::service::{Server, text};
+use anyhow::{Context, Result, ensure};
+use std::path::Path;
+use std::process::Command;
+
+/// Runs tests of Playwright's against a server.
+fn browse(scene: &Scene, server: &Server, machine: &str, tests: &[&str]) -> Result<()> {
+    let portal = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../portal");
+    for made in ["dist/index.html", "node_modules/.bin/playwright"] {
+        ensure!(portal.join(made).exists(), "portal/{made} is not there: run `cargo xtask portal` first");
+    }
+    let mut command = Command::new("npx");
+    command.args(["--no-install", "playwright", "test"]).args(tests).current_dir(&portal);
+    command.arg("--output").arg(scene.path("playwright"));
+    command.env("PORTAL_URL", &server.url).env("PORTAL_PASSWORD", server.said("password")?);
+    command.env("PORTAL_MACHINE", machine).env("PORTAL_FOLDER", text(&scene.path(""))?.trim_end_matches('/'));
+    if let Some(folder) = std::env::var_os("STRONGROOM_SCREENSHOTS") {
+        command.env("PORTAL_SCREENSHOTS", folder);
+    }
+    let status = command.status().context("run npx, which comes with npm")?;
+    ensure!(status.success(), "Playwright says what failed, above");
+    Ok(())
+}
+
+/// Ends the machine that a journey has restored at once: it runs on by itself.
+fn end_twin(folder: &Path) -> Result<()> {
+    let pid = std::fs::read_to_string(folder.join("run/qemu.pid")).context("the restored machine runs")?;
+    let pid = pid.trim();
+    run(Command::new("kill").args(["-KILL", pid]))?;
+    until("the restored machine to be gone", || Ok(!Path::new("/proc").join(pid).exists()))
+}
+
+#[test]
+fn people_find_their_way_through_the_portal() -> Result<()> {
+    let scene = Scene::without_vault()?;
+    let guest = Guest::boot(Guest::options(&scene, "portal")?)?;
+    guest.sh("echo 'dear reader' > /data0/lost-letter.txt && sync")?;
+    let server = Server::start(&scene)?;
+    let walked = browse(&scene, &server, guest.name(), &["journey", "pages"]);
+    let ended = end_twin(&scene.path("twin"));
+    walked?;
+    ended?;
+    server.stop()?;
+    guest.quit_and_check()
+}
+
+#[test]
+fn ten_thousand_machines_are_quick_to_look_at() -> Result<()> {
+    let scene = Scene::without_vault()?;
+    let server = Server::start(&scene)?;
+    browse(&scene, &server, "", &["many"])?;
+    server.stop()
+}
