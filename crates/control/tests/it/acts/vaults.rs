@@ -39,6 +39,8 @@ on_both! {
             settings: VaultSettings {
                 soft_delete_days: 13,
                 snapshot_store: Some("s3://bucket".into()),
+                transfer_mib_per_second: None,
+                copy: None,
                 keep_everything: false,
                 auto_protect: vec![rule],
                 immutable: false,
