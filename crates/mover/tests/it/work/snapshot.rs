@@ -139,6 +139,8 @@ async fn copy_once(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
         id: model::VaultId(id.0),
         location: folder.display().to_string(),
         snapshot_store: None,
+        credentials: None,
+        transfer_bytes_per_second: None,
         key: std::fs::read_to_string(path)?,
     };
     let kept = KeptSnapshot { copy_of: Some(point), ..KeptSnapshot::unknown() };
