@@ -141,7 +141,7 @@ async fn a_copy_moves_only_what_is_new_in_the_other_vault() -> Result<()> {
                 service: json!({ "a": 1 }),
                 now: now(),
             };
-            copy_snapshot((&here, &there), wish, Box::pin(async {}), &|_| ()).await
+            Box::pin(copy_snapshot((&here, &there), wish, Box::pin(async {}), &|_| ())).await
         }
     };
     let first = stored(&here, &disk).await?;
