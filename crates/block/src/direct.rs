@@ -39,7 +39,7 @@ impl Aligned {
     }
 
     /// All of it.
-    pub fn as_mut(&mut self) -> &mut [u8] {
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
         let end = self.start + self.len();
         &mut self.bytes[self.start..end]
     }
@@ -50,8 +50,10 @@ impl Aligned {
     }
 }
 
-/// The same file, opened anew for direct I/O. `None` where its file system has none, or it may not be opened again.
-pub fn reopen(file: &File, write: bool) -> Option<File> {
+/// The same file, opened anew for direct I/O, to be written to if it was. `None` where its file system has none, or it may
+/// not be opened again.
+pub fn reopen(file: &File) -> Option<File> {
+    let write = rustix::fs::fcntl_getfl(file).is_ok_and(|flags| flags.contains(OFlags::RDWR));
     let mut options = OpenOptions::new();
     options.read(true).write(write).custom_flags(OFlags::DIRECT.bits().cast_signed());
     options.open(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()

@@ -36,15 +36,15 @@ struct Direct {
 }
 
 impl Direct {
-    fn of(file: &File, write: bool) -> Option<Arc<Self>> {
-        Some(Arc::new(Self { file: direct::reopen(file, write)?, spare: Mutex::default() }))
+    fn of(file: &File) -> Option<Arc<Self>> {
+        Some(Arc::new(Self { file: direct::reopen(file)?, spare: Mutex::default() }))
     }
 
     /// Works with `length` bytes of aligned memory.
     fn with<T>(&self, length: usize, work: impl FnOnce(&File, &mut [u8]) -> T) -> T {
         let spare = self.spare.lock().expect("no holder panics").pop();
         let mut memory = spare.filter(|spare| spare.len() >= length).unwrap_or_else(|| Aligned::new(length));
-        let done = work(&self.file, &mut memory.as_mut()[..length]);
+        let done = work(&self.file, &mut memory.bytes_mut()[..length]);
         let mut spare = self.spare.lock().expect("no holder panics");
         if spare.len() < SPARE_MAX {
             spare.push(memory);
@@ -70,7 +70,7 @@ impl FileDisk {
     /// An image that was opened for reading; `path` names it in errors.
     pub fn of(file: File, path: &Path) -> Result<Self> {
         let size = file.metadata().map_err(|e| Error::io(format!("stat {}", path.display()), e))?.len();
-        let direct = Direct::of(&file, false);
+        let direct = Direct::of(&file);
         Ok(Self { file: Arc::new(file), direct, path: path.to_owned(), size })
     }
 
@@ -87,7 +87,7 @@ impl FileDisk {
             .open(path)
             .map_err(|e| Error::io(context(), e))?;
         file.set_len(size).map_err(|e| Error::io(context(), e))?;
-        let direct = Direct::of(&file, true);
+        let direct = Direct::of(&file);
         Ok(Self { file: Arc::new(file), direct, path: path.to_owned(), size })
     }
 

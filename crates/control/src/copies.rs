@@ -226,7 +226,9 @@ impl Control {
         paging: &Paging,
     ) -> Result<Page<CopiedPoint>> {
         let (after, limit) = paging.place_in_time()?;
-        let copy = self.copy_of(&self.vault_row(vault).await?)?;
+        let row = self.vault_row(vault).await?;
+        // Without a second store there are none.
+        let Some(copy) = settings(&row)?.copy else { return Ok(Page { items: Vec::new(), next: None }) };
         let page = self.catalog.copies((vault, item), after.as_ref(), limit).await?;
         let items = page.rows.into_iter().map(|row| shown(row, &copy)).collect();
         Ok(Page { items, next: page.next.map(|next| next.to_string()) })

@@ -58,7 +58,7 @@ impl Ledger {
                     self.line(key, name_of(subject, names), Some(vault.id)).add(bill);
                 }
                 CostBy::Vault => {
-                    self.line(vault.id.to_string(), vault.name.clone(), Some(vault.id)).add(bill)
+                    self.line(vault.id.to_string(), vault.name.clone(), Some(vault.id)).add(bill);
                 }
                 CostBy::Tier => self.add_tiers(bill),
                 CostBy::Tag => {

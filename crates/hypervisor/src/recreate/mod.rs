@@ -23,13 +23,13 @@
 //! | `host.rs` | files and devices of the host |
 //! | `start.rs` | QEMU started, and its TPM |
 //! | `attended.rs` | QEMU started so that it ends with us, its console written down |
-//! | `attended_domain.rs` | the same of libvirt |
+//! | `attended_libvirt.rs` | the same of libvirt |
 //! | `domain.rs`, `interfaces.rs` | libvirt's XML |
 //! | `define.rs` | asking libvirt to take it |
 //! | `stop.rs` | a machine that is there: stopped, and started again |
 
 mod attended;
-mod attended_domain;
+mod attended_libvirt;
 mod blockdev;
 mod cards;
 mod command_line;
@@ -49,7 +49,7 @@ mod tests;
 mod words;
 
 pub use attended::{AttendedQemu, end_stray, record_console, start_attended};
-pub use attended_domain::{AttendedDomain, attend, libvirt_user, start_attended_domain};
+pub use attended_libvirt::{AttendedInLibvirt, attend, libvirt_user, start_attended_in_libvirt};
 pub use command_line::command_line;
 pub use define::{define, start_defined};
 pub use domain::{LibvirtDefinition, libvirt_definition};

@@ -56,7 +56,7 @@ pub fn seed_qemu(plan: &mut QemuPlan, seed: &Path) -> Result<()> {
             words.push(Word::new("device", device.to_string()));
         }
         None if words.iter().any(is_virtio_drive) => {
-            words.push(Word::new("drive", format!("{drive},if=virtio")))
+            words.push(Word::new("drive", format!("{drive},if=virtio")));
         }
         None => words.push(Word::new("drive", format!("{drive},media=cdrom"))),
     }
@@ -123,12 +123,12 @@ fn left_out(file: &str) -> LeftOut {
 /// Whether a file is labelled as one. What cannot be read is none.
 fn is_seed(path: &Path) -> bool {
     let Ok(mut file) = File::open(path) else { return false };
-    let mut is_label = |(offset, length): &(u64, usize)| {
+    let is_label = |(offset, length): &(u64, usize)| {
         let mut label = vec![0; *length];
         let read = file.seek(SeekFrom::Start(*offset)).and_then(|_| file.read_exact(&mut label));
         read.is_ok() && String::from_utf8_lossy(&label).trim_end().eq_ignore_ascii_case(LABEL)
     };
-    LABELS.iter().any(|place| is_label(place))
+    LABELS.iter().any(is_label)
 }
 
 #[cfg(test)]

@@ -1,3 +1,5 @@
+//! What a month costs, by examples and by laws that hold for every month.
+
 use super::*;
 use jiff::civil::date;
 use proptest::prelude::*;

@@ -70,7 +70,7 @@ pub async fn capture(
     let member = Member::new(machine, vault, &backup, None).await?;
     progress(Progress::Step("Look into the disks".into()));
     let frozen = member.freeze(None).await?;
-    let taken = take(&member, &frozen, told, request, progress).await;
+    let taken = Box::pin(take(&member, &frozen, told, request, progress)).await;
     let outcome =
         if matches!(taken, Ok(Captured::Made { .. })) { Outcome::Committed } else { Outcome::Abandoned };
     // Nothing was written into the images, so what is left is ours alone; the next freeze sweeps it.

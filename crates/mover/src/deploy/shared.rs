@@ -185,7 +185,7 @@ impl Have {
             words.chunks_exact(8).map(|word| u64::from_le_bytes(word.try_into().expect("eight bytes")));
         have.bits = words.collect();
         let blocks = size.div_ceil(BLOCK_BYTES);
-        if let Some(last) = have.bits.last_mut().filter(|_| blocks % 64 != 0) {
+        if let Some(last) = have.bits.last_mut().filter(|_| !blocks.is_multiple_of(64)) {
             *last &= (1 << (blocks % 64)) - 1;
         }
         have.count = have.bits.iter().map(|word| u64::from(word.count_ones())).sum();

@@ -8,7 +8,7 @@ use crate::error::{Doing, Result};
 use crate::new_machine::described;
 use hypervisor::libvirt::THIS_LIBVIRT;
 use hypervisor::recreate::{
-    self, AttendedDomain, AttendedQemu, Identity, LeftOut, LibvirtDefinition, Macs, Network, QemuPlan,
+    self, AttendedInLibvirt, AttendedQemu, Identity, LeftOut, LibvirtDefinition, Macs, Network, QemuPlan,
     Recreation, RestoredFile, record_console,
 };
 use hypervisor::{Agent, Machine};
@@ -88,9 +88,9 @@ impl Plan {
 
     pub(super) async fn start(self) -> hypervisor::Result<Attended> {
         match self.who {
-            Who::Qemu(plan) => recreate::start_attended(plan).await.map(Attended::Qemu),
+            Who::Qemu(plan) => recreate::start_attended(plan).await.map(Box::new).map(Attended::Qemu),
             Who::Libvirt(definition, uri) => {
-                let started = recreate::start_attended_domain(&uri, &definition, &self.folder).await;
+                let started = recreate::start_attended_in_libvirt(&uri, &definition, &self.folder).await;
                 started.map(Attended::Libvirt)
             }
         }
@@ -99,8 +99,8 @@ impl Plan {
 
 /// A machine that runs as long as this is held.
 pub(super) enum Attended {
-    Qemu(AttendedQemu),
-    Libvirt(AttendedDomain),
+    Qemu(Box<AttendedQemu>),
+    Libvirt(AttendedInLibvirt),
 }
 
 impl Attended {

@@ -43,7 +43,7 @@ async fn tell(
         used_bytes: None,
         points: 0,
     });
-    let usages: Vec<_> = own.into_iter().chain(metered.machines.into_iter().map(usage)).collect();
+    let usages: Vec<_> = own.into_iter().chain(metered.machines.iter().map(usage)).collect();
     for some in usages.chunks(UsageReport::USAGES_MAX) {
         let (claimant, generation) = (run.claimant(), run.order.generation);
         let report = UsageReport { claimant, generation, tier, redundancy, usages: some.to_vec() };
@@ -52,7 +52,7 @@ async fn tell(
     Ok(())
 }
 
-fn usage(one: MachineUse) -> ReportedUsage {
+fn usage(one: &MachineUse) -> ReportedUsage {
     ReportedUsage {
         subject: one.machine.to_string(),
         share_bytes: one.share_bytes,

@@ -63,7 +63,6 @@ PATCH  /v1/vaults/{vault}                                      vault contributor
 DELETE /v1/vaults/{vault}                                      vault owner
 GET    /v1/vaults/{vault}/copies                               vault reader
 POST   /v1/vaults/{vault}/copy                                 vault contributor
-POST   /v1/vaults/{vault}/heal                                 vault contributor
 GET    /v1/vaults/{vault}/files/{session}                      vault operator
 DELETE /v1/vaults/{vault}/files/{session}                      vault operator
 GET    /v1/vaults/{vault}/files/{session}/archive              vault operator
@@ -72,6 +71,7 @@ GET    /v1/vaults/{vault}/files/{session}/downloads/{number}   vault operator
 GET    /v1/vaults/{vault}/files/{session}/entries              vault operator
 GET    /v1/vaults/{vault}/files/{session}/matches              vault operator
 GET    /v1/vaults/{vault}/files/{session}/volumes              vault operator
+POST   /v1/vaults/{vault}/heal                                 vault contributor
 GET    /v1/vaults/{vault}/items                                vault reader
 POST   /v1/vaults/{vault}/items                                vault operator
 POST   /v1/vaults/{vault}/items/change-policy                  vault operator

@@ -99,7 +99,7 @@ impl Directory {
 fn read(path: &Path, size: usize) -> io::Result<Bytes> {
     let file = OpenOptions::new().read(true).custom_flags(OFlags::DIRECT.bits().cast_signed()).open(path)?;
     let mut memory = Aligned::new(size.next_multiple_of(BLOCK_BYTES));
-    let held = block::direct::read(&file, memory.as_mut(), 0)?.min(size);
+    let held = block::direct::read(&file, memory.bytes_mut(), 0)?.min(size);
     let (bytes, start) = memory.into_parts();
     Ok(Bytes::from(bytes).slice(start..start + held))
 }
@@ -149,7 +149,7 @@ fn stage(path: &Path) -> io::Result<(File, PathBuf)> {
 
 /// Whole blocks; what the last one has too much is cut off.
 fn fill(mut file: &File, payload: &PutPayload, buffer: &mut Aligned) -> io::Result<()> {
-    let (piece, mut held) = (buffer.as_mut(), 0);
+    let (piece, mut held) = (buffer.bytes_mut(), 0);
     for mut part in payload.iter().map(AsRef::<[u8]>::as_ref) {
         while !part.is_empty() {
             let (now, later) = part.split_at(part.len().min(PIECE_BYTES - held));

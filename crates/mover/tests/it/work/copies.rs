@@ -189,6 +189,7 @@ async fn nothing_goes_in_the_copy_but_what_it_is_told_and_it_comes_back_when_it_
     let told = outcome(&desk.end_of(&order).await)?;
     ensure!(told.let_go == [model::PointId(old.id.0)], "{told:?}");
     ensure!(!has(&copy, &old).await? && has(&copy, &new).await?, "it is gone, softly");
+    vault.undelete_point(old.id, now()).await?;
     let order = copy_order(&scene, &[&old]);
     desk.hand_out(order.clone());
     ensure!(outcome(&desk.end_of(&order).await)?.copied.len() == 1, "it is back");

@@ -11,6 +11,16 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vault::{CollectOptions, Standing, Vault};
 
+/// Whose the bytes are is told, and is all that lies there; the machine's data can be had back, so they are stored.
+async fn all_that_is_stored_is_somebodys(scene: &Scene, desk: &Desk, vault: &Vault) -> Result<()> {
+    let told = desk.usages().pop().expect("the vault was measured");
+    let sum: u64 = told.usages.iter().map(|usage| usage.share_bytes).sum();
+    ensure!(sum == vault.usage().await?.1, "{told:?}");
+    let own = told.usages.iter().find(|usage| usage.subject == scene.item.to_string());
+    ensure!(own.is_some_and(|own| own.used_bytes.is_none() && own.alone_bytes > sum / 2), "{told:?}");
+    Ok(())
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()> {
     let scene = Scene::new().await?;
@@ -78,12 +88,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     let is_told = |text: &String| text.contains("--allow-large");
     ensure!(warnings.is_some_and(|texts| texts.iter().any(is_told)), "all of the vault would go");
 
-    // Whose the bytes are is told, and is all that lies there; the machine's data can be had back, so they are stored.
-    let told = desk.usages().pop().expect("the vault was measured");
-    let sum: u64 = told.usages.iter().map(|usage| usage.share_bytes).sum();
-    ensure!(sum == vault.usage().await?.1, "{told:?}");
-    let own = told.usages.iter().find(|usage| usage.subject == item.to_string());
-    ensure!(own.is_some_and(|own| own.used_bytes.is_none() && own.alone_bytes > sum / 2), "{told:?}");
+    all_that_is_stored_is_somebodys(&scene, &desk, &vault).await?;
     purged_only_if_listed(&scene, &desk, &vault, point).await?;
 
     let too_late = scene

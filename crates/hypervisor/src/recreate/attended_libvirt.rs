@@ -27,7 +27,7 @@ const FOLDER_MODE: u32 = 0o711;
 
 /// A machine of libvirt's that runs as long as this is held.
 #[derive(Debug)]
-pub struct AttendedDomain {
+pub struct AttendedInLibvirt {
     virsh: Virsh,
     name: String,
     machine: LibvirtMachine,
@@ -101,11 +101,11 @@ fn record_console(devices: &mut Element, file: &Path) -> Result<()> {
 ///
 /// # Errors
 /// `Unsupported` when virsh is not installed; else as libvirt refuses.
-pub async fn start_attended_domain(
+pub async fn start_attended_in_libvirt(
     uri: &str,
     definition: &LibvirtDefinition,
     folder: &Path,
-) -> Result<AttendedDomain> {
+) -> Result<AttendedInLibvirt> {
     let doing = || format!("start the machine {} in {uri}", definition.name);
     let keeper = begin(uri, definition, folder).map_err(|error| error.within(doing()))?;
     let (mut keeper, said) = keeper;
@@ -128,7 +128,7 @@ pub async fn start_attended_domain(
     }
     let machine = LibvirtMachine::connect(uri, &definition.name).await?;
     let has_agent = definition.text.contains("org.qemu.guest_agent.0");
-    Ok(AttendedDomain { virsh, name: definition.name.clone(), machine, has_agent, keeper })
+    Ok(AttendedInLibvirt { virsh, name: definition.name.clone(), machine, has_agent, keeper })
 }
 
 /// Tells a virsh that waits for more to create the machine; gives it, and where its complaints go.
@@ -163,7 +163,7 @@ fn begin(uri: &str, definition: &LibvirtDefinition, folder: &Path) -> Result<(Ke
     Ok((keeper, said))
 }
 
-impl AttendedDomain {
+impl AttendedInLibvirt {
     /// The machine.
     pub fn machine(&self) -> &dyn Machine {
         &self.machine
