@@ -105,6 +105,13 @@ export const KIND: Record<JobKind, string> = {
   plan: "Plan",
   undo_replace: "Undo a restore",
   remove_kept: "Remove kept disks",
+  snapshot: "Snapshot",
+  export_snapshot: "Export a snapshot",
+  copy_snapshot: "Copy a snapshot",
+  compare_snapshots: "Compare snapshots",
+  measure_snapshots: "Measure snapshots",
+  copy: "Copy to the second store",
+  heal: "Heal from the second store",
 };
 
 export const isOver = (state: JobState): boolean =>

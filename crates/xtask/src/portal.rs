@@ -43,7 +43,8 @@ pub(crate) fn build() -> Result<()> {
     let lock = changed(&folder.join("package-lock.json"));
     if changed(&folder.join("node_modules/.package-lock.json")) < lock {
         // No program of any package runs while they are installed: portal/.npmrc.
-        npm(&folder, &["ci"])?;
+        // Not `ci`, which wants the lock to name the packages of all other systems, too.
+        npm(&folder, &["install", "--no-save"])?;
     }
     npm(&folder, &["run", "build"])?;
     std::fs::write(folder.join(STAMP), "").context("note that the portal is built")

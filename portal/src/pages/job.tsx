@@ -28,7 +28,14 @@ const NEEDS: Record<JobKind, Action> = {
   verify: "Verify",
   undelete: "Undelete",
   collect: "UpdateVault",
-  drill: "Verify",
+  drill: "Restore",
+  snapshot: "BackUp",
+  export_snapshot: "Restore",
+  copy_snapshot: "Restore",
+  compare_snapshots: "Verify",
+  measure_snapshots: "Verify",
+  copy: "UpdateVault",
+  heal: "UpdateVault",
 };
 
 export default function Job() {

@@ -11,6 +11,17 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vault::{CollectOptions, Standing, Vault};
 
+async fn is_read_back(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
+    let read_back = scene.order(JobKind::Verify, Work::Verify { item: scene.item, point });
+    desk.hand_out(read_back.clone());
+    let end = desk.end_of(&read_back).await;
+    let ReportEvent::StepDone { step: Step::ReadBack, result: Some(result) } = &end else {
+        anyhow::bail!("{end:?}")
+    };
+    ensure!(result["bytes"] == 3u64 << 29, "{result}");
+    Ok(())
+}
+
 /// Whose the bytes are is told, and is all that lies there; the machine's data can be had back, so they are stored.
 async fn all_that_is_stored_is_somebodys(scene: &Scene, desk: &Desk, vault: &Vault) -> Result<()> {
     let told = desk.usages().pop().expect("the vault was measured");
@@ -33,14 +44,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     let vault = scene.open("vault").await?;
     let standing = async || vault.standing_of(vault::PointId(point.0)).await.map(|(_, standing)| standing);
 
-    let read_back = scene.order(JobKind::Verify, Work::Verify { item, point });
-    desk.hand_out(read_back.clone());
-    let end = desk.end_of(&read_back).await;
-    let ReportEvent::StepDone { step: Step::ReadBack, result: Some(result) } = &end else {
-        anyhow::bail!("{end:?}")
-    };
-    ensure!(result["bytes"] == 3u64 << 29, "{result}");
-
+    is_read_back(&scene, &desk, point).await?;
     // Twice: what is done already is done.
     for _ in 0..2 {
         let delete = scene.order(
