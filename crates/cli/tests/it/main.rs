@@ -29,6 +29,7 @@ mod restores;
 mod room;
 mod scene;
 mod serve;
+mod served_drill;
 mod served_files;
 mod service;
 mod single_sign_on;
