@@ -73,7 +73,7 @@ test("its first backup is watched to its end, and another one made", async () =>
   await page.getByRole("dialog").getByRole("button", { name: "Back up" }).click();
   await page.getByRole("button", { name: "Show" }).last().click();
   await expect(page.getByRole("heading", { name: `Backup: ${machine()}` })).toBeVisible();
-  await expect(page.getByText("Take snapshot")).toBeVisible();
+  await expect(page.getByRole("list", { name: "Steps" }).getByText("Take snapshot")).toBeVisible();
   await expect(page.locator(".page-title").getByText(/Completed/)).toBeVisible({ timeout: 180_000 });
   await page.locator(".facts").getByRole("link", { name: machine() }).click();
   await expect(page.getByRole("radio", { name: /consistent/ })).toHaveCount(2);

@@ -31,6 +31,7 @@ mod restores;
 mod room;
 mod scene;
 mod serve;
+mod served_drill;
 mod served_files;
 mod service;
 mod single_sign_on;

@@ -12,14 +12,19 @@ use model::PointId;
 use model::job::{Failure, JobKind, Step};
 use serde_json::json;
 use std::path::Path;
-use testkit::Agent;
+use testkit::{Agent, LibvirtDaemon};
 use uuid::Uuid;
 
 const TOKEN: &str = "create table token (t text); insert into token values ('e6b1')";
 
 /// An order to put the guest back. Its safety point says what the backup's said, of this job.
 fn replace(scene: &Scene, guest: &Guest, point: PointId, stop: Option<StopMachine>) -> Order {
-    let Work::BackUp(back_up) = scene.back_up(guest).work else { unreachable!("it is a backup") };
+    replace_by(scene, scene.back_up(guest), point, stop)
+}
+
+/// The same of the machine of a backup.
+fn replace_by(scene: &Scene, backup: Order, point: PointId, stop: Option<StopMachine>) -> Order {
+    let Work::BackUp(back_up) = backup.work else { unreachable!("it is a backup") };
     let mut order = scene.order(JobKind::Replace, Work::Verify { item: scene.item, point });
     let mut safety = back_up.service;
     safety.job = order.job;
@@ -53,8 +58,11 @@ fn failed(event: &ReportEvent) -> Result<&JobError> {
 }
 
 fn tokens(agent: &Path, expected: &str) -> Result<()> {
+    tokens_of(&Agent::new(agent), expected)
+}
+
+fn tokens_of(agent: &Agent, expected: &str) -> Result<()> {
     tokio::task::block_in_place(|| {
-        let agent = Agent::new(agent);
         agent.wait(BOOT)?;
         agent.wait_postgres(BOOT)?;
         let tokens = agent.psql("select string_agg(t, ',' order by t) from token")?;
@@ -126,6 +134,54 @@ async fn a_machine_goes_back_in_its_place_though_its_mover_dies_and_comes_back()
     tokens(&agent, "e6b1,later")?;
     stop_qemu(&qmp, Stop::PowerOff).await?;
     working.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_machine_of_libvirt_goes_back_by_orders_and_comes_back() -> Result<()> {
+    let scene = Scene::new().await?;
+    let daemon = tokio::task::block_in_place(|| LibvirtDaemon::start(&scene.path("libvirt")))?;
+    let guest = Guest::in_libvirt(&scene, &daemon, "replaced")?;
+    let ask =
+        |command: &str, arguments: &[&str]| tokio::task::block_in_place(|| guest.virsh(command, arguments));
+    tokio::task::block_in_place(|| guest.agent().psql(TOKEN))?;
+    let backup = scene.back_up_on(&daemon.uri(), "replaced", ask("domuuid", &[])?.trim());
+    let desk = Desk::kind(vec![backup.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&backup).await)?.point;
+    tokio::task::block_in_place(|| guest.agent().psql("insert into token values ('later')"))?;
+    let definition = ask("dumpxml", &["--inactive"])?;
+
+    // Its mover dies when the disks are written beside the originals, before anybody has heard.
+    let order = replace_by(&scene, backup, point, Some(StopMachine::PowerOff));
+    desk.decide(|report: &Report| match says(report, Step::WriteDisks) {
+        true => Answer::Silence,
+        false => Answer::GoOn,
+    });
+    desk.hand_out(order.clone());
+    desk.until(|desk| desk.news(order.job).len() == 3).await;
+    let news = desk.news(order.job);
+    let ReportEvent::StepDone { step: Step::KeepCurrent, result } = &news[1] else {
+        anyhow::bail!("{news:?}")
+    };
+    working.kill().await;
+    ensure!(ask("domstate", &[])?.trim() == "shut off", "it was stopped");
+    ensure!(scene.points("vault").await?.len() == 2, "the state before is a point");
+    desk.decide(|_| Answer::GoOn);
+    let again = claimed_again(&order, 2, result.clone());
+    desk.hand_out(again.clone());
+    let working = Working::start(&desk, scene.settings("mover"));
+    let done = told(&desk.end_of(&again).await)?;
+    tokens_of(guest.agent(), "e6b1")?;
+    ensure!(ask("dumpxml", &["--inactive"])? == definition, "its definition is as it was");
+    ensure!(scene.points("vault").await?.len() == 2, "one job, one point of the state before");
+    ensure!(done.kept.len() == 2 && done.kept.iter().all(|file| Path::new(file).is_file()), "{done:?}");
+
+    undone_and_removed(&scene, &desk, work(&order), &done).await?;
+    tokens_of(guest.agent(), "e6b1,later")?;
+    ensure!(ask("dumpxml", &["--inactive"])? == definition, "its definition is as it was");
+    working.stop().await;
+    drop(guest); // before its libvirt
     Ok(())
 }
 

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
-use testkit::{Format, GuestImage, GuestMachine, MachineOptions};
+use testkit::{Format, GuestImage, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions};
 use uuid::Uuid;
 use vault::{KeyFile, Point, Store, Vault, VaultId};
 
@@ -105,13 +105,18 @@ impl Scene {
 
     /// A backup of a machine.
     pub(crate) fn back_up(&self, guest: &Guest) -> Order {
-        let known_as = guest.machine.options().uuid.to_string();
-        let name = guest.machine.options().name.clone();
+        let options = guest.machine.options();
+        self.back_up_on("local", &options.name, &options.uuid.to_string())
+    }
+
+    /// A backup of a machine of the host at an address.
+    pub(crate) fn back_up_on(&self, address: &str, name: &str, known_as: &str) -> Order {
+        let (name, known_as) = (name.to_owned(), known_as.to_owned());
         let mut order = self
             .order(JobKind::Backup, Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() });
         order.work = Work::BackUp(Box::new(BackUpWork {
             item: self.item,
-            host: AssignedHost { id: HostId(Uuid::now_v7()), address: "local".into() },
+            host: AssignedHost { id: HostId(Uuid::now_v7()), address: address.to_owned() },
             known_as: known_as.clone(),
             name: name.clone(),
             consistency: ConsistencyWish::Crash,
@@ -178,6 +183,18 @@ impl Guest {
             let machine = GuestMachine::start(image(), MachineOptions::new(&name, &folder, disks))?;
             machine.wait_postgres(BOOT)?;
             Ok(Self { machine })
+        })
+    }
+
+    /// A machine of libvirt's that runs, with its database.
+    pub(crate) fn in_libvirt(scene: &Scene, daemon: &LibvirtDaemon, name: &str) -> Result<LibvirtGuest> {
+        tokio::task::block_in_place(|| {
+            let folder = scene.path("guest");
+            let disks = image().fresh_disks(&folder, Format::Qcow2)?;
+            let guest = LibvirtGuest::start(image(), daemon, MachineOptions::new(name, &folder, disks))?;
+            guest.agent().wait(BOOT)?;
+            guest.agent().wait_postgres(BOOT)?;
+            Ok(guest)
         })
     }
 
