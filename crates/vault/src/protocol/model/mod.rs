@@ -9,9 +9,10 @@
 //! `STRONGROOM_MODEL=full` (as `cargo xtask model` sets it) searches two writers and one collector. Two of each
 //! are too many for an afternoon: the first 60 million states of them showed no loss.
 //!
-//! With a copier, which empties a pack or heals it, one writer and one collector are searched, and two collectors
-//! without a writer. A collector here marks in one step and from scratch: what the product's remembers between its
-//! looks is outside of the model, and stands to its own rules in `collect/mark.rs`.
+//! With a copier, which empties a pack or heals it, or a session that dies and is inherited, one writer and one
+//! collector are searched, and two collectors without a writer. A collector here marks in one step and from scratch:
+//! what the product's remembers between its looks is outside of the model, and stands to its own rules in
+//! `collect/mark.rs`.
 
 mod explore;
 mod world;
@@ -74,7 +75,9 @@ fn holds_within(bounds: Bounds, name: &str, rules: Rules, faults: Faults) {
     assert!(!matches!(found, Verdict::Lost { .. }), "{name}: {found}");
     if let Verdict::Holds { reached, .. } = found {
         let wrote = bounds.writers == 0 || (reached.acknowledged && reached.refused);
-        let moved = bounds.copier == Copier::Absent || reached.moved;
+        // Without a writer nobody can use what was inherited.
+        let unused = bounds.copier == Copier::DiesAndIsInherited && bounds.writers == 0;
+        let moved = bounds.copier == Copier::Absent || unused || reached.moved;
         assert!(reached.deleted && wrote && moved, "{name} did too little: {found}");
     }
 }
@@ -166,6 +169,23 @@ fn copies_lose_nothing_by_the_log_alone() {
 fn copies_lose_nothing_by_the_handshake_alone() {
     // That nobody uses what is damaged is in the log alone.
     copies_hold("handshake", HANDSHAKE, &[Copier::Compacts]);
+}
+
+#[test]
+fn what_is_inherited_loses_nothing() {
+    let dies = &[Copier::DiesAndIsInherited];
+    copies_hold("both, inherited", Rules::ALL, dies);
+    copies_hold("log, inherited", LOG, dies);
+    copies_hold("handshake, inherited", HANDSHAKE, dies);
+}
+
+#[test]
+fn what_is_inherited_is_lost_without_any_one_of_its_rules() {
+    let loses = |name, rules| loses_within(&bounds_of(Copier::DiesAndIsInherited), name, rules, SOUND);
+    loses("orphans not fenced, inherited", Rules { orphans_are_fenced: false, ..LOG });
+    loses("commit not validated, inherited", Rules { commit_is_validated: false, ..LOG });
+    loses("condemn not exact, inherited", Rules { condemn_is_exact: false, ..LOG });
+    loses("collector does not look again, inherited", Rules { collector_looks_again: false, ..HANDSHAKE });
 }
 
 #[test]

@@ -46,6 +46,8 @@ pub(super) enum Copier {
     HasCompacted,
     /// It heals: the chunk in pack 0 has rotted, the copy comes from elsewhere.
     Heals,
+    /// It is no copier but a session that died once it had put a pack of its own, and that somebody inherits.
+    DiesAndIsInherited,
 }
 
 /// How far the copier is.
@@ -126,7 +128,7 @@ pub(super) struct Reached {
     pub(super) deleted: bool,
     pub(super) acknowledged: bool,
     pub(super) refused: bool,
-    /// The retired pack was deleted, and what it held lives on in its copy.
+    /// The retired pack was deleted, and what it held lives on in its copy; or a point uses what was inherited.
     pub(super) moved: bool,
 }
 
@@ -195,7 +197,8 @@ impl World {
     /// The packs there are that hold a chunk.
     fn copies(&self, need: &Need) -> Vec<PackId> {
         let both = [pack(0), pack(COPIER)];
-        let copied = if need.copied && both.contains(&need.hint) { &both[..] } else { &[] };
+        let has_copy = self.copier != Copier::DiesAndIsInherited;
+        let copied = if need.copied && has_copy && both.contains(&need.hint) { &both[..] } else { &[] };
         let all: Packs = copied.iter().copied().chain([need.hint]).collect();
         all.intersection(&self.present).copied().collect()
     }
@@ -228,7 +231,11 @@ impl World {
             hand.writer.as_ref().is_some_and(|w| matches!(w.does(), WriterDoes::GiveUp(_)))
         };
         reached.refused |= self.writers.iter().any(refused);
-        reached.moved |= self.promised.contains_key(&point(0)) && !self.present.contains(&pack(0));
+        let uses_heritage = |need: &Need| need.hint == pack(COPIER);
+        reached.moved |= match self.copier {
+            Copier::DiesAndIsInherited => self.promised.values().flatten().any(uses_heritage),
+            _ => self.promised.contains_key(&point(0)) && !self.present.contains(&pack(0)),
+        };
     }
 
     /// Everything that can happen next.
@@ -339,8 +346,9 @@ impl World {
         for used in known.filter(|pack| knows.is_usable(pack) && !knows.retired.contains(pack)) {
             let wants = Intention { uses: [used].into(), ..base.clone() };
             let need = |copied| [Need { hint: used, copied }].into();
-            choose(wants.clone(), need(true), None, "writer uses a chunk it knows");
-            if self.copier != Copier::Absent && used == pack(0) {
+            let has_copy = self.copier != Copier::DiesAndIsInherited;
+            choose(wants.clone(), need(has_copy), None, "writer uses a chunk it knows");
+            if self.copier != Copier::Absent && has_copy && used == pack(0) {
                 choose(wants, need(false), None, "writer uses a chunk that was garbage");
             }
         }
@@ -353,10 +361,12 @@ impl World {
         choose(Intention { own: [name].into(), ..base }, needs, Some(name), "writer writes a pack");
     }
 
-    /// The copier writes what pack 0 holds into a pack of its own, and has pack 0 retired.
+    /// The copier writes what pack 0 holds into a pack of its own, and has pack 0 retired. One that dies instead has
+    /// its session committed by whoever inherits it, which is the same record and retires nothing.
     fn copier_steps(&self, rules: Rules, out: &mut Vec<Next>) {
         let mut next = self.clone();
         let session = session(COPIER);
+        let dies = self.copier == Copier::DiesAndIsInherited;
         let label = match self.copying {
             Copying::Waits if self.copier == Copier::Absent => return,
             Copying::Waits => {
@@ -365,26 +375,26 @@ impl World {
                 next.copying = Copying::Opened;
                 "copier opens its session"
             }
-            Copying::Opened if !self.present.contains(&pack(0)) => return,
+            Copying::Opened if !dies && !self.present.contains(&pack(0)) => return,
             Copying::Opened => {
                 next.present.insert(pack(COPIER));
                 next.copying = Copying::Put;
                 "copier puts its copy"
             }
             Copying::Put => {
-                let packs: Packs = [pack(0)].into();
+                let packs: Packs = if dies { Packs::new() } else { [pack(0)].into() };
                 let damaged = if self.copier == Copier::Heals { packs.clone() } else { Packs::new() };
-                let record = Record::Retire { session: Some(session), packs, damaged };
+                let record = Record::Retire { session: Some(session), packs: packs.clone(), damaged };
                 if next.log.apply(&record, rules).is_err() {
                     if rules.commit_is_validated {
                         return;
                     }
                     next.log.sessions.insert(session, SessionState::Committed);
-                    next.log.retired.insert(pack(0));
+                    next.log.retired.extend(packs);
                 }
                 next.before = None;
                 next.copying = Copying::Done;
-                "copier has the pack retired"
+                if dies { "somebody inherits its session" } else { "copier has the pack retired" }
             }
             Copying::Done => return,
         };
@@ -498,6 +508,15 @@ impl World {
             next.log.apply(&Record::Abort { session: *session }, rules).expect("it is open");
             next.before = None;
             out.push((next, "janitor aborts a session"));
+            if self.copier == Copier::DiesAndIsInherited {
+                let nothing = Packs::new;
+                let inherit =
+                    Record::Retire { session: Some(*session), packs: nothing(), damaged: nothing() };
+                let mut next = self.clone();
+                next.log.apply(&inherit, rules).expect("it is open");
+                next.before = None;
+                out.push((next, "somebody inherits a session that may only be slow"));
+            }
         }
         for unborn in (1..=self.writers.len()).map(session) {
             let mut next = self.clone();
