@@ -6,22 +6,19 @@
 
 use super::failure::Result;
 use super::machine::{request, told};
+use super::nearest::find_nearest;
 use super::order::Run;
 use super::restore::Wanted;
-use super::verify::find_nearest;
 use crate::Progress;
-use crate::instant::{
-    InstantMachine, InstantOptions, InstantProgress, InstantRequest, InstantRestore, Journal,
-};
+use crate::instant::{InstantMachine, InstantOptions, InstantProgress, InstantRequest, InstantRestore};
 use model::job::Step;
 use serde_json::json;
 use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex};
-use vault::{Point, Vault};
+use std::sync::Mutex;
 
 /// Makes the machine, and stays until it needs nobody.
 pub(super) async fn restore(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine) -> Result<()> {
-    let (vault, point) = source(run, wanted).await?;
+    let (vault, point) = find_nearest(run, wanted.item, wanted.point).await?;
     let planned = request(run, wanted, machine, &point);
     let machine = InstantMachine { recreation: planned.recreation, place: planned.place, start: true };
     let asked = InstantRequest {
@@ -45,15 +42,6 @@ pub(super) async fn restore(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMa
     follow(run, restore).await?;
     run.lease.step_done(Step::FollowData, Some(result));
     Ok(())
-}
-
-/// The store that it is served from: the nearest one, or where an earlier claim has begun.
-async fn source(run: &Run, wanted: &Wanted<'_>) -> Result<(Arc<Vault>, Point)> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (vault, point) = find_nearest(&tiers, wanted.item, wanted.point).await?;
-    let begun = Journal::read(wanted.folder).ok().filter(|journal| journal.job == Some(run.order.job.0));
-    let begun = begun.and_then(|journal| tiers.nearest_first().find(|vault| vault.id() == journal.vault));
-    Ok((Arc::clone(begun.unwrap_or(vault)), point))
 }
 
 async fn follow(run: &Run, restore: InstantRestore) -> Result<()> {

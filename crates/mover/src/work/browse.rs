@@ -4,8 +4,9 @@
 //! server is told that we are at work, however long an answer takes; when nobody is there to hear it any more, the disks
 //! give no more bytes, so that whatever is under way ends.
 
-use super::backup::{key_of, makes_no_sense};
+use super::backup::makes_no_sense;
 use super::failure::{Failed, Result};
+use super::nearest::nearest;
 use super::orders::Mover;
 use super::server::{in_words, is_passing};
 use crate::browse::answer;
@@ -26,7 +27,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
 use uuid::Uuid;
-use vault::{ErrorKind, PointDisk};
+use vault::PointDisk;
 
 /// Sessions at once: each may have a worker of 2 GiB of address space, and caches of the point's disks.
 const SESSIONS_MAX: usize = 8;
@@ -93,19 +94,7 @@ async fn disks(
     order: FilesOrder,
     is_over: Arc<AtomicBool>,
 ) -> Result<Vec<(String, Arc<dyn BlockSource>)>> {
-    let tiers = mover.vaults.tiers(&order.vault).await?;
-    let key = key_of(order.item)?;
-    let mut found = None;
-    for store in tiers.nearest_first() {
-        match store.find_point(&key, vault::PointId(order.point.0)).await {
-            Err(error) if error.kind() == ErrorKind::NotFound => {}
-            point => {
-                found = Some((Arc::clone(store), point?));
-                break;
-            }
-        }
-    }
-    let (store, point) = found.ok_or_else(|| makes_no_sense("no store of the vault has the point"))?;
+    let (store, point) = nearest(&mover.vaults, &order.vault, order.item, order.point).await?;
     let of_guest = point.disks.iter().filter(|disk| !crate::is_firmware(&point, &disk.name));
     let disks: Vec<_> = of_guest
         .map(|disk| {

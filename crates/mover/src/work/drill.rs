@@ -3,9 +3,9 @@
 //! An order that is begun again drills again: nothing of an earlier attempt is left to go on with.
 
 use super::failure::Result;
+use super::nearest::find_nearest;
 use super::order::Run;
 use super::server::in_words;
-use super::verify::find_nearest;
 use crate::drill::{DrillRequest, DrillStep, Screenshot, Sign};
 use api::work::PictureReport;
 use hypervisor::base64;
@@ -20,8 +20,7 @@ const PICTURE_CHARACTERS_MAX: usize = 1_000_000;
 
 /// Tries a point out.
 pub(super) async fn drill(run: &Run, item: Uuid, point: PointId, options: &DrillOptions) -> Result<()> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (store, point) = find_nearest(&tiers, item, point).await?;
+    let (store, point) = find_nearest(run, item, point).await?;
     let request = DrillRequest {
         id: run.draw(),
         point,
@@ -38,7 +37,7 @@ pub(super) async fn drill(run: &Run, item: Uuid, point: PointId, options: &Drill
         done_before(run, step);
         run.lease.begin(&step.to_string(), 0);
     };
-    let drilled = Box::pin(crate::drill::drill(store, &request, &tell)).await?;
+    let drilled = Box::pin(crate::drill::drill(&store, &request, &tell)).await?;
     if let Some(screenshot) = &drilled.screenshot {
         send(run, screenshot).await;
     }

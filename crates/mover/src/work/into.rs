@@ -6,8 +6,8 @@
 
 use super::backup::makes_no_sense;
 use super::failure::Result;
+use super::nearest::find_nearest;
 use super::order::Run;
-use super::verify::find_nearest;
 use crate::restore_into::plan_into;
 use crate::{ImageFormat, Target, restore_into};
 use api::{DiskTarget, RestoreFormat, RestoreTarget, WrittenDisk};
@@ -25,8 +25,7 @@ pub(super) async fn restore(
     targets: &[DiskTarget],
     plan: bool,
 ) -> Result<()> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (store, point) = find_nearest(&tiers, item, point).await?;
+    let (store, point) = find_nearest(run, item, point).await?;
     let named = |disk: &str| targets.iter().any(|target| target.disk == disk);
     let bytes = point.disks.iter().filter(|disk| named(&disk.name)).map(|disk| disk.map.size).sum();
     let step = if plan { Step::Plan } else { Step::WriteDisks };
@@ -39,8 +38,8 @@ pub(super) async fn restore(
         run.lease.renewed_lately().await;
         let of = (&point, disk.as_str());
         let copied = match plan {
-            true => plan_into(store, of, &target, &tell).await?,
-            false => restore_into(store, of, &target, &tell).await?,
+            true => plan_into(&store, of, &target, &tell).await?,
+            false => restore_into(&store, of, &target, &tell).await?,
         };
         disks.push(WrittenDisk {
             disk: disk.clone(),

@@ -2,9 +2,9 @@
 //! begun. Its uuid and addresses are made of the job's id, so that each attempt means the same machine.
 
 use super::failure::Result;
+use super::nearest::find_nearest;
 use super::order::Run;
 use super::restore::{Wanted, image_format};
-use super::verify::find_nearest;
 use crate::new_machine::{finish, plan};
 use crate::{Defined, Made, NewMachine, Place, RestoreRequest};
 use api::NewNetwork;
@@ -24,8 +24,7 @@ pub(super) fn refuse(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine, 
 
 /// Defines the machine, its disks being there, and starts it if that is wished. Tells what came of it.
 pub(super) async fn define(run: &Run, wanted: &Wanted<'_>, machine: &api::NewMachine) -> Result<Value> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (_, point) = find_nearest(&tiers, wanted.item, wanted.point).await?;
+    let (_, point) = find_nearest(run, wanted.item, wanted.point).await?;
     let request = request(run, wanted, machine, &point);
     let planned = plan(&request)?;
     let tell = |progress| run.lease.progress(progress);

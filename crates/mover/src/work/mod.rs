@@ -48,6 +48,7 @@ mod join;
 mod lease;
 mod machine;
 mod meter;
+mod nearest;
 mod order;
 mod orders;
 mod pointer;

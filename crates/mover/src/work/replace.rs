@@ -10,10 +10,11 @@
 use super::backup::{Tier, fence, gate, told};
 use super::doors::libvirt_of;
 use super::failure::{Failed, Result};
+use super::nearest::find_nearest;
 use super::order::Run;
 use super::pointer::Pointer;
 use super::server::in_words;
-use super::verify::{find, find_nearest};
+use super::verify::find;
 use crate::machines::{self, Known};
 use crate::{Existing, Journal, Replacement, ReplacementPlan, SafetyPoint, Stage, plan_replacement};
 use api::StopMachine;
@@ -36,8 +37,7 @@ const STOP_IT: &str = "shut it down, or have it stopped: --stop, --power-off";
 
 /// Puts the machine back, or tells what that would be.
 pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (source, point) = find_nearest(&tiers, work.item, work.point).await?;
+    let (source, point) = find_nearest(run, work.item, work.point).await?;
     let _inside = run.enter(&work.known_as).await;
     run.lease.begin(&Step::Plan.to_string(), 0);
     if work.plan {
@@ -51,9 +51,11 @@ pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
         Some(path) => load(&path, work.replacement)?,
         None => begin(run, work, &point, &pointer).await?,
     };
-    run.vaults().attach(&tiers.vault).await?;
-    fence(run, &tiers.vault).await?;
-    let drive = Drive { run, work, source, vault: &tiers.vault, point: &point };
+    // The safety point goes there.
+    let vault = run.vaults().vault(&run.order.vault).await?;
+    run.vaults().attach(&vault).await?;
+    fence(run, &vault).await?;
+    let drive = Drive { run, work, source: &source, vault: &vault, point: &point };
     drive.to_the_end(replacement).await.map_err(with_hint(GO_ON))
 }
 

@@ -6,8 +6,8 @@
 
 use super::backup::makes_no_sense;
 use super::failure::Result;
+use super::nearest::find_nearest;
 use super::order::Run;
-use super::verify::find_nearest;
 use super::{at_once, machine};
 use crate::restore::{chosen, publish, targets};
 use crate::{ImageFormat, RestoreRequest, Restored};
@@ -65,8 +65,7 @@ pub(super) async fn restore(run: &Run, wanted: Wanted<'_>) -> Result<()> {
 
 /// Writes everything anew.
 async fn write(run: &Run, wanted: &Wanted<'_>) -> Result<()> {
-    let tiers = run.vaults().tiers(&run.order.vault).await?;
-    let (store, point) = find_nearest(&tiers, wanted.item, wanted.point).await?;
+    let (store, point) = find_nearest(run, wanted.item, wanted.point).await?;
     let format = image_format(wanted.format);
     if let Some(machine) = wanted.machine {
         machine::refuse(run, wanted, machine, &point)?;
@@ -82,7 +81,7 @@ async fn write(run: &Run, wanted: &Wanted<'_>) -> Result<()> {
     fs::create_dir(&stage).map_err(|e| io("make", &stage, e))?;
     request.folder.clone_from(&stage);
     let tell = |progress| run.lease.progress(progress);
-    let restored = Box::pin(crate::restore(store, &request, &tell)).await?;
+    let restored = Box::pin(crate::restore(&store, &request, &tell)).await?;
     note(run, wanted.folder, &stage, &restored)?;
     finish(&stage, wanted.folder)
 }

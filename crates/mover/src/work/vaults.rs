@@ -78,6 +78,17 @@ impl Vaults {
         }
     }
 
+    /// The vault's snapshot store as it is; none if the vault has none, or it cannot be opened.
+    pub(super) async fn near(&self, access: &VaultAccess) -> Option<Arc<Vault>> {
+        match self.at(access, access.snapshot_store.as_deref()?, None).await {
+            Ok(near) => Some(near),
+            Err(Failed(error)) => {
+                tracing::warn!(error = error.text, "the snapshot store cannot be opened: the vault is asked");
+                None
+            }
+        }
+    }
+
     /// The vault's second store; none if there is nothing yet.
     pub(super) async fn second(
         &self,

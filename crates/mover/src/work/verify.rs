@@ -3,7 +3,6 @@
 use super::backup::key_of;
 use super::failure::Result;
 use super::order::Run;
-use super::vaults::Tiers;
 use crate::Progress;
 use async_trait::async_trait;
 use block::{BlockSink, BlockSource, CopyOptions};
@@ -49,11 +48,6 @@ pub(super) async fn find<'a>(
         }
     }
     Err(missing.expect("a vault has a store").into())
-}
-
-/// The nearest store that has a point, and the point.
-pub(super) async fn find_nearest(tiers: &Tiers, item: Uuid, point: PointId) -> Result<(&Arc<Vault>, Point)> {
-    find(tiers.nearest_first(), item, point).await
 }
 
 /// A disk that keeps nothing, of so many bytes.

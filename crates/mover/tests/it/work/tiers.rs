@@ -3,8 +3,9 @@
 use super::desk::{Answer, Desk, Working, says};
 use super::scene::{Guest, Scene, claimed_again, made};
 use anyhow::{Context, Result, ensure};
+use api::RestoreFormat;
 use api::work::{Order, Report, ReportEvent, Work};
-use model::job::Step;
+use model::job::{JobKind, Step};
 use serde_json::Value;
 
 fn tiered(scene: &Scene, guest: &Guest) -> Order {
@@ -86,4 +87,39 @@ async fn a_transfer_goes_on_without_its_machine_after_its_mover_died() -> Result
     ensure!(scene.points("vault").await?.len() == 1, "one job, one point");
     working.stop().await;
     Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tier_that_is_away_keeps_nobody_from_the_other() -> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let backup = tiered(&scene, &guest);
+    let desk = Desk::kind(vec![backup.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&backup).await)?;
+    working.stop().await;
+    for away in ["vault", "snapshots"] {
+        std::fs::rename(scene.path(away), scene.path("away"))?;
+        // One that has opened neither.
+        let working = Working::start(&desk, scene.settings(&format!("mover without {away}")));
+        let folder = scene.path(&format!("restored without {away}"));
+        let work = Work::Restore {
+            item: scene.item,
+            point: point.point,
+            folder: folder.display().to_string(),
+            disks: Vec::new(),
+            format: RestoreFormat::Raw,
+            machine: None,
+        };
+        let mut restore = scene.order(JobKind::Restore, work);
+        restore.vault = scene.access(Some("snapshots"));
+        desk.hand_out(restore.clone());
+        let end = desk.end_of(&restore).await;
+        ensure!(matches!(end, ReportEvent::StepDone { .. }), "without {away}: {end:?}");
+        ensure!(std::fs::read_dir(&folder)?.count() > 1, "disks and their description");
+        ensure!(!scene.path(away).exists(), "nobody makes {away} anew by reading");
+        working.stop().await;
+        std::fs::rename(scene.path("away"), scene.path(away))?;
+    }
+    guest.assert_left_alone()
 }
