@@ -45,6 +45,7 @@ mod schedule;
 mod sign_ins;
 mod snapshots;
 mod usage;
+mod vault_keys;
 mod vaults;
 
 pub use alerts::{Alert, Severity};

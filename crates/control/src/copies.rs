@@ -268,9 +268,9 @@ impl Control {
     }
 
     /// How a mover opens a vault's second store as if it were the vault.
-    pub(crate) fn access_to_copy(&self, vault: &VaultRow) -> Result<VaultAccess> {
+    pub(crate) async fn access_to_copy(&self, vault: &VaultRow) -> Result<VaultAccess> {
         let StoreAccess { location, credentials } = access(&self.copy_of(vault)?);
-        let key = self.vault_key(vault.id)?;
+        let key = self.vault_key(vault.id).await?;
         let (snapshot_store, transfer_bytes_per_second) = (None, None);
         Ok(VaultAccess {
             id: vault.id,

@@ -44,6 +44,7 @@ impl Control {
         let notes = async {
             let mut beat = Beat::new(SELDOM, shutdown.clone());
             while beat.next().await {
+                tell("keys", self.tick_keys().await);
                 tell("notes", self.tick_notes(self.now()).await);
             }
         };

@@ -7,7 +7,7 @@ use crate::{Control, Error, Result};
 use api::Code;
 use model::VaultId;
 use std::fs::{self, DirBuilder, File};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use vault::KeyFile;
@@ -58,13 +58,36 @@ impl Control {
         }
     }
 
-    /// The text of the key file that opens a vault: a mover's order carries it.
-    pub(crate) fn vault_key(&self, vault: VaultId) -> Result<String> {
+    /// The text of the key file that opens a vault: a mover's order carries it. One that another server has made is
+    /// taken over.
+    pub(crate) async fn vault_key(&self, vault: VaultId) -> Result<String> {
+        if let Some(text) = self.filed_key(vault)? {
+            return Ok(text);
+        }
+        if let Some(text) = self.shared_key(vault).await? {
+            self.file_key(vault, &text)?;
+            return Ok(text.to_string());
+        }
         let path = key_path(&self.keys(), vault);
-        fs::read_to_string(&path).map_err(|error| failed("read a key", &path, &error))
+        Err(failed("read a key", &path, &std::io::Error::from(ErrorKind::NotFound)))
     }
 
-    fn keys(&self) -> PathBuf {
+    /// What this server's own file says.
+    pub(crate) fn filed_key(&self, vault: VaultId) -> Result<Option<String>> {
+        let path = key_path(&self.keys(), vault);
+        match fs::read_to_string(&path) {
+            Ok(text) => Ok(Some(text)),
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(failed("read a key", &path, &error)),
+        }
+    }
+
+    /// Files a key that was shared, in place of what this server had.
+    pub(crate) fn file_key(&self, vault: VaultId, text: &str) -> Result<()> {
+        self.told_key(text)?.keep(vault)
+    }
+
+    pub(crate) fn keys(&self) -> PathBuf {
         self.settings.data.join("keys")
     }
 }
@@ -102,7 +125,7 @@ fn key_path(keys: &Path, vault: VaultId) -> PathBuf {
     keys.join(format!("{vault}.key"))
 }
 
-fn make_folder(keys: &Path) -> Result<()> {
+pub(crate) fn make_folder(keys: &Path) -> Result<()> {
     let made = DirBuilder::new().recursive(true).mode(0o700).create(keys);
     made.map_err(|error| failed("make the folder of keys", keys, &error))
 }

@@ -53,6 +53,7 @@ mod schedule;
 mod secret;
 mod service;
 mod settle;
+mod shared_keys;
 mod sign_in;
 mod single_sign_on;
 mod snapshots;

@@ -169,7 +169,8 @@ impl Control {
 
     /// Opens a vault of the catalog's with this server's key and credentials.
     pub(crate) async fn open_vault(&self, row: &VaultRow) -> Result<Vault> {
-        let key = KeyFile::from_text(&self.vault_key(row.id)?).map_err(|error| unusable(row.id, &error))?;
+        let key = self.vault_key(row.id).await?;
+        let key = KeyFile::from_text(&key).map_err(|error| unusable(row.id, &error))?;
         let address = StoreAddress::parse(&row.location).map_err(|error| unusable(row.id, &error))?;
         let store = store::open(&address).await?;
         Box::pin(Vault::open(store, &key)).await.map_err(|error| store::refused(&error))

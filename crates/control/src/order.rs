@@ -274,16 +274,16 @@ impl Control {
     pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
         let vault = self.vault_of(row).await?;
         if let Request::Restore { from_copy: true, .. } = request_of(row)? {
-            return self.access_to_copy(&vault);
+            return self.access_to_copy(&vault).await;
         }
-        self.access_to(vault)
+        self.access_to(vault).await
     }
 
     /// How a mover opens a vault's own store.
-    pub(crate) fn access_to(&self, vault: VaultRow) -> Result<VaultAccess> {
+    pub(crate) async fn access_to(&self, vault: VaultRow) -> Result<VaultAccess> {
         let VaultSettings { snapshot_store, transfer_mib_per_second, .. } = settings(&vault)?;
         let transfer_bytes_per_second = transfer_mib_per_second.map(|mib| u64::from(mib) << 20);
-        let (key, credentials) = (self.vault_key(vault.id)?, None);
+        let (key, credentials) = (self.vault_key(vault.id).await?, None);
         let VaultRow { id, location, .. } = vault;
         Ok(VaultAccess { id, location, snapshot_store, credentials, transfer_bytes_per_second, key })
     }

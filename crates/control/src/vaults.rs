@@ -79,6 +79,7 @@ impl Control {
             &json!({ "name": new.name, "location": new.location }),
         )
         .await?;
+        self.can_share_keys().await?;
         let store = store::open_new(&address).await?;
         let (key, recovery) = (self.new_key(id)?, RecoveryKey::generate());
         let text = key.text()?;
@@ -95,6 +96,7 @@ impl Control {
             return Err(store::refused(&error));
         }
         key.keep(id)?;
+        self.share_key(id, &text).await?;
         let vault = self.add(id, &new, &address).await?;
         Ok(VaultMade {
             vault,
@@ -126,7 +128,9 @@ impl Control {
         self.audit(actor, "vault.adopt", &id.to_string(), &detail).await?;
         let goes_on = |error: Error| error.hint("take the vault in again: that goes on");
         let survey = Box::pin(Survey::of(&opened)).await.map_err(goes_on)?;
+        let text = key.text()?;
         key.keep(id)?;
+        self.share_key(id, &text).await?;
         let mut advice = Vec::new();
         if known.is_none() {
             advice.extend(survey.settle(&mut new.settings));

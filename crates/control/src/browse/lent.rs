@@ -134,7 +134,7 @@ impl Control {
             snapshot_store,
             credentials: None,
             transfer_bytes_per_second: None,
-            key: self.vault_key(about.vault)?,
+            key: self.vault_key(about.vault).await?,
         };
         Ok(FilesOrder { session: about.id, vault, item: about.item, point: about.point })
     }

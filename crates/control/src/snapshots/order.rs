@@ -154,7 +154,7 @@ impl Control {
             copy_of: Some(point),
             promised: Some(promised(&vault)?),
         };
-        Ok(SnapshotWork::Copy { point, to: self.access_to(vault)?, kept })
+        Ok(SnapshotWork::Copy { point, to: self.access_to(vault).await?, kept })
     }
 
     /// Deletes a snapshot, or brings it back, if that is still wanted.

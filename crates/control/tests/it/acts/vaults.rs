@@ -156,4 +156,38 @@ on_both! {
         }
         Ok(())
     }
+
+    servers_of_one_catalog_have_the_keys_of_all(scene) {
+        let made = scene.control.make_vault(&scene.me, scene.new_vault("main")).await?;
+        let name = format!("data/keys/{}.key", made.vault.id);
+        let second = super::scene::Scene::over(scene.control.catalog().clone())?;
+        let ring = "data/keys/ring.key";
+        let refused = second.control.tick_keys().await.unwrap_err();
+        assert!(refused.to_string().contains("ring.key is not there"), "{refused}");
+        assert!(!second.folder.path().join(ring).exists(), "another one would open nothing");
+        std::fs::create_dir_all(second.folder.path().join("data/keys"))?;
+        std::fs::write(second.folder.path().join(ring), "00".repeat(32))?;
+        let refused = second.control.tick_keys().await.unwrap_err();
+        assert!(refused.to_string().contains("another ring key"), "{refused}");
+        let refused = second.control.make_vault(&second.me, second.new_vault("other")).await;
+        assert!(detail(refused).contains("another ring key"), "before anything is made");
+        assert!(!second.folder.path().join("other").exists());
+
+        std::fs::copy(scene.folder.path().join(ring), second.folder.path().join(ring))?;
+        second.control.tick_keys().await?;
+        let text = |scene: &super::scene::Scene| std::fs::read_to_string(scene.folder.path().join(&name));
+        assert_eq!(text(&second)?, made.key.clone().unwrap());
+        let mode = std::fs::metadata(second.folder.path().join(&name))?.permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+
+        // What one was told anew, the other takes over; and the other way round.
+        let other = second.control.make_vault(&second.me, second.new_vault("other")).await?;
+        scene.control.tick_keys().await?;
+        let there = scene.folder.path().join(format!("data/keys/{}.key", other.vault.id));
+        assert_eq!(std::fs::read_to_string(&there)?, other.key.unwrap());
+        std::fs::write(second.folder.path().join(&name), "spoilt")?;
+        second.control.tick_keys().await?;
+        assert_eq!(text(&second)?, made.key.unwrap());
+        Ok(())
+    }
 }
