@@ -42,8 +42,8 @@ pub(crate) fn run(quick: bool) -> Result<()> {
     Ok(())
 }
 
-/// What guests need, what the S3 and Azure emulators are installed with, what makes system calls fail, and the
-/// database that the catalog is tested with.
+/// What guests need, what the S3 and Azure emulators are installed with, what makes system calls fail and clocks run
+/// ahead, and the database that the catalog is tested with.
 fn system_packages() -> Result<()> {
     testkit::ensure_packages(&testkit::to_stderr)?;
     let works = |program: &str, arguments: &[&str]| {
@@ -57,8 +57,18 @@ fn system_packages() -> Result<()> {
     if !works("npm", &["--version"]) {
         missing.push("npm");
     }
+    // A shell that the guest's setup script must get along with.
+    if !works("busybox", &["true"]) {
+        missing.push("busybox");
+    }
+    if !works("swtpm", &["--version"]) {
+        missing.push("swtpm");
+    }
     if !works("strace", &["-V"]) {
         missing.push("strace");
+    }
+    if !works("dpkg-query", &["--status", "libfaketime"]) {
+        missing.push("libfaketime");
     }
     if !std::path::Path::new("/usr/lib/postgresql").is_dir() {
         missing.push("postgresql");
