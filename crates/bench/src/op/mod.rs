@@ -114,6 +114,15 @@ pub(crate) async fn create(vault: &Path) -> Result<Value> {
     Ok(json!({}))
 }
 
+/// Makes an empty store that takes points of a vault, under its key.
+pub(crate) async fn replica(of: &Path, replica: &Path) -> Result<Arc<Vault>> {
+    std::fs::create_dir_all(replica)?;
+    let (holder, of_vault) = (KeyFile::read(&key_path(of))?, open(of).await?);
+    let made = Vault::create_replica(counting::store(replica)?, &of_vault, now(), &holder).await?;
+    holder.write(&key_path(replica), made.id())?;
+    open(replica).await
+}
+
 pub(crate) async fn open(vault: &Path) -> Result<Arc<Vault>> {
     let holder = KeyFile::read(&key_path(vault))?;
     let opened = Vault::open(counting::store(vault)?, &holder).await?;

@@ -4,6 +4,8 @@
 //! It prints figures and ratios of one run and asserts nothing: on a busy host, emulated, times are several
 //! times those of an idle one.
 
+mod tiers;
+
 use crate::op;
 use crate::timed::{median, timed};
 use anyhow::{Context, Result, ensure};
@@ -97,6 +99,7 @@ async fn measure(guest: &GuestMachine, folder: &Path) -> Result<()> {
         );
     }
     scene.latency().await?;
+    scene.tiers().await?;
     scene.held().await
 }
 
@@ -107,6 +110,10 @@ impl Scene<'_> {
     }
 
     async fn backup_as(&self, wish: Level, disks: &[&str]) -> Result<Taken> {
+        self.backup_to(&self.vault, wish, disks).await
+    }
+
+    async fn backup_to(&self, vault: &Arc<Vault>, wish: Level, disks: &[&str]) -> Result<Taken> {
         let names = disks.iter().map(|disk| format!("d-{disk}")).collect();
         let request = BackupRequest {
             point: PointId(Uuid::now_v7()),
@@ -133,7 +140,7 @@ impl Scene<'_> {
             }
         };
         let began = Instant::now();
-        let point = mover::backup(&self.machine, &self.vault, &request, &progress).await?;
+        let point = mover::backup(&self.machine, vault, &request, &progress).await?;
         let seconds = began.elapsed().as_secs_f64();
         let window_ms = window.into_inner().expect("no holder panics").as_secs_f64() * 1000.0;
         Ok(Taken { seconds, window_ms, point })
