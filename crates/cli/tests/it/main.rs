@@ -40,5 +40,6 @@ mod stopped;
 mod stored;
 mod stores;
 mod throttle;
+mod tiers;
 mod tmpfs;
 mod whole_life;

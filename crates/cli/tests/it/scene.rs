@@ -8,10 +8,15 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
 
+/// Of the package `libfaketime`; the linker finds the folder of the processor's kind.
+const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
+
 pub(crate) struct Scene {
     folder: TempDir,
     vault: PathBuf,
     key: Option<PathBuf>,
+    /// What `libfaketime` reads: by how much the program's clock is ahead.
+    clock: Option<PathBuf>,
 }
 
 impl Scene {
@@ -30,7 +35,7 @@ impl Scene {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let vault = folder.path().join("vault");
-        Ok(Self { folder, vault, key: None })
+        Ok(Self { folder, vault, key: None, clock: None })
     }
 
     /// With a vault in the folder `name` of the scene, which from now on is *the* vault.
@@ -41,6 +46,16 @@ impl Scene {
         let vault = self.vault.clone();
         self.run([OsStr::new("vault"), OsStr::new("create"), vault.as_os_str()])?.succeeded()?;
         ensure!(key.is_file(), "vault create makes the key");
+        Ok(())
+    }
+
+    /// From now on the program's clock, also where it runs already, is so many seconds ahead of the host's. Begun
+    /// before the program first runs.
+    pub(crate) fn set_clock(&mut self, seconds_ahead: i64) -> Result<()> {
+        let (clock, part) = (self.path("clock"), self.path("clock.part"));
+        std::fs::write(&part, format!("{seconds_ahead:+}\n"))?;
+        std::fs::rename(&part, &clock)?;
+        self.clock = Some(clock);
         Ok(())
     }
 
@@ -87,6 +102,12 @@ impl Scene {
         command.env("STRONGROOM_VAULT", &self.vault);
         if let Some(key) = &self.key {
             command.env("STRONGROOM_KEY_FILE", key);
+        }
+        if let Some(clock) = &self.clock {
+            command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);
+            // What is waited for is waited for in the host's time; files keep the times that the kernel gave them.
+            command.env("FAKETIME_DONT_FAKE_MONOTONIC", "1").env("NO_FAKE_STAT", "1");
+            command.env("FAKETIME_NO_CACHE", "1");
         }
         command
     }
