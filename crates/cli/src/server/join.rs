@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, ClapArgs)]
 pub(crate) struct DataArgs {
     /// The mover's data directory: its token, caches, and room for what guests overwrite during backups.
-    #[arg(long, value_name = "DIR", env = "STRONGROOM_DATA", default_value = "/var/lib/strongroom")]
+    #[arg(long, value_name = "DIR", env = "STRONGROOM_DATA", default_value = "/var/lib/strongroom-mover")]
     data: PathBuf,
 }
 
