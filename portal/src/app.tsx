@@ -19,6 +19,9 @@ const Restore = lazy(() => import("./pages/restore"));
 const Files = lazy(() => import("./pages/files"));
 const Jobs = lazy(() => import("./pages/jobs"));
 const Job = lazy(() => import("./pages/job"));
+const Snapshots = lazy(() => import("./pages/snapshots"));
+const NewSnapshot = lazy(() => import("./pages/new-snapshot"));
+const Snapshot = lazy(() => import("./pages/snapshot"));
 const Vaults = lazy(() => import("./pages/vaults"));
 const Vault = lazy(() => import("./pages/vault"));
 const NewVault = lazy(() => import("./pages/new-vault"));
@@ -69,8 +72,11 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/vaults/:vault/items/:item" element={<Machine />} />
             <Route path="/vaults/:vault/items/:item/restore" element={<Restore />} />
             <Route path="/vaults/:vault/items/:item/points/:point/files" element={<Files />} />
+            <Route path="/vaults/:vault/snapshots/:snapshot" element={<Snapshot />} />
             <Route path="/vaults/:vault/policies/:policy" element={<Policy />} />
             <Route path="/policies" element={<Policies />} />
+            <Route path="/snapshots" element={<Snapshots />} />
+            <Route path="/snapshots/new" element={<NewSnapshot />} />
             <Route path="/jobs" element={<Jobs />} />
             <Route path="/jobs/:job" element={<Job />} />
             <Route path="/alerts" element={<Alerts />} />

@@ -5,6 +5,8 @@ import type { Item, Machine } from "./types";
 
 /** More machines than this are searched by the server, not in the page. */
 export const MACHINES_MOST = 20_000;
+/** More snapshots of a vault than this are not listed in the page. */
+export const SNAPSHOTS_MOST = 10_000;
 /** As the API allows. */
 const PAGE = 1000;
 const RETRIES = 2;
@@ -109,6 +111,23 @@ export const points = (vault: string, id: string) =>
           10 * PAGE,
         )
       ).items,
+  });
+
+export const snapshots = (vault: string) =>
+  queryOptions({
+    queryKey: ["snapshots", vault],
+    queryFn: () =>
+      pages(
+        (after) =>
+          take(client.GET("/v1/vaults/{vault}/snapshots", { params: { path: { vault }, query: { after, limit: PAGE } } })),
+        SNAPSHOTS_MOST,
+      ),
+  });
+
+export const vault = (id: string) =>
+  queryOptions({
+    queryKey: ["vaults", id],
+    queryFn: () => take(client.GET("/v1/vaults/{vault}", { params: { path: { vault: id } } })),
   });
 
 export const policies = (vault: string) =>

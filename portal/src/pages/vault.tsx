@@ -5,7 +5,7 @@ import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { may } from "../access";
 import { client, once, problemOf, take } from "../api/client";
-import { items, policies, useMe } from "../api/queries";
+import { items, policies, useMe, vault as vaultQuery } from "../api/queries";
 import type { Item, Vault as VaultSeen, VaultSettings } from "../api/types";
 import { Confirm } from "../parts/confirm";
 import { useAct } from "../parts/done";
@@ -24,10 +24,7 @@ const SHOWN = 12;
 export default function Vault() {
   const { vault: id = "" } = useParams();
   const me = useMe();
-  const asked = useQuery({
-    queryKey: ["vaults", id],
-    queryFn: () => take(client.GET("/v1/vaults/{vault}", { params: { path: { vault: id } } })),
-  });
+  const asked = useQuery(vaultQuery(id));
   const held = useQuery(items(id));
   const plans = useQuery(policies(id));
   const vault = asked.data;

@@ -4,6 +4,8 @@ import {
   AlertRegular,
   BoxFilled,
   BoxRegular,
+  CameraFilled,
+  CameraRegular,
   ClipboardTaskFilled,
   ClipboardTaskRegular,
   DataBarVerticalFilled,
@@ -37,6 +39,7 @@ export interface Place {
 export const PLACES: Place[] = [
   { group: "Look", to: "/", name: "Overview", Icon: HomeRegular, Active: HomeFilled },
   { group: "Look", to: "/machines", name: "Machines", Icon: DesktopRegular, Active: DesktopFilled },
+  { group: "Look", to: "/snapshots", name: "Snapshots", Icon: CameraRegular, Active: CameraFilled },
   { group: "Look", to: "/jobs", name: "Jobs", Icon: ClipboardTaskRegular, Active: ClipboardTaskFilled },
   { group: "Look", to: "/alerts", name: "Alerts", Icon: AlertRegular, Active: AlertFilled },
   { group: "Manage", to: "/vaults", name: "Vaults", Icon: BoxRegular, Active: BoxFilled },
@@ -50,6 +53,7 @@ export const PLACES: Place[] = [
 /** Which of them an address belongs to: a machine is one also where its address says in which vault it is. */
 export function placeOf(path: string): string {
   if (/^\/vaults\/[^/]+\/items\//.test(path) || path === "/protect") return "/machines";
+  if (/^\/vaults\/[^/]+\/snapshots\//.test(path)) return "/snapshots";
   if (/^\/vaults\/[^/]+\/policies\//.test(path)) return "/policies";
   return `/${path.split("/")[1] ?? ""}`;
 }
