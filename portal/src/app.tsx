@@ -30,6 +30,7 @@ const Policy = lazy(() => import("./pages/policy"));
 const Alerts = lazy(() => import("./pages/alerts"));
 const Audit = lazy(() => import("./pages/audit"));
 const Reports = lazy(() => import("./pages/reports"));
+const Costs = lazy(() => import("./pages/costs"));
 const Access = lazy(() => import("./pages/access"));
 const Nowhere = lazy(() => import("./pages/nowhere"));
 
@@ -82,6 +83,7 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/alerts" element={<Alerts />} />
             <Route path="/audit" element={<Audit />} />
             <Route path="/reports" element={<Reports />} />
+            <Route path="/costs" element={<Costs />} />
             <Route path="/access" element={<Access />} />
             <Route path="*" element={<Nowhere />} />
           </Routes>

@@ -28,6 +28,7 @@ export { HistoryFilled, HistoryRegular } from "@fluentui/react-icons/svg/history
 export { HomeFilled, HomeRegular } from "@fluentui/react-icons/svg/home";
 export { LinkRegular } from "@fluentui/react-icons/svg/link";
 export { LinkAddRegular } from "@fluentui/react-icons/svg/link-add";
+export { MoneyFilled, MoneyRegular } from "@fluentui/react-icons/svg/money";
 export { MoreHorizontalRegular } from "@fluentui/react-icons/svg/more-horizontal";
 export { NavigationRegular } from "@fluentui/react-icons/svg/navigation";
 export { PeopleFilled, PeopleRegular } from "@fluentui/react-icons/svg/people";

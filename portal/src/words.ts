@@ -1,5 +1,5 @@
 // Numbers, sizes, instants and states in words: in the reader's language and zone where that says it better.
-import type { ItemState, JobKind, JobState, MachineStanding } from "./api/types";
+import type { ItemState, JobKind, JobState, MachineStanding, Redundancy, StorageTier } from "./api/types";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const MINUTE = 60;
@@ -32,6 +32,33 @@ export const exactly = (at: string | number): string => exact.format(new Date(at
 export const day = (at: string | number): string => days.format(new Date(at));
 export const time = (at: string | number): string => times.format(new Date(at));
 export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** In a currency that somebody named: one that the reader's language knows is written as it is there. */
+export function money(amount: number, currency: string | null | undefined): string {
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  if (currency && /^[A-Z]{3}$/.test(currency)) {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency, ...digits }).format(amount);
+  }
+  const said = new Intl.NumberFormat(undefined, digits).format(amount);
+  return currency ? `${said} ${currency}` : said;
+}
+
+const monthNames = new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric", timeZone: "UTC" });
+const monthShorts = new Intl.DateTimeFormat(undefined, { month: "short", timeZone: "UTC" });
+/** Of `2026-11`. */
+export const monthName = (month: string): string => monthNames.format(new Date(`${month}-01T00:00:00Z`));
+export const monthShort = (month: string): string => monthShorts.format(new Date(`${month}-01T00:00:00Z`));
+
+/** The newest so many months, as `2026-11`, this one first; months are UTC's, as costs are. */
+export function months(many: number, now: number): string[] {
+  const today = new Date(now);
+  return Array.from({ length: many }, (_, back) => new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - back, 1)).toISOString().slice(0, 7));
+}
+
+export const TIER: Record<StorageTier, string> = { snapshot: "Snapshot tier", vault: "Vault", archive: "Archive" };
+/** A tier and which copy of the data. */
+export const tierName = (tier: StorageTier, redundancy: Redundancy): string =>
+  redundancy === "geo" ? `${TIER[tier]}, second store` : TIER[tier];
 
 /** "3 hours ago", "in 5 minutes". */
 export function ago(at: string, now: number): string {

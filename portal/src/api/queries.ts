@@ -124,6 +124,33 @@ export const snapshots = (vault: string) =>
       ),
   });
 
+export const prices = queryOptions({
+  queryKey: ["prices"],
+  queryFn: async () => (await take(client.GET("/v1/prices"))).items[0] ?? null,
+});
+
+export interface CostWanted {
+  month: string;
+  by: "machine" | "vault" | "tier" | "tag";
+  tag?: string;
+  vault?: string;
+}
+
+export const cost = (wanted: CostWanted) =>
+  queryOptions({
+    queryKey: ["cost", wanted.month, wanted.by, wanted.tag ?? "", wanted.vault ?? ""],
+    queryFn: () => take(client.GET("/v1/cost", { params: { query: { ...wanted, tag: wanted.tag || undefined, vault: wanted.vault || undefined } } })),
+    // What was used is measured once a day.
+    staleTime: 300_000,
+  });
+
+export const usage = (vault: string) =>
+  queryOptions({
+    queryKey: ["usage", vault],
+    queryFn: async () => (await take(client.GET("/v1/vaults/{vault}/usage", { params: { path: { vault } } }))).items,
+    staleTime: 60_000,
+  });
+
 export const vault = (id: string) =>
   queryOptions({
     queryKey: ["vaults", id],

@@ -18,6 +18,8 @@ import {
   HomeRegular,
   HistoryFilled,
   HistoryRegular,
+  MoneyFilled,
+  MoneyRegular,
   PeopleFilled,
   PeopleRegular,
   ServerFilled,
@@ -47,6 +49,7 @@ export const PLACES: Place[] = [
   { group: "Manage", to: "/hosts", name: "Hosts", Icon: ServerRegular, Active: ServerFilled },
   { group: "Manage", to: "/access", name: "Access", Icon: PeopleRegular, Active: PeopleFilled, needs: "GrantAccess", everywhere: true },
   { group: "Understand", to: "/reports", name: "Reports", Icon: DataBarVerticalRegular, Active: DataBarVerticalFilled },
+  { group: "Understand", to: "/costs", name: "Costs", Icon: MoneyRegular, Active: MoneyFilled },
   { group: "Understand", to: "/audit", name: "Audit", Icon: HistoryRegular, Active: HistoryFilled, needs: "ViewAudit", everywhere: true },
 ];
 
