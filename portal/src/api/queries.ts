@@ -124,6 +124,19 @@ export const snapshots = (vault: string) =>
       ),
   });
 
+/** What a vault's second store has of an item. */
+export const copiesOf = (vault: string, item: string) =>
+  queryOptions({
+    queryKey: ["copies", vault, item],
+    queryFn: async () =>
+      (
+        await pages(
+          (after) => take(client.GET("/v1/vaults/{vault}/copies", { params: { path: { vault }, query: { item, after, limit: PAGE } } })),
+          10 * PAGE,
+        )
+      ).items,
+  });
+
 export const prices = queryOptions({
   queryKey: ["prices"],
   queryFn: async () => (await take(client.GET("/v1/prices"))).items[0] ?? null,

@@ -23,6 +23,7 @@ export type NewMachine = Schemas["NewMachine"];
 export type NewPolicy = Schemas["NewPolicy"];
 export type Point = Schemas["Point"];
 export type CopiedPoint = Schemas["CopiedPoint"];
+export type CopyStore = Schemas["CopyStore"];
 export type CostLine = Schemas["CostLine"];
 export type CostReport = Schemas["CostReport"];
 export type Policy = Schemas["Policy"];

@@ -17,6 +17,7 @@ import { When } from "../parts/when";
 import { count, day, ITEM, number } from "../words";
 import { People } from "./access/people";
 import { scheduleWords } from "./policy/document";
+import { SecondStore } from "./vault/second-store";
 
 /** Machines that are listed here; the list of machines has all. */
 const SHOWN = 12;
@@ -38,6 +39,7 @@ export default function Vault() {
               of={[
                 ["Where", <code key="where">{vault.location}</code>],
                 ["Snapshot tier", vault.settings.snapshot_store ? <code key="snapshots">{vault.settings.snapshot_store}</code> : "none"],
+                ["Redundancy", vault.settings.copy ? "Geo: a second store has copies" : "Local: one place"],
                 ["Machines", number(vault.items)],
                 ["Since", day(vault.created)],
                 ["Id", <code key="id">{vault.id}</code>],
@@ -66,6 +68,7 @@ export default function Vault() {
               <Deleted items={deleted} />
               <Settings key={vault.revision} vault={vault} />
             </div>
+            <SecondStore vault={vault} />
             {may(me, "GrantAccess", null) && <People vault={vault} />}
           </>
         )}
