@@ -11,6 +11,7 @@ const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 const instants = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const moments = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const times = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
@@ -29,6 +30,8 @@ export const number = (value: number): string => whole.format(value);
 export const percent = (part: number): string => percents.format(part);
 export const instant = (at: string | number): string => instants.format(new Date(at));
 export const exactly = (at: string | number): string => exact.format(new Date(at));
+/** To the second: for what happens one after the other. */
+export const moment = (at: string | number): string => moments.format(new Date(at));
 export const day = (at: string | number): string => days.format(new Date(at));
 export const time = (at: string | number): string => times.format(new Date(at));
 export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;

@@ -1,5 +1,5 @@
 // What pages ask, each under one key, so that what is known is shown at once and asked again behind it.
-import { QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
 import { client, pages, ProblemError, take } from "./client";
 import type { Item, Machine } from "./types";
 
@@ -187,6 +187,15 @@ export const job = (id: string) =>
   queryOptions({
     queryKey: ["job", id],
     queryFn: () => take(client.GET("/v1/jobs/{job}", { params: { path: { job: id } } })),
+  });
+
+/** What happened to a job; asked again whenever it has changed. */
+export const jobLog = (id: string, changed: string) =>
+  queryOptions({
+    queryKey: ["job-log", id, changed],
+    queryFn: async () => (await take(client.GET("/v1/jobs/{job}/log", { params: { path: { job: id } } }))).items,
+    placeholderData: keepPreviousData,
+    staleTime: Infinity,
   });
 
 export const alerts = (all: boolean) =>

@@ -119,7 +119,7 @@ on_both! {
         ] {
             assert_eq!(change(&catalog, &row, event, 32).await?, Err(Refusal::Stale));
         }
-        let told = Told { progress: Some(json!({ "bytes": 7 })), result: None, error: None };
+        let told = Told { progress: Some(json!({ "bytes": 7 })), ..Told::default() };
         catalog.change_job(row.id, Event::Renew(quick, at(90)), told, at(60)).await??;
         assert!(claim_one(&catalog, holder(), at(89)).await?.is_none(), "renewed");
         let done = complete(&catalog, (quick, taken), 61).await?;
