@@ -19,6 +19,9 @@ const Restore = lazy(() => import("./pages/restore"));
 const Files = lazy(() => import("./pages/files"));
 const Jobs = lazy(() => import("./pages/jobs"));
 const Job = lazy(() => import("./pages/job"));
+const RestoreMany = lazy(() => import("./pages/restore-many"));
+const RestoreSet = lazy(() => import("./pages/restore-set"));
+const RestoreSets = lazy(() => import("./pages/restore-sets"));
 const Snapshots = lazy(() => import("./pages/snapshots"));
 const NewSnapshot = lazy(() => import("./pages/new-snapshot"));
 const Snapshot = lazy(() => import("./pages/snapshot"));
@@ -73,9 +76,12 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/vaults/:vault/items/:item" element={<Machine />} />
             <Route path="/vaults/:vault/items/:item/restore" element={<Restore />} />
             <Route path="/vaults/:vault/items/:item/points/:point/files" element={<Files />} />
+            <Route path="/vaults/:vault/restore-sets/:set" element={<RestoreSet />} />
             <Route path="/vaults/:vault/snapshots/:snapshot" element={<Snapshot />} />
             <Route path="/vaults/:vault/policies/:policy" element={<Policy />} />
             <Route path="/policies" element={<Policies />} />
+            <Route path="/restore-many" element={<RestoreMany />} />
+            <Route path="/restore-sets" element={<RestoreSets />} />
             <Route path="/snapshots" element={<Snapshots />} />
             <Route path="/snapshots/new" element={<NewSnapshot />} />
             <Route path="/jobs" element={<Jobs />} />

@@ -1,5 +1,5 @@
 // Numbers, sizes, instants and states in words: in the reader's language and zone where that says it better.
-import type { ItemState, JobKind, JobState, MachineStanding, Redundancy, StorageTier } from "./api/types";
+import type { ItemState, JobKind, JobState, MachineStanding, Redundancy, RestoreSetState, SetMemberState, StorageTier } from "./api/types";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const MINUTE = 60;
@@ -142,6 +142,22 @@ export const KIND: Record<JobKind, string> = {
   measure_snapshots: "Measure snapshots",
   copy: "Copy to the second store",
   heal: "Heal from the second store",
+};
+
+export const SET: Record<RestoreSetState, [string, Tone]> = {
+  in_progress: ["In progress", "busy"],
+  cancelling: ["Cancelling", "busy"],
+  completed: ["Completed", "good"],
+  completed_with_failures: ["Completed with failures", "bad"],
+  cancelled: ["Cancelled", "quiet"],
+};
+
+export const MEMBER: Record<SetMemberState, [string, Tone]> = {
+  waiting: ["Waits for its turn", "quiet"],
+  under_way: ["Under way", "busy"],
+  done: ["Done", "good"],
+  failed: ["Failed", "bad"],
+  cancelled: ["Cancelled", "quiet"],
 };
 
 export const isOver = (state: JobState): boolean =>

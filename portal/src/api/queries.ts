@@ -183,6 +183,24 @@ export const policies = (vault: string) =>
       ).items,
   });
 
+/** As often as somebody who waits for it wishes to hear of it. */
+const SET_EVERY_MS = 2_000;
+
+export const restoreSet = (vault: string, id: string) =>
+  queryOptions({
+    queryKey: ["restore-sets", vault, id],
+    queryFn: () => take(client.GET("/v1/vaults/{vault}/restore-sets/{set}", { params: { path: { vault, set: id } } })),
+    refetchInterval: (query) => (query.state.data?.ended ? false : SET_EVERY_MS),
+  });
+
+/** The newest of a vault. */
+export const restoreSets = (vault: string) =>
+  queryOptions({
+    queryKey: ["restore-sets", vault],
+    queryFn: async () => (await take(client.GET("/v1/vaults/{vault}/restore-sets", { params: { path: { vault }, query: { limit: 100 } } }))).items,
+    refetchInterval: 15_000,
+  });
+
 export const job = (id: string) =>
   queryOptions({
     queryKey: ["job", id],

@@ -55,7 +55,8 @@ export const PLACES: Place[] = [
 
 /** Which of them an address belongs to: a machine is one also where its address says in which vault it is. */
 export function placeOf(path: string): string {
-  if (/^\/vaults\/[^/]+\/items\//.test(path) || path === "/protect") return "/machines";
+  if (/^\/vaults\/[^/]+\/items\//.test(path) || path === "/protect" || path === "/restore-many") return "/machines";
+  if (/^\/vaults\/[^/]+\/restore-sets\//.test(path) || path === "/restore-sets") return "/jobs";
   if (/^\/vaults\/[^/]+\/snapshots\//.test(path)) return "/snapshots";
   if (/^\/vaults\/[^/]+\/policies\//.test(path)) return "/policies";
   return `/${path.split("/")[1] ?? ""}`;
