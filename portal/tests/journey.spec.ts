@@ -106,6 +106,25 @@ test("a file that was lost is found and downloaded", async () => {
   await expect(page.getByText(/^saved, 12 B/)).toBeVisible();
 });
 
+test("a folder is written to a file as it comes", async () => {
+  // The dialog is the browser's own, which nobody can press here: it is answered with a file that the page may have.
+  await page.evaluate(() => {
+    window.showSaveFilePicker = async ({ suggestedName }) => (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });
+  });
+  await page.getByLabel("Find files by name").fill("");
+  await page.getByRole("button", { name: /^Volumes/ }).click();
+  await page.getByRole("cell").getByRole("button").first().click();
+  await page.getByRole("button", { name: "Download this folder as zip" }).click();
+  await expect(page.getByText(/^saved, /).last()).toBeVisible();
+  const begins = await page.evaluate(async () => {
+    for await (const [, file] of await navigator.storage.getDirectory() as unknown as AsyncIterable<[string, FileSystemFileHandle]>) {
+      return new TextDecoder().decode(await (await file.getFile()).slice(0, 2).arrayBuffer());
+    }
+    return "";
+  });
+  expect(begins).toBe("PK");
+});
+
 test("the machine is restored at once, beside the old one", async () => {
   await page.getByRole("navigation", { name: "Above this page" }).getByRole("link", { name: machine() }).click();
   await page.getByRole("button", { name: "Restore this point" }).click();
