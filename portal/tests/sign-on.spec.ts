@@ -38,7 +38,6 @@ test("somebody comes in by single sign-on, to where they wanted to go", async ({
   expect(heard).toEqual([]);
 
   // The code in the address that somebody came back with is good once, and to this tab alone.
-  await page.goBack();
   await page.getByRole("button", { name: `Account of ${NAME}` }).click();
   await page.getByRole("menuitem", { name: "Sign out" }).click();
   await page.goto("/sign-in?code=stolen&state=stolen");

@@ -82,12 +82,19 @@ mod tests {
         Event::Claim(ClaimantId(Uuid::from_u128(1)), at(second + LEASE))
     }
 
-    /// What each of these events is written down as, one after the other.
-    fn log(events: impl IntoIterator<Item = (i64, fn(Option<Claim>, i64) -> Event)>) -> Vec<JobEvent> {
+    /// Something that happens at a second, given the claim that holds by then.
+    type Change = fn(Option<Claim>, i64) -> Event;
+
+    const fn on(second: i64, change: Change) -> (i64, Change) {
+        (second, change)
+    }
+
+    /// What each of these is written down as, one after the other.
+    fn log(changes: impl IntoIterator<Item = (i64, Change)>) -> Vec<JobEvent> {
         let mut job = Job::new(JobKind::Backup);
         let mut all = Vec::new();
-        for (second, event) in events {
-            let next = job.apply(event(job.claimed(), second), at(second)).expect("it is allowed");
+        for (second, change) in changes {
+            let next = job.apply(change(job.claimed(), second), at(second)).expect("it is allowed");
             all.extend(written(&job, &next));
             job = next;
         }
@@ -102,10 +109,10 @@ mod tests {
     fn a_job_that_goes_well_is_told_of_by_its_steps() {
         use JobEvent::{Begun, Ended, StepDone};
         let told = log([
-            (0, |_, second| claim(second)),
-            (1, |held_by, second| Event::Renew(held(held_by), at(second + LEASE))),
-            (2, |held_by, _| Event::StepDone(held(held_by), Step::TakeSnapshot)),
-            (3, |held_by, _| Event::StepDone(held(held_by), Step::TransferToVault)),
+            on(0, |_, second| claim(second)),
+            on(1, |held_by, second| Event::Renew(held(held_by), at(second + LEASE))),
+            on(2, |held_by, _| Event::StepDone(held(held_by), Step::TakeSnapshot)),
+            on(3, |held_by, _| Event::StepDone(held(held_by), Step::TransferToVault)),
         ]);
         assert_eq!(told, [Begun, StepDone, StepDone, Ended], "that it goes on is nothing to write down");
     }
@@ -114,30 +121,27 @@ mod tests {
     fn attempts_that_fail_and_holders_that_go_away_are_told_of() {
         use JobEvent::{AttemptFailed, Begun, CancelWanted, Ended, Lost, Released};
         let told = log([
-            (0, |_, second| claim(second)),
-            (1, |held_by, _| Event::Release(held(held_by))),
-            (2, |_, second| claim(second)),
-            (40, |_, second| claim(second)),
-            (41, |held_by, _| Event::Fail(held(held_by), Failure::Unreachable, 0)),
-            (42, |_, _| Event::Cancel),
+            on(0, |_, second| claim(second)),
+            on(1, |held_by, _| Event::Release(held(held_by))),
+            on(2, |_, second| claim(second)),
+            on(40, |_, second| claim(second)),
+            on(41, |held_by, _| Event::Fail(held(held_by), Failure::Unreachable, 0)),
+            on(42, |_, _| Event::Cancel),
         ]);
         assert_eq!(told, [Begun, Released, Begun, Lost, Begun, AttemptFailed, CancelWanted, Ended]);
         let told = log([
-            (0, |_, second| claim(second)),
-            (1, |_, _| Event::Cancel),
-            (2, |_, _| Event::Cancel),
-            (3, |held_by, _| Event::Cancelled(held(held_by))),
+            on(0, |_, second| claim(second)),
+            on(1, |_, _| Event::Cancel),
+            on(2, |_, _| Event::Cancel),
+            on(3, |held_by, _| Event::Cancelled(held(held_by))),
         ]);
         assert_eq!(told, [Begun, CancelWanted, Ended], "wanted twice is wanted");
     }
 
     #[test]
     fn a_job_whose_holders_all_went_away_ends_without_an_attempt_that_failed() {
-        let again = (0..=i64::from(LAPSES_MAX) + 1).map(|round| {
-            let claimed: fn(Option<Claim>, i64) -> Event = |_, second| claim(second);
-            (round * LEASE, claimed)
-        });
-        let told = log(again);
+        let rounds = 0..=i64::from(LAPSES_MAX) + 1;
+        let told = log(rounds.map(|round| on(round * LEASE, |_, second| claim(second))));
         assert_eq!(told.iter().filter(|event| **event == JobEvent::Lost).count(), LAPSES_MAX as usize + 1);
         assert_eq!(told.last(), Some(&JobEvent::Ended));
         assert!(!told.contains(&JobEvent::AttemptFailed));

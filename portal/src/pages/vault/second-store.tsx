@@ -39,7 +39,6 @@ export function SecondStore({ vault }: { vault: Vault }) {
   return (
     <Section
       title="Second store"
-      className="points"
       actions={
         copy &&
         writes && (
