@@ -1,5 +1,5 @@
 // What a month has come to, at one's own prices: by machine, vault, tier or tag, and what is stored for whom.
-import { Button, Field, Input, Select } from "@fluentui/react-components";
+import { Button, Input, Select } from "@fluentui/react-components";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useSearchParams } from "react-router";
@@ -210,15 +210,13 @@ function Lines({ wanted, set }: { wanted: CostWanted; set: (name: string, value:
               <Input aria-label="Tag" placeholder="Key of a tag, as team" value={typed} onChange={(_, data) => setTyped(data.value)} onBlur={() => set("tag", typed.trim())} spellCheck={false} />
             </form>
           )}
-          <Field label="A line for each" orientation="horizontal">
-            <Select value={wanted.by} onChange={(_, data) => set("by", data.value)}>
-              {BY.map(([value, name]) => (
-                <option key={value} value={value}>
-                  {name}
-                </option>
-              ))}
-            </Select>
-          </Field>
+          <Select aria-label="A line for each" value={wanted.by} onChange={(_, data) => set("by", data.value)}>
+            {BY.map(([value, name]) => (
+              <option key={value} value={value}>
+                By {name.toLowerCase()}
+              </option>
+            ))}
+          </Select>
         </div>
       }
     >

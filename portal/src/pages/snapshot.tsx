@@ -112,8 +112,8 @@ function Used({ snapshot: one }: { snapshot: SnapshotSeen }) {
           <Shares
             label="What the snapshot takes up"
             parts={[
-              { name: "it alone", value: used.unique_bytes, said: size(used.unique_bytes) },
-              { name: "shared with others", value: used.shared_bytes, said: size(used.shared_bytes) },
+              { name: "It alone", value: used.unique_bytes, said: size(used.unique_bytes) },
+              { name: "Shared with others", value: used.shared_bytes, said: size(used.shared_bytes) },
             ]}
           />
           <p className="faint">

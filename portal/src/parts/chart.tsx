@@ -63,8 +63,8 @@ export function Shares({ parts, label }: { parts: Part[]; label: string }) {
 /** Colours that there are for parts: `.share-0` and on. */
 const SERIES = 6;
 const HEIGHT = 88;
-const WIDE = 40;
-const GAP = 12;
+const WIDE = 64;
+const GAP = 20;
 
 export interface Column {
   name: string;

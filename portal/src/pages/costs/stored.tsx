@@ -27,7 +27,7 @@ export function Stored({ vaults }: { vaults: Vault[] }) {
           <p className="faint">It was not measured yet. A vault is measured once a day, after space that is due was given back.</p>
         )}
         {told?.data && told.data.length > 0 && (
-          <div className="columns">
+          <div className="columns stores">
             {told.data.map((store) => (
               <Store key={store.tier + store.redundancy} vault={vault} store={store} />
             ))}
