@@ -86,7 +86,7 @@ function Member({ set, member }: { set: SetSeen; member: SetMember }) {
   const part = member.total_bytes > 0 ? Math.min(1, member.done_bytes / member.total_bytes) : 0;
   return (
     <tr>
-      <td>
+      <td className="names">
         <Link className="link strong" to={`/vaults/${set.vault}/items/${member.item}`}>{member.name}</Link>
         {member.machine && <span className="faint"> → {member.machine}</span>}
       </td>
@@ -99,7 +99,10 @@ function Member({ set, member }: { set: SetSeen; member: SetMember }) {
             <span className="faint">{percent(part)} of {size(member.total_bytes)}</span>
           </div>
         ) : member.error ? (
-          <span className="bad-text">{member.error.text}{member.error.hint && ` ${member.error.hint}`}</span>
+          <>
+            <span className="bad-text">{member.error.text}</span>
+            {member.error.hint && <div className="faint">What to do: {member.error.hint}</div>}
+          </>
         ) : (
           <span className="faint">{size(member.total_bytes)}</span>
         )}

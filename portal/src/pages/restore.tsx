@@ -114,7 +114,7 @@ function Steps({ item, machine, points, isCopied, fromCopy }: StepsProps) {
             <>
               <h2>To which point?</h2>
               {other}
-              <Timeline points={points} chosen={point.id} choose={(id) => setSearch({ ...kept, point: id }, { replace: true })} />
+              <Timeline points={points} other={fromCopy ? "Copies" : undefined} chosen={point.id} choose={(id) => setSearch({ ...kept, point: id }, { replace: true })} />
               <p className="chosen">
                 <strong>{exactly(point.taken)}</strong>
                 <span className="faint"> {CONSISTENCY[point.consistency]?.[1]}</span>
