@@ -84,10 +84,10 @@ function Steps({ item, machine, points, isCopied, fromCopy }: StepsProps) {
   });
   if (began) return <Goes job={began} item={item} />;
   const other = isCopied && (
-    <Field label="Out of">
+    <Field label="Out of" hint={fromCopy ? "Good also when the vault is damaged, unreachable or gone." : undefined}>
       <Select value={fromCopy ? "copy" : "vault"} onChange={(_, data) => setSearch(data.value === "copy" ? { from: "copy" } : {}, { replace: true })}>
         <option value="vault">The vault</option>
-        <option value="copy">Its second store: also when the vault is damaged or gone</option>
+        <option value="copy">Its second store</option>
       </Select>
     </Field>
   );
