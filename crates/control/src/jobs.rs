@@ -63,8 +63,8 @@ impl Control {
     pub async fn cancel_job(&self, actor: &Actor, id: JobId) -> Result<Job> {
         self.job_row(id).await?;
         self.audit(actor, "job.cancel", &id.to_string(), &json!({})).await?;
-        let told = Told { by: Some(actor.0.clone()), ..Told::default() };
-        let changed = self.apply(id, Event::Cancel, told).await?;
+        let by = Told { by: Some(actor.0.clone()), ..Told::default() };
+        let changed = self.apply(id, Event::Cancel, by).await?;
         changed.map(told).map_err(|refusal| Error::new(Code::Conflict, refusal.to_string()))
     }
 
