@@ -19,6 +19,12 @@ const Restore = lazy(() => import("./pages/restore"));
 const Files = lazy(() => import("./pages/files"));
 const Jobs = lazy(() => import("./pages/jobs"));
 const Job = lazy(() => import("./pages/job"));
+const RestoreMany = lazy(() => import("./pages/restore-many"));
+const RestoreSet = lazy(() => import("./pages/restore-set"));
+const RestoreSets = lazy(() => import("./pages/restore-sets"));
+const Snapshots = lazy(() => import("./pages/snapshots"));
+const NewSnapshot = lazy(() => import("./pages/new-snapshot"));
+const Snapshot = lazy(() => import("./pages/snapshot"));
 const Vaults = lazy(() => import("./pages/vaults"));
 const Vault = lazy(() => import("./pages/vault"));
 const NewVault = lazy(() => import("./pages/new-vault"));
@@ -27,6 +33,7 @@ const Policy = lazy(() => import("./pages/policy"));
 const Alerts = lazy(() => import("./pages/alerts"));
 const Audit = lazy(() => import("./pages/audit"));
 const Reports = lazy(() => import("./pages/reports"));
+const Costs = lazy(() => import("./pages/costs"));
 const Access = lazy(() => import("./pages/access"));
 const Nowhere = lazy(() => import("./pages/nowhere"));
 
@@ -69,13 +76,20 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/vaults/:vault/items/:item" element={<Machine />} />
             <Route path="/vaults/:vault/items/:item/restore" element={<Restore />} />
             <Route path="/vaults/:vault/items/:item/points/:point/files" element={<Files />} />
+            <Route path="/vaults/:vault/restore-sets/:set" element={<RestoreSet />} />
+            <Route path="/vaults/:vault/snapshots/:snapshot" element={<Snapshot />} />
             <Route path="/vaults/:vault/policies/:policy" element={<Policy />} />
             <Route path="/policies" element={<Policies />} />
+            <Route path="/restore-many" element={<RestoreMany />} />
+            <Route path="/restore-sets" element={<RestoreSets />} />
+            <Route path="/snapshots" element={<Snapshots />} />
+            <Route path="/snapshots/new" element={<NewSnapshot />} />
             <Route path="/jobs" element={<Jobs />} />
             <Route path="/jobs/:job" element={<Job />} />
             <Route path="/alerts" element={<Alerts />} />
             <Route path="/audit" element={<Audit />} />
             <Route path="/reports" element={<Reports />} />
+            <Route path="/costs" element={<Costs />} />
             <Route path="/access" element={<Access />} />
             <Route path="*" element={<Nowhere />} />
           </Routes>

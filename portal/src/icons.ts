@@ -8,6 +8,8 @@ export { ArrowSyncCircle16Filled, ArrowSyncCircle20Filled } from "@fluentui/reac
 export { ArrowUndoRegular } from "@fluentui/react-icons/svg/arrow-undo";
 export { ArrowUp12Regular } from "@fluentui/react-icons/svg/arrow-up";
 export { BoxFilled, BoxRegular } from "@fluentui/react-icons/svg/box";
+export { CameraAddRegular } from "@fluentui/react-icons/svg/camera-add";
+export { CameraFilled, CameraRegular } from "@fluentui/react-icons/svg/camera";
 export { CheckmarkRegular } from "@fluentui/react-icons/svg/checkmark";
 export { CheckmarkCircle16Filled, CheckmarkCircle20Filled, CheckmarkCircle24Filled } from "@fluentui/react-icons/svg/checkmark-circle";
 export { Circle16Regular, Circle20Regular, Circle24Regular } from "@fluentui/react-icons/svg/circle";
@@ -26,6 +28,7 @@ export { HistoryFilled, HistoryRegular } from "@fluentui/react-icons/svg/history
 export { HomeFilled, HomeRegular } from "@fluentui/react-icons/svg/home";
 export { LinkRegular } from "@fluentui/react-icons/svg/link";
 export { LinkAddRegular } from "@fluentui/react-icons/svg/link-add";
+export { MoneyFilled, MoneyRegular } from "@fluentui/react-icons/svg/money";
 export { MoreHorizontalRegular } from "@fluentui/react-icons/svg/more-horizontal";
 export { NavigationRegular } from "@fluentui/react-icons/svg/navigation";
 export { PeopleFilled, PeopleRegular } from "@fluentui/react-icons/svg/people";

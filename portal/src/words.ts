@@ -1,5 +1,5 @@
 // Numbers, sizes, instants and states in words: in the reader's language and zone where that says it better.
-import type { ItemState, JobKind, JobState, MachineStanding } from "./api/types";
+import type { ItemState, JobKind, JobState, MachineStanding, Redundancy, RestoreSetState, SetMemberState, StorageTier } from "./api/types";
 
 const UNITS = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
 const MINUTE = 60;
@@ -11,6 +11,7 @@ const short = new Intl.NumberFormat(undefined, { maximumSignificantDigits: 3 });
 const percents = new Intl.NumberFormat(undefined, { style: "percent", maximumFractionDigits: 0 });
 const instants = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { dateStyle: "full", timeStyle: "long" });
+const moments = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", second: "2-digit" });
 const days = new Intl.DateTimeFormat(undefined, { dateStyle: "medium" });
 const times = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const relative = new Intl.RelativeTimeFormat(undefined, { numeric: "auto" });
@@ -29,9 +30,38 @@ export const number = (value: number): string => whole.format(value);
 export const percent = (part: number): string => percents.format(part);
 export const instant = (at: string | number): string => instants.format(new Date(at));
 export const exactly = (at: string | number): string => exact.format(new Date(at));
+/** To the second: for what happens one after the other. */
+export const moment = (at: string | number): string => moments.format(new Date(at));
 export const day = (at: string | number): string => days.format(new Date(at));
 export const time = (at: string | number): string => times.format(new Date(at));
 export const zone = (): string => Intl.DateTimeFormat().resolvedOptions().timeZone;
+
+/** In a currency that somebody named: one that the reader's language knows is written as it is there. */
+export function money(amount: number, currency: string | null | undefined): string {
+  const digits = { minimumFractionDigits: 2, maximumFractionDigits: 2 };
+  if (currency && /^[A-Z]{3}$/.test(currency)) {
+    return new Intl.NumberFormat(undefined, { style: "currency", currency, ...digits }).format(amount);
+  }
+  const said = new Intl.NumberFormat(undefined, digits).format(amount);
+  return currency ? `${said} ${currency}` : said;
+}
+
+const monthNames = new Intl.DateTimeFormat(undefined, { month: "long", year: "numeric", timeZone: "UTC" });
+const monthShorts = new Intl.DateTimeFormat(undefined, { month: "short", timeZone: "UTC" });
+/** Of `2026-11`. */
+export const monthName = (month: string): string => monthNames.format(new Date(`${month}-01T00:00:00Z`));
+export const monthShort = (month: string): string => monthShorts.format(new Date(`${month}-01T00:00:00Z`));
+
+/** The newest so many months, as `2026-11`, this one first; months are UTC's, as costs are. */
+export function months(many: number, now: number): string[] {
+  const today = new Date(now);
+  return Array.from({ length: many }, (_, back) => new Date(Date.UTC(today.getUTCFullYear(), today.getUTCMonth() - back, 1)).toISOString().slice(0, 7));
+}
+
+export const TIER: Record<StorageTier, string> = { snapshot: "Snapshot tier", vault: "Vault", archive: "Archive" };
+/** A tier and which copy of the data. */
+export const tierName = (tier: StorageTier, redundancy: Redundancy): string =>
+  redundancy === "geo" ? `${TIER[tier]}, second store` : TIER[tier];
 
 /** "3 hours ago", "in 5 minutes". */
 export function ago(at: string, now: number): string {
@@ -112,6 +142,22 @@ export const KIND: Record<JobKind, string> = {
   measure_snapshots: "Measure snapshots",
   copy: "Copy to the second store",
   heal: "Heal from the second store",
+};
+
+export const SET: Record<RestoreSetState, [string, Tone]> = {
+  in_progress: ["In progress", "busy"],
+  cancelling: ["Cancelling", "busy"],
+  completed: ["Completed", "good"],
+  completed_with_failures: ["Completed with failures", "bad"],
+  cancelled: ["Cancelled", "quiet"],
+};
+
+export const MEMBER: Record<SetMemberState, [string, Tone]> = {
+  waiting: ["Waits for its turn", "quiet"],
+  under_way: ["Under way", "busy"],
+  done: ["Done", "good"],
+  failed: ["Failed", "bad"],
+  cancelled: ["Cancelled", "quiet"],
 };
 
 export const isOver = (state: JobState): boolean =>

@@ -1,5 +1,5 @@
 // From a server that nobody has used yet to a file that somebody needed, as a person goes.
-import { readFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { expect, type Page, test } from "@playwright/test";
 import { complaints, signIn, told } from "./scene";
 
@@ -106,6 +106,26 @@ test("a file that was lost is found and downloaded", async () => {
   await expect(page.getByText(/^saved, 12 B/)).toBeVisible();
 });
 
+test("a folder is written to a file as it comes", async () => {
+  // The dialog is the browser's own, which nobody can press here: it is answered with a file that the page may have.
+  await page.evaluate(() => {
+    window.showSaveFilePicker = async ({ suggestedName }) => (await navigator.storage.getDirectory()).getFileHandle(suggestedName, { create: true });
+  });
+  const search = page.getByLabel("Find files by name");
+  await search.fill("");
+  await search.press("Enter");
+  await page.getByRole("cell").getByRole("button").first().click();
+  await page.getByRole("button", { name: "Download this folder as zip" }).click();
+  await expect(page.getByText(/^saved, /).last()).toBeVisible();
+  const begins = await page.evaluate(async () => {
+    for await (const [, file] of await navigator.storage.getDirectory() as unknown as AsyncIterable<[string, FileSystemFileHandle]>) {
+      return new TextDecoder().decode(await (await file.getFile()).slice(0, 2).arrayBuffer());
+    }
+    return "";
+  });
+  expect(begins).toBe("PK");
+});
+
 test("the machine is restored at once, beside the old one", async () => {
   await page.getByRole("navigation", { name: "Above this page" }).getByRole("link", { name: machine() }).click();
   await page.getByRole("button", { name: "Restore this point" }).click();
@@ -160,6 +180,106 @@ test("a change of the policy is tried before it is made", async () => {
   await expect(page.getByText("nightly is changed").first()).toBeVisible();
 });
 
+test("the log of a job says who asked, and what was done when", async () => {
+  await page.goto("/jobs?kind=backup");
+  // The one of the button, not the first one of the policy.
+  await page.getByRole("row", { name: /admin/ }).first().getByRole("link").click();
+  const log = page.getByRole("list", { name: "What happened, in order" }).getByRole("listitem");
+  await expect(log.first()).toContainText("Asked for by admin");
+  await expect(log.nth(1)).toContainText("It began, by the mover server");
+  await expect(log.filter({ hasText: "Take snapshot: done" })).toHaveCount(1);
+  await expect(log.last()).toContainText("It ended: completed");
+});
+
+test("a snapshot is taken, a disk made of it, and it goes and comes back", async () => {
+  await page.getByRole("link", { name: "Snapshots" }).click();
+  await expect(page.getByText("No snapshot yet")).toBeVisible();
+  await page.getByRole("button", { name: "Take a snapshot" }).first().click();
+  await page.getByLabel(machine(), { exact: true }).check();
+  await page.getByLabel("Name", { exact: true }).fill("before-upgrade");
+  await page.getByRole("button", { name: "Take it" }).click();
+  await page.getByRole("link", { name: `The one of ${machine()}` }).click({ timeout: 180_000 });
+  await expect(page.getByRole("heading", { name: "before-upgrade", level: 1 })).toBeVisible();
+
+  await page.getByRole("button", { name: "Make a disk" }).first().click();
+  const disk = `${folder()}/made.qcow2`;
+  await page.getByRole("dialog").getByLabel("File on the mover's host").fill(disk);
+  await page.getByRole("dialog").getByRole("button", { name: "Make it" }).click();
+  await expect(page.getByText(disk)).toBeVisible({ timeout: 180_000 });
+  expect(statSync(disk).size).toBeGreaterThan(0);
+
+  await page.getByRole("link", { name: "Snapshots" }).click();
+  await page.getByRole("link", { name: "before-upgrade" }).click();
+  await page.getByRole("button", { name: "More acts on the snapshot" }).click();
+  await page.getByRole("menuitem", { name: "Delete" }).click();
+  const sure = page.getByRole("dialog").getByRole("button", { name: "Delete" });
+  await expect(page.getByRole("dialog")).toContainText("after that nobody can");
+  await expect(sure).toBeDisabled();
+  await page.getByRole("dialog").getByRole("textbox").fill("before-upgrade");
+  await sure.click();
+  const back = page.getByRole("button", { name: "Bring it back" });
+  await expect(back).toBeVisible();
+  await expect(async () => {
+    if (await back.isVisible()) await back.click();
+    await expect(back).toBeHidden({ timeout: 10_000 });
+  }).toPass();
+  await expect(page.locator(".page-title").getByText("Kept")).toBeVisible();
+});
+
+test("a vault gets a second store, and a disk comes back out of it", async () => {
+  await page.getByRole("link", { name: "Vaults" }).click();
+  await page.getByRole("link", { name: /^main/ }).click();
+  await page.getByRole("button", { name: "Add a second store" }).click();
+  await page.getByRole("dialog").getByLabel("Where").fill(`${folder()}/other-region`);
+  await page.getByRole("dialog").getByRole("button", { name: "Add it" }).click();
+  await expect(page.getByText(/points? behind|has its copy/)).toBeVisible();
+  await page.getByRole("button", { name: "Copy now" }).click();
+  const copies = page.getByRole("region", { name: "Copies in the second store" });
+  await expect(page.getByText("Every point has its copy")).toBeVisible({ timeout: 180_000 });
+  await copies.getByRole("link", { name: /^Restore/ }).first().click();
+  await page.getByRole("radio", { name: /Disks as image files/ }).check();
+  await expect(page.getByRole("radio", { name: /Single files/ })).toBeDisabled();
+  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByLabel("Folder on the mover's host").fill(`${folder()}/from-copy`);
+  await page.getByRole("button", { name: "Next" }).click();
+  await expect(page.getByText("It is read out of the second store")).toBeVisible();
+  await page.getByRole("button", { name: "Restore", exact: true }).click();
+  await expect(page.getByRole("heading", { name: "It is restored" })).toBeVisible({ timeout: 230_000 });
+  expect(readdirSync(`${folder()}/from-copy`).length).toBeGreaterThan(0);
+});
+
+test("machines are restored as one, and it is seen how all of it goes", async () => {
+  mkdirSync(`${folder()}/many`);
+  await page.getByRole("link", { name: "Jobs", exact: true }).click();
+  await page.getByRole("link", { name: "Restores of many machines" }).click();
+  await page.getByRole("button", { name: "Restore many machines" }).first().click();
+  await page.getByLabel(machine(), { exact: true }).check();
+  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByRole("radio", { name: /Disks as image files/ }).check();
+  await page.getByRole("button", { name: "Next" }).click();
+  await page.getByLabel("Folder on the movers' hosts").fill(`${folder()}/many`);
+  await page.getByRole("button", { name: "Next" }).click();
+  await expect(page.getByText("One that fails stops no other")).toBeVisible();
+  await page.getByRole("button", { name: "Restore 1 machine" }).click();
+  await expect(page.locator(".page-title").getByText("Completed")).toBeVisible({ timeout: 230_000 });
+  expect(readdirSync(`${folder()}/many/${machine()}`).length).toBeGreaterThan(0);
+});
+
+test("what a month comes to is shown at one's own prices", async () => {
+  await page.getByRole("link", { name: "Costs" }).click();
+  await page.getByRole("button", { name: "Say prices" }).click();
+  await page.getByRole("dialog").getByLabel("Up to 50 GiB").fill("5");
+  await page.getByRole("dialog").getByLabel("Vault", { exact: true }).fill("0,0224");
+  await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await page.getByRole("button", { name: "Measure main now" }).click();
+  await expect(page.getByRole("heading", { name: /^Vault: / })).toBeVisible({ timeout: 180_000 });
+  await expect(page.getByRole("img", { name: /^Costs of .*Protected machines €/ })).toBeVisible();
+  await page.getByLabel("A line for each").selectOption("vault");
+  await expect(page.getByRole("region", { name: "Who or what it is for" }).getByRole("link", { name: "main" })).toBeVisible();
+  await page.getByRole("link", { name: "Strongroom, overview" }).click();
+  await expect(page.getByRole("img", { name: /^Stored bytes by tier: .*Vault/ })).toBeVisible();
+});
+
 test("a reader is offered nothing that only others may do", async ({ browser }) => {
   await page.goto("/access");
   await page.getByRole("button", { name: "Add somebody" }).click();
@@ -179,6 +299,12 @@ test("a reader is offered nothing that only others may do", async ({ browser }) 
     await expect(other.getByRole("button", { name, exact: true })).toBeHidden();
   }
   await expect(other.getByRole("link", { name: "Audit" })).toBeHidden();
+  await other.getByRole("link", { name: "Snapshots" }).click();
+  await other.getByRole("link", { name: "before-upgrade" }).click();
+  await expect(other.getByRole("region", { name: "What it takes up" })).toBeVisible();
+  for (const name of ["Make a disk", "Measure now", "More acts on the snapshot"]) {
+    await expect(other.getByRole("button", { name, exact: true })).toBeHidden();
+  }
   await other.close();
 });
 

@@ -1,7 +1,7 @@
 //! Jobs.
 
 use jiff::Timestamp;
-use model::job::{Failure, JobKind, Step};
+use model::job::{Failure, JobEvent, JobKind, Step};
 use model::{JobId, VaultId};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -55,6 +55,19 @@ pub struct Job {
     /// When it was over.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub ended: Option<Timestamp>,
+}
+
+/// Something that happened to a job.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct JobLogEntry {
+    /// When.
+    #[schema(value_type = String, format = DateTime)]
+    pub at: Timestamp,
+    /// What happened.
+    pub event: JobEvent,
+    /// What about it: who asked for it or wants it to end, the mover that began, the step that is done, what is warned
+    /// of, why an attempt failed, how it ended. May be empty.
+    pub text: String,
 }
 
 /// Where a job is, in Azure's words.

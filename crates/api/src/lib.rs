@@ -46,7 +46,7 @@ pub use items::{
     BackUp, BulkChange, BulkOutcome, ChangeItem, Item, ItemChanged, ItemState, Protect, Resume, Stop, StopHow,
 };
 pub use jobs::{
-    Accepted, DiskProgress, Job, JobError, JobProgress, JobState, JobStep, SkippedRun, StepState,
+    Accepted, DiskProgress, Job, JobError, JobLogEntry, JobProgress, JobState, JobStep, SkippedRun, StepState,
 };
 pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, Mover, NewHost, Tags};
 pub use page::Page;
@@ -61,4 +61,4 @@ pub use restores::{
     UndoReplacement, WrittenDisk,
 };
 pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
-pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, Version};
+pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, TierStored, Version};

@@ -1,6 +1,7 @@
 //! What people look at: whether all is well, what will run, what was done.
 
 use jiff::Timestamp;
+use model::cost::{Redundancy, StorageTier};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -42,6 +43,23 @@ pub struct Overview {
     pub stored_bytes: u64,
     /// Movers that were heard of in the last minute.
     pub movers: u64,
+    /// What lies in the stores of each tier, as they were measured last; those that were not measured yet are missing.
+    #[serde(default)]
+    pub storage: Vec<TierStored>,
+}
+
+/// What lies in the stores of a tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct TierStored {
+    /// What the stores are used for.
+    pub tier: StorageTier,
+    /// Which copy they hold.
+    pub redundancy: Redundancy,
+    /// Bytes of all that lies in them.
+    pub stored_bytes: u64,
+    /// When the store was measured that was measured longest ago.
+    #[schema(value_type = String, format = DateTime)]
+    pub measured: Timestamp,
 }
 
 /// What will run, and when it will end, if runs take as long as they last did.

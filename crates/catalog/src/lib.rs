@@ -55,7 +55,7 @@ pub use drills::{DrillCandidate, DrillRow, ProofRow};
 pub use error::{Error, ErrorKind, Result};
 pub use idempotency::Repetition;
 pub use items::{Item, ItemChange, ItemFilter};
-pub use jobs::{ClaimWish, JobFilter, JobRow, NewJob, Queued, Told, WaitingJobs};
+pub use jobs::{ClaimWish, JobFilter, JobLogRow, JobRow, NewJob, Queued, Told, WaitingJobs};
 pub use machines::{Host, Machine, MachineFilter, Seen};
 pub use movers::Mover;
 pub use notes::NoteDraft;

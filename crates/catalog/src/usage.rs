@@ -1,6 +1,6 @@
 //! Whose the stored bytes were, day by day, and what they cost.
 
-use crate::row::{count, document, instant, json, micros, number, spelt, text, word};
+use crate::row::{count, document, instant, instant_option, json, micros, number, spelt, text, word};
 use crate::{Catalog, Error, Result};
 use jiff::Timestamp;
 use jiff::civil::Date;
@@ -109,6 +109,27 @@ impl Catalog {
         let query = query.bind(spelt(&of.class.redundancy)).bind(of.day.to_string());
         let query = query.try_map(|row| usage(&row));
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("read what was measured", e))
+    }
+
+    /// What lay in a store when it was measured last, on that day or later, and when that was.
+    pub async fn stored_last(
+        &self,
+        vault: VaultId,
+        class: StorageClass,
+        since: Date,
+    ) -> Result<Option<(u64, Timestamp)>> {
+        // The newest day is looked up by the key, once: only its rows are added up.
+        let select = "select cast(coalesce(sum(share_bytes), 0) as bigint) as bytes,
+                max(measured_at) as measured_at from usage
+            where vault_id = $1 and tier = $2 and redundancy = $3 and day = (select max(day) from usage
+                where vault_id = $1 and tier = $2 and redundancy = $3 and day >= $4)";
+        let query = sqlx::query(select).bind(vault.to_string()).bind(spelt(&class.tier));
+        let query = query.bind(spelt(&class.redundancy)).bind(since.to_string());
+        let query = query.try_map(|row: AnyRow| {
+            let measured = instant_option(&row, "measured_at")?;
+            measured.map(|measured| Ok((number(&row, "bytes")?, measured))).transpose()
+        });
+        query.fetch_one(&self.pool).await.map_err(|e| Error::sql("add up what a store holds", e))
     }
 
     /// Forgets what was measured before a day.

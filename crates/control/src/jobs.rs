@@ -5,11 +5,11 @@ use crate::order::request_of;
 use crate::request::Request;
 use crate::snapshots::SnapshotRequest;
 use crate::{Actor, Control, Error, Result};
-use api::{Code, Job, JobProgress, JobState, JobStep, SkippedRun, StepState};
+use api::{Code, Job, JobLogEntry, JobProgress, JobState, JobStep, SkippedRun, StepState};
 use catalog::{Cursor, JobFilter, JobRow, Told};
 use jiff::Timestamp;
 use model::access::Action;
-use model::job::{Event, JobKind, JobState as State};
+use model::job::{Event, JobEvent, JobKind, JobState as State};
 use model::retention::stands_for;
 use model::schedule::Skipped;
 use model::{JobId, Origin, VaultId};
@@ -23,6 +23,22 @@ impl Control {
     /// `NotFound`.
     pub async fn job(&self, id: JobId) -> Result<Job> {
         Ok(told(self.job_row(id).await?))
+    }
+
+    /// What happened to a job, in order.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub async fn job_log(&self, id: JobId) -> Result<Vec<JobLogEntry>> {
+        let row = self.job_row(id).await?;
+        let written = self.catalog.job_log(id).await?;
+        // That it was asked for stands with the job itself, and so does the end of one that is older than the log.
+        let is_end_written = written.last().is_some_and(|line| line.event == JobEvent::Ended);
+        let end = row.ended.filter(|_| !is_end_written).map(|at| (at, JobEvent::Ended, ended_as(&row)));
+        let asked = (row.created, JobEvent::Asked, row.asked_by.clone().unwrap_or_default());
+        let written = written.into_iter().map(|line| (line.at, line.event, line.text));
+        let all = std::iter::once(asked).chain(written).chain(end);
+        Ok(all.map(|(at, event, text)| JobLogEntry { at, event, text }).collect())
     }
 
     /// A page of jobs, newest first.
@@ -47,7 +63,8 @@ impl Control {
     pub async fn cancel_job(&self, actor: &Actor, id: JobId) -> Result<Job> {
         self.job_row(id).await?;
         self.audit(actor, "job.cancel", &id.to_string(), &json!({})).await?;
-        let changed = self.apply(id, Event::Cancel, Told::default()).await?;
+        let by = Told { by: Some(actor.0.clone()), ..Told::default() };
+        let changed = self.apply(id, Event::Cancel, by).await?;
         changed.map(told).map_err(|refusal| Error::new(Code::Conflict, refusal.to_string()))
     }
 
@@ -186,6 +203,12 @@ fn steps(job: &model::job::Job) -> Vec<JobStep> {
         JobStep { step: *step, title: step.to_string(), state }
     };
     job.kind.steps().iter().enumerate().map(of).collect()
+}
+
+/// How a job ended, in words.
+fn ended_as(row: &JobRow) -> String {
+    let word = serde_json::to_value(state(&row.job.state)).expect("a word");
+    word.as_str().expect("a word").replace('_', " ")
 }
 
 fn undone(ask: &str) -> Error {

@@ -26,6 +26,7 @@ impl Control {
             points,
             stored_bytes,
             movers: self.catalog.movers_seen(now - MOVERS).await?,
+            storage: self.stored_by_tier(seen).await?,
         })
     }
 }

@@ -9,7 +9,7 @@ use crate::order::ordered_of;
 use crate::request::Request;
 use crate::{Actor, Control, Error, Result};
 use api::work::{ReportedUsage, UsageReport};
-use api::{Code, CostBy, CostReport, MeasuredStore, StoreUsage, UsagePart};
+use api::{Code, CostBy, CostReport, MeasuredStore, StoreUsage, TierStored, UsagePart};
 use catalog::{ItemFilter, PAGE_MAX, UsageDay, UsageRow, VaultRow};
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
@@ -94,6 +94,28 @@ impl Control {
             stores.push(StoreUsage { tier, redundancy, measured: day.measured, stored_bytes, parts });
         }
         Ok(stores)
+    }
+
+    /// What lies in the stores of these vaults, or of all, tier by tier, as it was measured last.
+    pub(crate) async fn stored_by_tier(&self, seen: Option<&[VaultId]>) -> Result<Vec<TierStored>> {
+        let since = day_of(self.now()) - STANDS_DAYS.days();
+        let mut stored: BTreeMap<StorageClass, TierStored> = BTreeMap::new();
+        for vault in self.catalog.vaults().await? {
+            if seen.is_some_and(|seen| !seen.contains(&vault.id)) {
+                continue;
+            }
+            for class in StorageClass::ALL {
+                let Some((bytes, measured)) = self.catalog.stored_last(vault.id, class, since).await? else {
+                    continue;
+                };
+                let StorageClass { tier, redundancy } = class;
+                let none = TierStored { tier, redundancy, stored_bytes: 0, measured };
+                let sum = stored.entry(class).or_insert(none);
+                sum.stored_bytes += bytes;
+                sum.measured = sum.measured.min(measured);
+            }
+        }
+        Ok(stored.into_values().collect())
     }
 
     /// Somebody's own prices, if anybody has said any.

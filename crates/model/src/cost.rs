@@ -98,6 +98,18 @@ pub struct StorageClass {
     pub redundancy: Redundancy,
 }
 
+impl StorageClass {
+    /// All that there are.
+    pub const ALL: [Self; 6] = [
+        Self { tier: StorageTier::Snapshot, redundancy: Redundancy::Local },
+        Self { tier: StorageTier::Snapshot, redundancy: Redundancy::Geo },
+        Self { tier: StorageTier::Vault, redundancy: Redundancy::Local },
+        Self { tier: StorageTier::Vault, redundancy: Redundancy::Geo },
+        Self { tier: StorageTier::Archive, redundancy: Redundancy::Local },
+        Self { tier: StorageTier::Archive, redundancy: Redundancy::Geo },
+    ];
+}
+
 /// What a protected machine is priced by: what its disks hold, as Azure sorts it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum SizeClass {

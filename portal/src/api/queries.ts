@@ -1,10 +1,12 @@
 // What pages ask, each under one key, so that what is known is shown at once and asked again behind it.
-import { QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
+import { keepPreviousData, QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
 import { client, pages, ProblemError, take } from "./client";
 import type { Item, Machine } from "./types";
 
 /** More machines than this are searched by the server, not in the page. */
 export const MACHINES_MOST = 20_000;
+/** More snapshots of a vault than this are not listed in the page. */
+export const SNAPSHOTS_MOST = 10_000;
 /** As the API allows. */
 const PAGE = 1000;
 const RETRIES = 2;
@@ -111,6 +113,63 @@ export const points = (vault: string, id: string) =>
       ).items,
   });
 
+export const snapshots = (vault: string) =>
+  queryOptions({
+    queryKey: ["snapshots", vault],
+    queryFn: () =>
+      pages(
+        (after) =>
+          take(client.GET("/v1/vaults/{vault}/snapshots", { params: { path: { vault }, query: { after, limit: PAGE } } })),
+        SNAPSHOTS_MOST,
+      ),
+  });
+
+/** What a vault's second store has of an item. */
+export const copiesOf = (vault: string, item: string) =>
+  queryOptions({
+    queryKey: ["copies", vault, item],
+    queryFn: async () =>
+      (
+        await pages(
+          (after) => take(client.GET("/v1/vaults/{vault}/copies", { params: { path: { vault }, query: { item, after, limit: PAGE } } })),
+          10 * PAGE,
+        )
+      ).items,
+  });
+
+export const prices = queryOptions({
+  queryKey: ["prices"],
+  queryFn: async () => (await take(client.GET("/v1/prices"))).items[0] ?? null,
+});
+
+export interface CostWanted {
+  month: string;
+  by: "machine" | "vault" | "tier" | "tag";
+  tag?: string;
+  vault?: string;
+}
+
+export const cost = (wanted: CostWanted) =>
+  queryOptions({
+    queryKey: ["cost", wanted.month, wanted.by, wanted.tag ?? "", wanted.vault ?? ""],
+    queryFn: () => take(client.GET("/v1/cost", { params: { query: { ...wanted, tag: wanted.tag || undefined, vault: wanted.vault || undefined } } })),
+    // What was used is measured once a day.
+    staleTime: 300_000,
+  });
+
+export const usage = (vault: string) =>
+  queryOptions({
+    queryKey: ["usage", vault],
+    queryFn: async () => (await take(client.GET("/v1/vaults/{vault}/usage", { params: { path: { vault } } }))).items,
+    staleTime: 60_000,
+  });
+
+export const vault = (id: string) =>
+  queryOptions({
+    queryKey: ["vaults", id],
+    queryFn: () => take(client.GET("/v1/vaults/{vault}", { params: { path: { vault: id } } })),
+  });
+
 export const policies = (vault: string) =>
   queryOptions({
     queryKey: ["policies", vault],
@@ -124,10 +183,37 @@ export const policies = (vault: string) =>
       ).items,
   });
 
+/** As often as somebody who waits for it wishes to hear of it. */
+const SET_EVERY_MS = 2_000;
+
+export const restoreSet = (vault: string, id: string) =>
+  queryOptions({
+    queryKey: ["restore-sets", vault, id],
+    queryFn: () => take(client.GET("/v1/vaults/{vault}/restore-sets/{set}", { params: { path: { vault, set: id } } })),
+    refetchInterval: (query) => (query.state.data?.ended ? false : SET_EVERY_MS),
+  });
+
+/** The newest of a vault. */
+export const restoreSets = (vault: string) =>
+  queryOptions({
+    queryKey: ["restore-sets", vault],
+    queryFn: async () => (await take(client.GET("/v1/vaults/{vault}/restore-sets", { params: { path: { vault }, query: { limit: 100 } } }))).items,
+    refetchInterval: 15_000,
+  });
+
 export const job = (id: string) =>
   queryOptions({
     queryKey: ["job", id],
     queryFn: () => take(client.GET("/v1/jobs/{job}", { params: { path: { job: id } } })),
+  });
+
+/** What happened to a job; asked again whenever it has changed. */
+export const jobLog = (id: string, changed: string) =>
+  queryOptions({
+    queryKey: ["job-log", id, changed],
+    queryFn: async () => (await take(client.GET("/v1/jobs/{job}/log", { params: { path: { job: id } } }))).items,
+    placeholderData: keepPreviousData,
+    staleTime: Infinity,
   });
 
 export const alerts = (all: boolean) =>

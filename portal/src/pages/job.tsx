@@ -9,6 +9,7 @@ import type { Job as JobSeen, JobKind } from "../api/types";
 import { Confirm } from "../parts/confirm";
 import { useAct } from "../parts/done";
 import { Facts } from "../parts/facts";
+import { JobLog } from "../parts/job-log";
 import { JobView } from "../parts/job-view";
 import { Loaded, Page, Section } from "../parts/page";
 import { State } from "../parts/state";
@@ -64,6 +65,7 @@ export default function Job() {
             <Section title="How it goes">
               <JobView job={job} />
             </Section>
+            <JobLog job={job} />
           </>
         )}
       </Loaded>

@@ -46,6 +46,7 @@ export default function Jobs() {
       title="Jobs"
       beside={<State of={live.live ? ["Live", "good"] : ["Connecting", "quiet"]} />}
       about={item ? "Of one machine." : undefined}
+      actions={<Link className="link" to="/restore-sets">Restores of many machines</Link>}
     >
       <div className="filters">
         <Select aria-label="State" value={state} onChange={(_, data) => set("state", data.value)}>

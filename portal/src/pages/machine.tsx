@@ -5,8 +5,9 @@ import { useState } from "react";
 import { Link, Navigate, useNavigate, useParams, useSearchParams } from "react-router";
 import { may } from "../access";
 import { client, take } from "../api/client";
-import { hosts, item as itemQuery, machine as machineQuery, points as pointsQuery, policies, useMe, vaults } from "../api/queries";
+import { hosts, item as itemQuery, machine as machineQuery, points as pointsQuery, policies, snapshots, useMe, vaults } from "../api/queries";
 import type { Item, Machine as MachineSeen, Point } from "../api/types";
+import { CameraAddRegular } from "../icons";
 import { Empty } from "../parts/empty";
 import { Facts } from "../parts/facts";
 import { Loaded, Page, Section } from "../parts/page";
@@ -21,6 +22,7 @@ import { Kept } from "./machine/kept";
 import { PointDetails } from "./machine/point";
 import { PointList } from "./machine/point-list";
 import { Sizes } from "./machine/sizes";
+import { titleOf } from "./snapshot/words";
 
 /** Jobs of a machine that are shown; the rest is behind the link. */
 const JOBS = 6;
@@ -44,11 +46,17 @@ function Seen({ id }: { id: string }) {
       Protect this machine
     </Button>
   );
+  const snapshot = seen.data?.standing !== "unprotectable" && may(me, "BackUp", "any") && (
+    <Button icon={<CameraAddRegular />} onClick={() => void navigate("/snapshots/new", { state: { machines: [id] } })}>
+      Take a snapshot
+    </Button>
+  );
   return (
     <Page
       title={seen.data?.name ?? "Machine"}
       above={[["Machines", "/machines"]]}
       beside={seen.data && <State of={STANDING[seen.data.standing]} />}
+      actions={seen.data && snapshot}
     >
       <Loaded query={seen} what="the machine">
         {(machine) => (
@@ -113,6 +121,7 @@ function Protected({ vault, id }: { vault: string; id: string }) {
             <Kept item={item} />
             <div className="columns">
               <JobsOf item={item} />
+              <SnapshotsOf item={item} />
               <Skipped item={item} />
               {points.data && points.data.length > 1 && <Sizes points={points.data} />}
             </div>
@@ -212,6 +221,28 @@ function JobsOf({ item }: { item: Item }) {
           )
         }
       </Loaded>
+    </Section>
+  );
+}
+
+function SnapshotsOf({ item }: { item: Item }) {
+  const list = useQuery(snapshots(item.vault));
+  const kept = (list.data?.items ?? []).filter((one) => one.machine === item.machine && !one.purge_at);
+  if (kept.length === 0) return null;
+  return (
+    <Section title="Snapshots" actions={kept.length > JOBS && <Link className="link" to={`/snapshots?search=${encodeURIComponent(item.name)}`}>All {kept.length}</Link>}>
+      <ul className="rows">
+        {kept.slice(0, JOBS).map((one) => (
+          <li key={one.id}>
+            <Link className="link row-name" to={`/vaults/${one.vault}/snapshots/${one.id}`}>
+              {titleOf(one)}
+            </Link>
+            <span className="faint row-end">
+              <When at={one.taken} />
+            </span>
+          </li>
+        ))}
+      </ul>
     </Section>
   );
 }

@@ -1,6 +1,6 @@
 // All machines: searched, filtered, and dealt with many at a time. Only the rows that are seen are drawn.
 import { Button, Select, SearchBox } from "@fluentui/react-components";
-import { ArrowClockwiseRegular, ShieldAddRegular, PlayCircleRegular } from "../icons";
+import { ArrowClockwiseRegular, ArrowUndoRegular, ShieldAddRegular, PlayCircleRegular } from "../icons";
 import { useQueries, useQuery } from "@tanstack/react-query";
 import { useCallback, useDeferredValue, useMemo, useState } from "react";
 import { useNavigate, useSearchParams } from "react-router";
@@ -143,6 +143,7 @@ function Bulk({ picked, clear }: { picked: Row[]; clear: () => void }) {
   const [busy, setBusy] = useState(false);
   const free = picked.filter((row) => row.machine.standing === "protectable");
   const held = picked.filter((row) => row.item && row.machine.standing === "protected" && may(me, "BackUp", row.item.vault));
+  const restorable = picked.flatMap(({ item }) => (item?.last_point && item.state !== "deleted" && may(me, "Restore", item.vault) ? [item] : []));
   const backUp = async () => {
     setBusy(true);
     const failed = await backUpAll(held.flatMap((row) => row.item ?? []));
@@ -164,6 +165,14 @@ function Bulk({ picked, clear }: { picked: Row[]; clear: () => void }) {
       {held.length > 0 && (
         <Button icon={<PlayCircleRegular />} disabled={busy} onClick={() => void backUp()}>
           {busy ? "Asking..." : `Back up ${number(held.length)} now`}
+        </Button>
+      )}
+      {restorable.length > 1 && (
+        <Button
+          icon={<ArrowUndoRegular />}
+          onClick={() => void navigate("/restore-many", { state: { items: restorable.map((item) => ({ vault: item.vault, id: item.id })) } })}
+        >
+          Restore {number(restorable.length)}
         </Button>
       )}
       {may(me, "Protect", "any") && (

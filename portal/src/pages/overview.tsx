@@ -5,14 +5,15 @@ import { useQueries, useQuery } from "@tanstack/react-query";
 import { Link, useNavigate } from "react-router";
 import { may } from "../access";
 import { alerts, forecast, items, overview, useMe, vaults } from "../api/queries";
-import type { Alert, Item, Vault } from "../api/types";
+import type { Alert, Item, TierStored, Vault } from "../api/types";
+import { Shares } from "../parts/chart";
 import { Empty } from "../parts/empty";
 import { Loaded, Page, Section } from "../parts/page";
 import { State } from "../parts/state";
 import { When } from "../parts/when";
 import { FirstSteps } from "../shell/first-steps";
 import { useJobs } from "../shell/live";
-import { count, ITEM, JOB, KIND, number, size, type Tone } from "../words";
+import { count, ITEM, JOB, KIND, number, size, tierName, type Tone } from "../words";
 
 /** Of each list: the rest is behind its link. */
 const SHOWN = 6;
@@ -43,6 +44,7 @@ export default function Overview() {
         <Alerts />
         <RecentJobs />
         <NextRuns />
+        <Storage stored={all.data?.storage} />
       </div>
     </Page>
   );
@@ -172,6 +174,30 @@ function RecentJobs() {
             </li>
           ))}
         </ul>
+      )}
+    </Section>
+  );
+}
+
+/** What lies where, as it was measured last. */
+function Storage({ stored }: { stored: TierStored[] | undefined }) {
+  if (!stored) return null;
+  const sum = stored.reduce((total, one) => total + one.stored_bytes, 0);
+  const oldest = stored.map((one) => one.measured).sort()[0];
+  return (
+    <Section title="Storage by tier" actions={<Link className="link" to="/costs">Costs</Link>}>
+      {stored.length === 0 ? (
+        <p className="faint">Nothing was measured yet. Every vault is measured once a day, and when somebody asks for it on the page of costs.</p>
+      ) : (
+        <>
+          <Shares
+            label="Stored bytes by tier"
+            parts={stored.map((one) => ({ name: tierName(one.tier, one.redundancy), value: one.stored_bytes, said: size(one.stored_bytes) }))}
+          />
+          <p className="faint">
+            {size(sum)} in all stores, measured <When at={oldest} />.
+          </p>
+        </>
       )}
     </Section>
   );

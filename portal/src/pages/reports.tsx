@@ -4,6 +4,7 @@ import { Link } from "react-router";
 import { client, take } from "../api/client";
 import { forecast, items, overview, vaults } from "../api/queries";
 import type { Item, Vault } from "../api/types";
+import { Bar } from "../parts/chart";
 import { Loaded, Page, Section } from "../parts/page";
 import { State } from "../parts/state";
 import { useNow, When } from "../parts/when";
@@ -38,26 +39,6 @@ export default function Reports() {
         <Proofs key={vault.id} vault={vault} />
       ))}
     </Page>
-  );
-}
-
-interface BarProps {
-  name: string;
-  value: number;
-  most: number;
-  tone: Tone;
-}
-
-function Bar({ name, value, most, tone }: BarProps) {
-  return (
-    <li className="bar-row">
-      <span className="bar-name">{name}</span>
-      <svg className={`bar bar-${tone}`} viewBox="0 0 100 10" preserveAspectRatio="none" aria-hidden>
-        <rect className="bar-back" width="100" height="10" rx="1" />
-        <rect width={most > 0 ? Math.max(value > 0 ? 1 : 0, (value / most) * 100) : 0} height="10" rx="1" />
-      </svg>
-      <span className="bar-value">{number(value)}</span>
-    </li>
   );
 }
 

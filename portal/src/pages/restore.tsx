@@ -1,10 +1,10 @@
 // A restore, step by step: which point, what, where, what that means, and how it goes.
-import { Button } from "@fluentui/react-components";
+import { Button, Field, Select } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
 import { useState } from "react";
 import { Link, useNavigate, useParams, useSearchParams } from "react-router";
 import { client, once, take } from "../api/client";
-import { item as itemQuery, machine as machineQuery, points as pointsQuery } from "../api/queries";
+import { copiesOf, item as itemQuery, machine as machineQuery, points as pointsQuery, vault as vaultQuery } from "../api/queries";
 import type { Item, Machine, Point } from "../api/types";
 import { useAct } from "../parts/done";
 import { Empty } from "../parts/empty";
@@ -17,7 +17,7 @@ import { useJob } from "../parts/watched";
 import { Wizard } from "../parts/wizard";
 import { CONSISTENCY, exactly, isOver, JOB } from "../words";
 import { Review } from "./restore/review";
-import { type Choice, faultOf, first, requestOf } from "./restore/choice";
+import { type Choice, faultOf, first, pointOf, requestOf } from "./restore/choice";
 import { What } from "./restore/what";
 import { Where } from "./restore/where";
 
@@ -32,7 +32,7 @@ export default function Restore() {
       <Loaded query={held} what="the machine">
         {(item) => (
           <Loaded query={points} what="recovery points">
-            {(all) => <Steps item={item} machine={seen.data} points={all.filter((point) => !point.purge_at)} />}
+            {(all) => <Source item={item} machine={seen.data} points={all.filter((point) => !point.purge_at)} />}
           </Loaded>
         )}
       </Loaded>
@@ -40,13 +40,39 @@ export default function Restore() {
   );
 }
 
-function Steps({ item, machine, points }: { item: Item; machine: Machine | undefined; points: Point[] }) {
+/** Out of the vault, or of its second store if there is one. */
+function Source({ item, machine, points }: { item: Item; machine: Machine | undefined; points: Point[] }) {
+  const [search] = useSearchParams();
+  const place = useQuery(vaultQuery(item.vault));
+  const isCopied = place.data?.settings.copy != null;
+  const fromCopy = search.get("from") === "copy";
+  const copies = useQuery({ ...copiesOf(item.vault, item.id), enabled: fromCopy });
+  if (fromCopy) {
+    return (
+      <Loaded query={copies} what="the copies">
+        {(all) => <Steps key="copy" item={item} machine={machine} points={all.map((copy) => pointOf(copy, item.vault))} isCopied fromCopy />}
+      </Loaded>
+    );
+  }
+  return <Steps key="vault" item={item} machine={machine} points={points} isCopied={isCopied} fromCopy={false} />;
+}
+
+interface StepsProps {
+  item: Item;
+  machine: Machine | undefined;
+  points: Point[];
+  isCopied: boolean;
+  fromCopy: boolean;
+}
+
+function Steps({ item, machine, points, isCopied, fromCopy }: StepsProps) {
   const [search, setSearch] = useSearchParams();
   const navigate = useNavigate();
-  const [choice, setChoice] = useState<Choice>(() => first(item));
+  const [choice, setChoice] = useState<Choice>(() => first(item, fromCopy));
   const [step, setStep] = useState(search.has("point") ? 1 : 0);
   const point = points.find((one) => one.id === search.get("point")) ?? points[0];
   const began = search.get("job") ?? undefined;
+  const kept: Record<string, string> = fromCopy ? { from: "copy" } : {};
   const act = useAct({
     does: () => {
       if (!point) throw new Error("No point is chosen.");
@@ -54,11 +80,23 @@ function Steps({ item, machine, points }: { item: Item; machine: Machine | undef
     },
     changes: ["jobs", "item", "replacements"],
     quiet: true,
-    then: ({ job }) => setSearch({ point: point?.id ?? "", job }, { replace: true }),
+    then: ({ job }) => setSearch({ ...kept, point: point?.id ?? "", job }, { replace: true }),
   });
   if (began) return <Goes job={began} item={item} />;
+  const other = isCopied && (
+    <Field label="Out of" hint={fromCopy ? "Good also when the vault is damaged, unreachable or gone." : undefined}>
+      <Select value={fromCopy ? "copy" : "vault"} onChange={(_, data) => setSearch(data.value === "copy" ? { from: "copy" } : {}, { replace: true })}>
+        <option value="vault">The vault</option>
+        <option value="copy">Its second store</option>
+      </Select>
+    </Field>
+  );
   if (!point) {
-    return <Empty title="There is nothing to restore">No recovery point of {item.name} is there.</Empty>;
+    return (
+      <Empty title="There is nothing to restore" action={other}>
+        {fromCopy ? `The second store has no copy of a point of ${item.name}.` : `No recovery point of ${item.name} is there.`}
+      </Empty>
+    );
   }
   const change = (part: Partial<Choice>) => setChoice({ ...choice, ...part });
   const files = choice.what === "files";
@@ -75,7 +113,8 @@ function Steps({ item, machine, points }: { item: Item; machine: Machine | undef
           body: (
             <>
               <h2>To which point?</h2>
-              <Timeline points={points} chosen={point.id} choose={(id) => setSearch({ point: id }, { replace: true })} />
+              {other}
+              <Timeline points={points} other={fromCopy ? "Copies" : undefined} chosen={point.id} choose={(id) => setSearch({ ...kept, point: id }, { replace: true })} />
               <p className="chosen">
                 <strong>{exactly(point.taken)}</strong>
                 <span className="faint"> {CONSISTENCY[point.consistency]?.[1]}</span>

@@ -5,7 +5,7 @@ import { useState } from "react";
 import { Link, useNavigate, useParams } from "react-router";
 import { may } from "../access";
 import { client, once, problemOf, take } from "../api/client";
-import { items, policies, useMe } from "../api/queries";
+import { items, policies, useMe, vault as vaultQuery } from "../api/queries";
 import type { Item, Vault as VaultSeen, VaultSettings } from "../api/types";
 import { Confirm } from "../parts/confirm";
 import { useAct } from "../parts/done";
@@ -17,6 +17,7 @@ import { When } from "../parts/when";
 import { count, day, ITEM, number } from "../words";
 import { People } from "./access/people";
 import { scheduleWords } from "./policy/document";
+import { SecondStore } from "./vault/second-store";
 
 /** Machines that are listed here; the list of machines has all. */
 const SHOWN = 12;
@@ -24,10 +25,7 @@ const SHOWN = 12;
 export default function Vault() {
   const { vault: id = "" } = useParams();
   const me = useMe();
-  const asked = useQuery({
-    queryKey: ["vaults", id],
-    queryFn: () => take(client.GET("/v1/vaults/{vault}", { params: { path: { vault: id } } })),
-  });
+  const asked = useQuery(vaultQuery(id));
   const held = useQuery(items(id));
   const plans = useQuery(policies(id));
   const vault = asked.data;
@@ -41,6 +39,7 @@ export default function Vault() {
               of={[
                 ["Where", <code key="where">{vault.location}</code>],
                 ["Snapshot tier", vault.settings.snapshot_store ? <code key="snapshots">{vault.settings.snapshot_store}</code> : "none"],
+                ["Redundancy", vault.settings.copy ? "Geo: a second store has copies" : "Local: one place"],
                 ["Machines", number(vault.items)],
                 ["Since", day(vault.created)],
                 ["Id", <code key="id">{vault.id}</code>],
@@ -69,6 +68,7 @@ export default function Vault() {
               <Deleted items={deleted} />
               <Settings key={vault.revision} vault={vault} />
             </div>
+            <SecondStore vault={vault} />
             {may(me, "GrantAccess", null) && <People vault={vault} />}
           </>
         )}

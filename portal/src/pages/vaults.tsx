@@ -38,6 +38,7 @@ export default function Vaults() {
                     <span className="faint">
                       {[
                         vault.settings.snapshot_store ? "snapshot tier and vault" : "vault alone",
+                        vault.settings.copy && "second store",
                         `deleted points stay ${count(vault.settings.soft_delete_days ?? 14, "day")}`,
                         vault.settings.immutable && "immutable",
                         vault.settings.keep_everything && "keeps everything",

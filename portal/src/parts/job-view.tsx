@@ -1,8 +1,9 @@
 // A job to look at: its steps, how far it is, what it came to.
 import { MessageBar, MessageBarBody, MessageBarTitle, ProgressBar } from "@fluentui/react-components";
+import { Link } from "react-router";
 import { ArrowSyncCircle20Filled, CheckmarkCircle20Filled, Circle20Regular, DismissCircle20Filled } from "../icons";
 import type { Job } from "../api/types";
-import { isOver, percent, size, word } from "../words";
+import { count, isOver, number, percent, size, word } from "../words";
 import { Progress } from "./progress";
 import { useSpeed } from "./watched";
 import { When } from "./when";
@@ -79,10 +80,26 @@ export function JobView({ job }: { job: Job }) {
   );
 }
 
-/** What came of it: files that were written, a machine that was made. */
+/** What came of it: files that were written, snapshots that were made, what differs. */
 function Result({ job }: { job: Job }) {
-  const result = job.result as { files?: unknown; machine?: { name?: string } } | null | undefined;
-  const files = Array.isArray(result?.files) ? result.files.filter((file): file is string => typeof file === "string") : [];
+  const result = (job.result ?? {}) as { files?: unknown; file?: unknown; ranges?: unknown; snapshots?: unknown; disk?: string; next?: number | null };
+  const files = [result.files, result.file].flat().filter((file): file is string => typeof file === "string");
+  const snapshots = Array.isArray(result.snapshots) ? (result.snapshots as { made?: { point?: string }; machine_name?: string }[]) : [];
+  if (Array.isArray(result.ranges)) return <Differences disk={result.disk ?? ""} ranges={result.ranges as Range[]} cut={result.next != null} />;
+  if (snapshots.length > 0 && job.vault && job.kind === "snapshot") {
+    return (
+      <div>
+        <h3>{count(snapshots.length, "snapshot")} made</h3>
+        <ul className="plain">
+          {snapshots.map(({ made, machine_name }) => (
+            <li key={made?.point}>
+              <Link className="link" to={`/vaults/${job.vault}/snapshots/${made?.point}`}>The one of {machine_name}</Link>
+            </li>
+          ))}
+        </ul>
+      </div>
+    );
+  }
   if (files.length === 0) return null;
   return (
     <div>
@@ -94,6 +111,39 @@ function Result({ job }: { job: Job }) {
           </li>
         ))}
       </ul>
+    </div>
+  );
+}
+
+interface Range {
+  offset: number;
+  length: number;
+}
+
+/** Ranges that are listed; the command line lists all. */
+const RANGES = 20;
+
+function Differences({ disk, ranges, cut }: { disk: string; ranges: Range[]; cut: boolean }) {
+  const sum = ranges.reduce((all, range) => all + range.length, 0);
+  return (
+    <div className="stack">
+      <h3>What changed in {disk}</h3>
+      <p>
+        {ranges.length === 0 ? "Nothing: they hold the same." : `${size(sum)} in ${count(ranges.length, "range")}${cut ? ", and there are more" : ""}.`}
+      </p>
+      {ranges.length > 0 && (
+        <details>
+          <summary>The {ranges.length > RANGES ? `first ${RANGES} ranges` : "ranges"}</summary>
+          <ul className="rows">
+            {ranges.slice(0, RANGES).map((range) => (
+              <li key={range.offset}>
+                <span className="row-name">at {size(range.offset)} <span className="faint">({number(range.offset)})</span></span>
+                <span className="row-end">{size(range.length)}</span>
+              </li>
+            ))}
+          </ul>
+        </details>
+      )}
     </div>
   );
 }

@@ -53,7 +53,7 @@ export function Page({ title, above, beside, about, actions, children }: PagePro
 }
 
 interface LoadedProps<T> {
-  query: UseQueryResult<T>;
+  query: Pick<UseQueryResult<T>, "data" | "error"> & { refetch: () => unknown };
   what: string;
   children: (data: T) => ReactNode;
 }

@@ -16,11 +16,21 @@ const MARK = {
   quiet: Circle16Regular,
 };
 
+/** The mark alone, beside words that say the same. */
+export function Mark({ tone }: { tone: Tone }) {
+  const Shape = MARK[tone];
+  return (
+    <span className={`state state-${tone}`} aria-hidden>
+      <Shape />
+    </span>
+  );
+}
+
 export function State({ of: [text, tone] }: { of: [string, Tone] }) {
-  const Mark = MARK[tone];
+  const Shape = MARK[tone];
   return (
     <span className={`state state-${tone}`}>
-      <Mark aria-hidden />
+      <Shape aria-hidden />
       <span>{text}</span>
     </span>
   );

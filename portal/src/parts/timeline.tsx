@@ -46,9 +46,11 @@ interface Props {
   points: Point[];
   chosen: string | undefined;
   choose: (id: string) => void;
+  /** What the lane of points is called of which nobody knows what they are kept for. */
+  other?: string;
 }
 
-export function Timeline({ points, chosen, choose }: Props) {
+export function Timeline({ points, chosen, choose, other = LANE_WORDS.other }: Props) {
   const now = useNow();
   const oldest = Math.min(...points.map((point) => Date.parse(point.taken)));
   const fitting = RANGES.findIndex(([, ms]) => ms >= now - oldest);
@@ -107,7 +109,7 @@ export function Timeline({ points, chosen, choose }: Props) {
       <div className="timeline-lanes" role="radiogroup" aria-label="Recovery points by time" onKeyDown={move} ref={marks}>
         {lanes.map((lane) => (
           <div className="lane" key={lane}>
-            <span className="lane-name">{LANE_WORDS[lane]}</span>
+            <span className="lane-name">{lane === "other" ? other : LANE_WORDS[lane]}</span>
             <div className="lane-line">
               {placed(seen.filter((point) => laneOf(point) === lane), from, length).map(([point, at]) => (
                 <Mark

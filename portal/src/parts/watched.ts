@@ -18,7 +18,7 @@ export function useJob(id: string | undefined) {
       queries.setQueryData(["job", id], job);
       if (isOver(job.state)) {
         stop();
-        refresh("points", "item", "machine", "replacements");
+        refresh("points", "item", "machine", "replacements", "snapshots", "snapshot", "copies", "vaults", "usage", "cost");
       }
     });
     return stop;

@@ -43,7 +43,7 @@ function settle(): void {
   const jobs = [...before.values()].sort((a, b) => b.created.localeCompare(a.created) || b.id.localeCompare(a.id));
   change({ jobs: jobs.slice(0, KEPT), live: known.live });
   // What a job was about has changed: points, machines, alerts.
-  if (ended) refresh("overview", "points", "item", "items", "machines", "machine", "alerts", "forecast", "replacements");
+  if (ended) refresh("overview", "points", "item", "items", "machines", "machine", "alerts", "forecast", "replacements", "snapshots", "snapshot", "usage", "cost", "vaults", "copies");
 }
 
 function subscribe(listener: () => void): () => void {

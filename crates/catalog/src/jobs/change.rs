@@ -1,5 +1,6 @@
 //! Queueing jobs, and every change of one.
 
+use super::log::{self, Before};
 use super::{JobRow, NewJob, job};
 use crate::row::{count, document, first_word, micros, spelt};
 use crate::{Catalog, Error, ErrorKind, Result};
@@ -50,6 +51,7 @@ impl Catalog {
         let context = "change a job";
         for _ in 0..TRIES {
             let mut row = self.job_to_change(id, context).await?;
+            let before = Before::of(&row);
             match row.job.apply(event, now) {
                 Err(refusal) => return Ok(Err(refusal)),
                 Ok(job) => {
@@ -66,13 +68,27 @@ impl Catalog {
             if told.error.is_some() {
                 row.error.clone_from(&told.error);
             }
-            match row.store(&self.pool, now).await {
+            let lines = before.lines(&row, &told);
+            let stored = match lines.is_empty() {
+                true => row.store(&self.pool, now).await,
+                false => self.store_and_write(&mut row, &lines, now).await,
+            };
+            match stored {
                 Err(error) if error.kind() == ErrorKind::Changed => {}
                 Err(error) => return Err(error),
                 Ok(()) => return Ok(Ok(row)),
             }
         }
         Err(Error::new(ErrorKind::Changed, format!("{context}: {id} is changed by too many at once")))
+    }
+
+    /// Writes a job that was read and changed, and what is to be read of that afterwards.
+    async fn store_and_write(&self, row: &mut JobRow, lines: &[log::Line], now: Timestamp) -> Result<()> {
+        let sql = |e| Error::sql("change a job", e);
+        let mut transaction = self.begin().await.map_err(sql)?;
+        row.store(&mut *transaction, now).await?;
+        log::write(&mut transaction, row.id, lines, now).await?;
+        transaction.commit().await.map_err(sql)
     }
 }
 
@@ -151,6 +167,8 @@ pub struct Told {
     pub result: Option<Value>,
     /// Why an attempt failed; none leaves it as it was.
     pub error: Option<Value>,
+    /// Who did it, where that is to be written down: the person that wants the job to end.
+    pub by: Option<String>,
 }
 
 /// From when on a job may be claimed; none once it is over.

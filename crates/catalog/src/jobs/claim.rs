@@ -1,6 +1,7 @@
 //! Claims: who gets which job, under limits that hold over all servers.
 
-use super::{JobRow, job};
+use super::log::{self, Before};
+use super::{JobRow, Told, job};
 use crate::row::{count, document, micros, parsed};
 use crate::{Catalog, Error, ErrorKind, Result};
 use jiff::{SignedDuration, Timestamp};
@@ -114,6 +115,7 @@ async fn claim(
     let found = query.try_map(|row| job(&row)).fetch_optional(&mut **transaction).await.map_err(sql)?;
     let Some(mut row) = found else { return Ok(None) };
     let until = now.saturating_add(wish.lease).unwrap_or(Timestamp::MAX);
+    let before = Before::of(&row);
     let Ok(claimed) = row.job.apply(Event::Claim(wish.claimant, until), now) else { return Ok(None) };
     row.job = claimed;
     if !row.job.is_over() {
@@ -126,5 +128,7 @@ async fn claim(
     let query = sqlx::query(note).bind(document(&row.sessions)).bind(row.claimed.map(micros));
     let query = query.bind(id.to_string()).bind(count(row.revision));
     query.execute(&mut **transaction).await.map_err(sql)?;
+    let by = Told { by: Some(wish.mover.to_owned()), ..Told::default() };
+    log::write(transaction, id, &before.lines(&row, &by), now).await?;
     Ok(Some(row))
 }

@@ -3,16 +3,18 @@
 //! What a job may become is `model`'s to say ([`model::job::Job::apply`]). Here a job is a row with a revision: who
 //! read an older one cannot write, so of two servers that apply an event to the same state one succeeds, and the
 //! other reads again (`change.rs`). Who may claim, and how many run at once, is counted by one server at a time
-//! (`claim.rs`). What follows from a report is done after it is stored, and marked as done (`follow.rs`).
+//! (`claim.rs`). What happened is written down with it (`log.rs`). What follows from a report is done after it is stored, and marked as done (`follow.rs`).
 
 mod change;
 mod claim;
 mod follow;
+mod log;
 
 pub(crate) use change::queue_in;
 pub use change::{Queued, Told};
 pub use claim::ClaimWish;
 pub use follow::WaitingJobs;
+pub use log::JobLogRow;
 
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{flag, instant, instant_option, json, micros, number, parsed, parsed_option, text};

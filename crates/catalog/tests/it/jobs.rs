@@ -3,7 +3,7 @@
 use crate::scene::{at, on_both, vault};
 use catalog::{Catalog, ClaimWish, JobFilter, JobRow, NewJob, Queued, Told};
 use jiff::{SignedDuration, Timestamp};
-use model::job::{Claim, Event, Failure, JobKind, JobState, Refusal, Step};
+use model::job::{Claim, Event, Failure, JobEvent, JobKind, JobState, Refusal, Step};
 use model::schedule::Limits;
 use model::{ClaimantId, HostId, JobId};
 use serde_json::json;
@@ -119,7 +119,7 @@ on_both! {
         ] {
             assert_eq!(change(&catalog, &row, event, 32).await?, Err(Refusal::Stale));
         }
-        let told = Told { progress: Some(json!({ "bytes": 7 })), result: None, error: None };
+        let told = Told { progress: Some(json!({ "bytes": 7 })), ..Told::default() };
         catalog.change_job(row.id, Event::Renew(quick, at(90)), told, at(60)).await??;
         assert!(claim_one(&catalog, holder(), at(89)).await?.is_none(), "renewed");
         let done = complete(&catalog, (quick, taken), 61).await?;
@@ -161,6 +161,35 @@ on_both! {
         }
         assert_eq!(queued, 1);
         assert_eq!(catalog.jobs(&JobFilter::default(), None, 10).await?.rows.len(), 1);
+        Ok(())
+    }
+
+    what_happens_to_a_job_is_written_down(catalog) {
+        catalog.queue_job(&backup_of("db", 0), at(0)).await?;
+        let (claim, row) = claim_one(&catalog, holder(), at(1)).await?.expect("ready");
+        change(&catalog, &row, Event::Renew(claim, at(60)), 2).await??;
+        let slow = Told { progress: Some(json!({ "warnings": ["it is slow"] })), ..Told::default() };
+        catalog.change_job(row.id, Event::Warn(claim), slow.clone(), at(3)).await??;
+        catalog.change_job(row.id, Event::StepDone(claim, Step::TakeSnapshot), slow, at(4)).await??;
+        let full = Told { error: Some(json!({ "text": "no room" })), ..Told::default() };
+        catalog.change_job(row.id, Event::Fail(claim, Failure::Busy, 1), full, at(5)).await??;
+        let alice = Told { by: Some("alice".to_owned()), ..Told::default() };
+        catalog.change_job(row.id, Event::Cancel, alice.clone(), at(6)).await??;
+        let again = catalog.change_job(row.id, Event::Cancel, alice, at(7)).await?;
+        assert_eq!(again, Err(Refusal::Over), "what changes nothing is not written down");
+        let log = catalog.job_log(row.id).await?;
+        let lines: Vec<_> = log.iter().map(|line| (line.at, line.event, line.text.as_str())).collect();
+        let wanted = [
+            (at(1), JobEvent::Begun, "server"),
+            (at(3), JobEvent::Warned, "it is slow"),
+            (at(4), JobEvent::StepDone, "Take snapshot"),
+            (at(5), JobEvent::AttemptFailed, "no room"),
+            (at(6), JobEvent::CancelWanted, "alice"),
+            (at(6), JobEvent::Ended, "cancelled"),
+        ];
+        assert_eq!(lines, wanted, "that it goes on is no line");
+        assert_eq!(catalog.forget_jobs(at(1000)).await?, 1);
+        assert_eq!(catalog.job_log(row.id).await?, [], "it goes with its job");
         Ok(())
     }
 

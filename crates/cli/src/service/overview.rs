@@ -4,8 +4,9 @@ use super::words::{count, when};
 use crate::output::{self, Output};
 use anyhow::Result;
 use api::client::Client;
-use api::{Forecast, Overview};
+use api::{Forecast, Overview, TierStored};
 use clap::Args as ClapArgs;
+use serde_json::json;
 use std::collections::BTreeMap;
 
 #[derive(Debug, ClapArgs)]
@@ -24,9 +25,22 @@ pub(crate) async fn overview(output: &Output, client: &Client) -> Result<()> {
             ("Jobs of the last 24 hours", by_state(&overview.jobs)),
             ("Open alerts", by_state(&overview.alerts)),
             ("Points", format!("{}, {} stored", overview.points, output::size(overview.stored_bytes))),
+            ("Stored by tier", by_tier(&overview.storage)),
             ("Movers", overview.movers.to_string()),
         ])
     })
+}
+
+fn by_tier(storage: &[TierStored]) -> String {
+    if storage.is_empty() {
+        return "not measured yet".to_owned();
+    }
+    let one = |stored: &TierStored| {
+        let word = |value: serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+        let (tier, redundancy) = (word(json!(stored.tier)), word(json!(stored.redundancy)));
+        format!("{} in {tier} {redundancy}", output::size(stored.stored_bytes))
+    };
+    storage.iter().map(one).collect::<Vec<_>>().join(", ")
 }
 
 fn by_state(counts: &BTreeMap<String, u64>) -> String {

@@ -7,8 +7,11 @@ use crate::guest::{Guest, run, until};
 use crate::scene::Scene;
 use crate::service::{Server, text};
 use anyhow::{Context, Result, ensure};
+use serde_json::json;
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
+use testkit::AnotherProvider;
 
 /// Runs tests of Playwright's against a server.
 fn browse(scene: &Scene, server: &Server, machine: &str, tests: &[&str]) -> Result<()> {
@@ -49,6 +52,29 @@ fn people_find_their_way_through_the_portal() -> Result<()> {
     ended?;
     server.stop()?;
     guest.quit_and_check()
+}
+
+#[test]
+fn somebody_comes_in_by_single_sign_on() -> Result<()> {
+    let scene = Scene::without_vault()?;
+    let person = json!({ "sub": "4711", "preferred_username": "alice", "groups": ["ops"] });
+    let provider = AnotherProvider::start(&person, &testkit::to_stderr)?;
+    std::fs::write(scene.path("secret"), "any will do\n")?;
+    let secret = scene.path("secret");
+    // The provider is told where to send the browser back to before the server has an address.
+    let port = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).and_then(|free| free.local_addr());
+    let address = port.context("find a free port")?.to_string();
+    let redirect = format!("https://{address}/sign-in");
+    let more = [
+        ["--sso-issuer", provider.issuer()],
+        ["--sso-client", "strongroom"],
+        ["--sso-secret-file", text(&secret)?],
+        ["--sso-role", "ops=operator"],
+        ["--sso-redirect", &redirect],
+    ];
+    let server = Server::start_at(&scene, &address, more.as_flattened())?;
+    browse(&scene, &server, "", &["sign-on"])?;
+    server.stop()
 }
 
 #[test]

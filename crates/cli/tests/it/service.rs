@@ -25,9 +25,14 @@ pub(crate) struct Server {
 impl Server {
     /// Made, run and logged in to.
     pub(crate) fn start(scene: &Scene) -> Result<Self> {
+        Self::start_at(scene, "127.0.0.1:0", &[])
+    }
+
+    /// The same at an address, with these options more.
+    pub(crate) fn start_at(scene: &Scene, listen: &str, more: &[&str]) -> Result<Self> {
         let data = scene.path("data");
         let made = scene.ask_program(&["server", "init", "--data", text(&data)?])?;
-        let (running, url) = run(scene, "127.0.0.1:0")?;
+        let (running, url) = run(scene, listen, more)?;
         let server = Self { running, url, made };
         server.log_in(scene, "admin", server.said("password")?)?;
         Ok(server)
@@ -50,7 +55,7 @@ impl Server {
         self.running.signal("KILL")?;
         self.running.wait_gone()?;
         let address = self.url.trim_start_matches("https://").to_owned();
-        let (running, url) = run(scene, &address)?;
+        let (running, url) = run(scene, &address, &[])?;
         ensure!(url == self.url, "{url}");
         self.running = running;
         Ok(())
@@ -65,8 +70,9 @@ impl Server {
     }
 }
 
-fn run(scene: &Scene, listen: &str) -> Result<(Running, String)> {
+fn run(scene: &Scene, listen: &str, more: &[&str]) -> Result<(Running, String)> {
     let mut command = scene.program(["server", "run", "--listen", listen]);
+    command.args(more);
     command.arg("--data").arg(scene.path("data")).arg("--scratch").arg(scene.path("scratch"));
     let mut running = Running::start(&mut command)?;
     let line = running.wait_for("the server runs")?;

@@ -9,6 +9,7 @@
 //! | --- | --- |
 //! | `kind.rs` | kinds, their steps, which exclude each other |
 //! | `state.rs` | the job, and every transition in one function |
+//! | `log.rs` | what of a change is written down |
 //! | `retry.rs` | whether and when a failed attempt is tried again |
 //! | `model.rs` | two servers, every interleaving, a crash at any point |
 //!
@@ -16,6 +17,7 @@
 //! find what they already did.
 
 mod kind;
+mod log;
 #[cfg(test)]
 mod model;
 mod retry;
@@ -24,5 +26,6 @@ mod state;
 mod tests;
 
 pub use kind::{JobKind, Step};
+pub use log::{JobEvent, written};
 pub use retry::{Failure, Patience};
 pub use state::{Claim, Event, Generation, Job, JobState, LAPSES_MAX, Lease, Refusal};

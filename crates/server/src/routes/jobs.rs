@@ -5,7 +5,7 @@ use crate::app::App;
 use crate::body::{At, Limit, Params};
 use crate::guard::Caller;
 use crate::route::{Need, Route};
-use api::{Accepted, Code, Job, JobState, Page, SkippedRun};
+use api::{Accepted, Code, Job, JobLogEntry, JobState, Page, SkippedRun};
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::{Extension, Json};
@@ -19,7 +19,7 @@ use utoipa::{IntoParams, OpenApi};
 use uuid::Uuid;
 
 #[derive(OpenApi)]
-#[openapi(paths(list, show, cancel, retry, skipped))]
+#[openapi(paths(list, show, log, cancel, retry, skipped))]
 pub(super) struct Document;
 
 pub(super) fn routes() -> Vec<Route> {
@@ -28,6 +28,7 @@ pub(super) fn routes() -> Vec<Route> {
         Route::get("/v1/jobs", Need::Somewhere(Action::View), list),
         // In the job's vault: asked here.
         Route::get("/v1/jobs/{job}", Need::Somewhere(Action::View), show),
+        Route::get("/v1/jobs/{job}/log", Need::Somewhere(Action::View), log),
         Route::post("/v1/jobs/{job}/cancel", Need::Somewhere(Action::CancelJob), cancel),
         // What the job does, in its vault: asked here.
         Route::post("/v1/jobs/{job}/retry", Need::Somewhere(Action::BackUp), retry),
@@ -102,6 +103,18 @@ pub(crate) async fn show(
     At(job): At<JobId>,
 ) -> Answer<Job> {
     seen(&app, &caller, job).await.map(Json)
+}
+
+/// What happened to a job, in order: all of it, on one page.
+#[utoipa::path(get, path = "/v1/jobs/{job}/log", operation_id = "show_job_log", tag = "jobs",
+    params(("job" = Uuid, Path)), responses((status = 200, body = Page<JobLogEntry>)))]
+pub(crate) async fn log(
+    State(app): State<App>,
+    Extension(caller): Extension<Caller>,
+    At(job): At<JobId>,
+) -> Answer<Page<JobLogEntry>> {
+    seen(&app, &caller, job).await?;
+    Ok(Json(Page { items: app.control.job_log(job).await?, next: None }))
 }
 
 /// Wants a job to end. One that runs ends as soon as its mover has left things tidy.

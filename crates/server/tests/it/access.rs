@@ -32,6 +32,7 @@ GET    /v1/jobs                                                somewhere reader
 GET    /v1/jobs/{job}                                          somewhere reader
 POST   /v1/jobs/{job}/cancel                                   somewhere operator
 GET    /v1/jobs/{job}/events                                   somewhere reader
+GET    /v1/jobs/{job}/log                                      somewhere reader
 POST   /v1/jobs/{job}/retry                                    somewhere operator
 POST   /v1/login                                               nobody
 POST   /v1/login/sso                                           nobody

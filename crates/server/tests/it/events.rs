@@ -77,6 +77,11 @@ async fn a_job_is_watched_to_its_end() -> Result<()> {
         rest.push_str(std::str::from_utf8(&some)?);
     }
     assert_eq!(jobs(&rest).last().context("a last event")?["state"], "cancelled");
+    // And afterwards it is read what happened.
+    let log = scene.ask(Ask::get(format!("/v1/jobs/{job}/log")).token(&admin)).await.json();
+    let lines = log["items"].as_array().context("lines")?.iter();
+    let events: Vec<_> = lines.map(|line| line["event"].as_str().unwrap_or_default()).collect();
+    assert_eq!(events, ["asked", "cancel_wanted", "ended"], "{log}");
     running.stop().await;
     Ok(())
 }
@@ -95,8 +100,10 @@ async fn all_jobs_are_watched_by_those_who_may_see_them() -> Result<()> {
     }
     let changed = read(&mut some, 1).await?;
     assert_eq!((&changed[0]["id"], &changed[0]["state"]), (&json!(there), &json!("cancelled")));
-    let hidden = scene.ask(Ask::get(format!("/v1/jobs/{here}/events")).token(&reader)).await;
-    assert_eq!(hidden.code(), "not_found");
+    for what in ["events", "log"] {
+        let hidden = scene.ask(Ask::get(format!("/v1/jobs/{here}/{what}")).token(&reader)).await;
+        assert_eq!(hidden.code(), "not_found");
+    }
     // A token that is taken away ends the stream.
     scene.ask(Ask::new("POST", "/v1/logout").token(&reader)).await;
     while some.chunk().await?.is_some() {}

@@ -44,6 +44,7 @@ export function Acts({ item, points }: { item: Item; points: Point[] }) {
   if (item.state === "stopped" && can("Protect")) more.push(["Resume protection", "resume"]);
   if ((held || item.state === "stopped") && can("StopAndKeep")) more.push([held ? "Stop protection" : "Delete its data", "stop"]);
   if (item.state === "deleted" && can("Undelete")) more.push(["Bring its data back", "undelete"]);
+  const snapshot = can("BackUp") && item.state !== "deleted";
   const restorable = points.some((point) => !point.purge_at);
   return (
     <>
@@ -61,13 +62,16 @@ export function Acts({ item, points }: { item: Item; points: Point[] }) {
           Restore
         </Button>
       )}
-      {more.length > 0 && (
+      {(more.length > 0 || snapshot) && (
         <Menu>
           <MenuTrigger disableButtonEnhancement>
             <Button icon={<MoreHorizontalRegular />} aria-label="More acts" />
           </MenuTrigger>
           <MenuPopover>
             <MenuList>
+              {snapshot && (
+                <MenuItem onClick={() => void navigate("/snapshots/new", { state: { machines: [item.machine] } })}>Take a snapshot</MenuItem>
+              )}
               {more.map(([name, what]) => (
                 <MenuItem key={name} onClick={() => setOpen(what)}>
                   {name}

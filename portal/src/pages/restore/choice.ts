@@ -1,5 +1,5 @@
 // What somebody chose in a restore, and what is asked of the server for it.
-import type { Item, Machine, NewMachine, Point, Replace } from "../../api/types";
+import type { CopiedPoint, Item, Machine, NewMachine, Point, Replace } from "../../api/types";
 import type { components } from "../../api/schema";
 
 export type What = "machine" | "instant" | "replace" | "disks" | "files";
@@ -7,6 +7,8 @@ export type Network = "disconnected" | "isolated" | "keep";
 
 export interface Choice {
   what: What;
+  /** Out of the vault's second store. */
+  fromCopy: boolean;
   /** Names of disks; empty: all. */
   disks: string[];
   folder: string;
@@ -20,9 +22,10 @@ export interface Choice {
   typed: string;
 }
 
-export function first(item: Item): Choice {
+export function first(item: Item, fromCopy: boolean): Choice {
   return {
     what: "machine",
+    fromCopy,
     disks: [],
     folder: "",
     name: `${item.name}-restored`,
@@ -52,6 +55,28 @@ type Asked =
   | { kind: "replace"; body: Replace }
   | { kind: "restore"; body: components["schemas"]["Restore"] };
 
+/** Whether the second store can give it: it has disks, and no sessions on files. */
+export const isFromCopy = (what: What): boolean => what === "machine" || what === "instant" || what === "disks";
+
+/** A copy as a point is shown: what is known of it there. */
+export function pointOf(copy: CopiedPoint, vault: string): Point {
+  return {
+    id: copy.point,
+    item: copy.item,
+    vault,
+    taken: copy.taken,
+    consistency: copy.consistency,
+    disks: copy.disks,
+    evidence: null,
+    in_snapshot_tier: false,
+    in_vault_tier: true,
+    kept_for: [],
+    origin: "scheduled",
+    pinned: false,
+    stored_bytes: copy.stored_bytes,
+  };
+}
+
 export function requestOf(choice: Choice): Asked {
   if (choice.what === "replace") {
     return { kind: "replace", body: { stop: choice.stop, no_safety_point: !choice.safety, plan: false } };
@@ -68,5 +93,5 @@ export function requestOf(choice: Choice): Asked {
           keep_macs: choice.keepIdentity,
         };
   const format = choice.what === "disks" ? choice.format : undefined;
-  return { kind: "restore", body: { folder: choice.folder, disks: choice.what === "disks" ? choice.disks : [], format, machine } };
+  return { kind: "restore", body: { folder: choice.folder, disks: choice.what === "disks" ? choice.disks : [], format, machine, from_copy: choice.fromCopy } };
 }

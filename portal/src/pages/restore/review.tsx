@@ -55,11 +55,13 @@ function sentences(item: Item, point: Point, machine: Machine | undefined, choic
   const names = wanted.map((disk) => disk.name).join(", ");
   const bytes = size(wanted.reduce((sum, disk) => sum + disk.bytes, 0));
   const stays = machine ? `${item.name} itself is not touched, and goes on as it is.` : `${item.name} is no longer there; nothing else is touched.`;
+  const copied = choice.fromCopy ? ["It is read out of the second store: the vault itself is not needed for it."] : [];
   if (choice.what === "disks") {
-    return [`The disks ${names} as of ${taken} are written to ${choice.folder}, as ${choice.format}: up to ${bytes}.`, stays];
+    return [`The disks ${names} as of ${taken} are written to ${choice.folder}, as ${choice.format}: up to ${bytes}.`, ...copied, stays];
   }
   return [
     `A new machine, ${choice.name}, is made of ${item.name} as of ${taken}. Its disks lie in ${choice.folder}: up to ${bytes}.`,
+    ...copied,
     choice.what === "instant"
       ? "It is started at once, out of the point. Its data follow while it runs: until then it is slower, and the point must stay."
       : choice.start

@@ -2,7 +2,7 @@
 import { Checkbox, Radio, RadioGroup } from "@fluentui/react-components";
 import type { Item, Machine, Point } from "../../api/types";
 import { size } from "../../words";
-import type { Choice, What as Kind } from "./choice";
+import { type Choice, isFromCopy, type What as Kind } from "./choice";
 
 const WAYS: [Kind, string, string][] = [
   ["machine", "A new machine", "Beside the old one, which stays as it is. To look at what was, or to move over to it."],
@@ -11,6 +11,12 @@ const WAYS: [Kind, string, string][] = [
   ["disks", "Disks as image files", "To be attached to something, or looked into."],
   ["files", "Single files", "Browse the disks of the point, and download what is needed."],
 ];
+
+function whyNot(what: Kind, item: Item, machine: Machine | undefined, choice: Choice): string | null {
+  if (what === "replace" && !machine) return `${item.name} is no longer on its host.`;
+  if (choice.fromCopy && !isFromCopy(what)) return "Not out of the second store: restore the disks, or a new machine.";
+  return null;
+}
 
 interface Props {
   item: Item;
@@ -31,11 +37,11 @@ export function What({ item, point, machine, choice, change }: Props) {
           <Radio
             key={value}
             value={value}
-            disabled={value === "replace" && !machine}
+            disabled={whyNot(value, item, machine, choice) !== null}
             label={
               <span className="way">
                 <strong>{name}</strong>
-                <span className="faint">{value === "replace" && !machine ? `${item.name} is no longer on its host.` : words}</span>
+                <span className="faint">{whyNot(value, item, machine, choice) ?? words}</span>
               </span>
             }
           />
