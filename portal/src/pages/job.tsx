@@ -36,6 +36,8 @@ const NEEDS: Record<JobKind, Action> = {
   measure_snapshots: "Verify",
   copy: "UpdateVault",
   heal: "UpdateVault",
+  archive: "UpdateVault",
+  rehydrate: "Restore",
 };
 
 export default function Job() {
