@@ -41,7 +41,8 @@ pub use access::{
     TokenInfo, TokenMade, User, UserChange,
 };
 pub use archive::{
-    ArchivePlan, ArchiveState, ArchiveStore, ArchivingBegun, ItemArchivePlan, PointToArchive, Rehydrate, StaysPut,
+    ArchivePlan, ArchiveState, ArchiveStore, ArchivingBegun, ItemArchivePlan, PointToArchive, Rehydrate,
+    StaysPut,
 };
 pub use copies::{CopiedPoint, CopyState, CopyStore};
 pub use cost::{CostBy, CostLine, CostReport, MachineDays, MeasuredStore, StorageUse, StoreUsage, UsagePart};

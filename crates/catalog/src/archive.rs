@@ -93,6 +93,10 @@ impl Catalog {
             on conflict (vault_id) do update set planned_at = excluded.planned_at
             where archive_plans.planned_at < excluded.planned_at";
         let query = sqlx::query(upsert).bind(vault.to_string()).bind(micros(planned));
-        query.execute(&self.pool).await.map(drop).map_err(|e| Error::sql("note that archiving was planned", e))
+        query
+            .execute(&self.pool)
+            .await
+            .map(drop)
+            .map_err(|e| Error::sql("note that archiving was planned", e))
     }
 }

@@ -146,7 +146,9 @@ impl Catalog {
         let made = "select count(*) as number, max(taken_at) as last from copies where vault_id = $1";
         let made = sqlx::query(made).bind(vault.to_string()).try_map(figures);
         let (copied, newest) = made.fetch_one(&self.pool).await.map_err(sql)?;
-        let waiting = format!("select count(*) as number, min(points.instant) as last {WAITING} and {THERE} and not {IS_FAR}");
+        let waiting = format!(
+            "select count(*) as number, min(points.instant) as last {WAITING} and {THERE} and not {IS_FAR}"
+        );
         let waiting = sqlx::query(sqlx::AssertSqlSafe(waiting)).bind(vault.to_string()).try_map(figures);
         let (waiting, oldest_waiting) = waiting.fetch_one(&self.pool).await.map_err(sql)?;
         Ok(CopyFigures { copied, newest, waiting, oldest_waiting })

@@ -32,8 +32,8 @@ use crate::schedule::Policies;
 use crate::{Actor, Control, Error, Result, store};
 use api::work::{ArchiveOutcome, ArchiveWork, InArchive, RehydrateWork, StoreAccess, Work};
 use api::{
-    ArchivePlan, ArchiveState, ArchiveStore, ArchivingBegun, Code, ItemArchivePlan, PointToArchive, Rehydrate,
-    StaysPut, VaultSettings,
+    ArchivePlan, ArchiveState, ArchiveStore, ArchivingBegun, Code, ItemArchivePlan, PointToArchive,
+    Rehydrate, StaysPut, VaultSettings,
 };
 use catalog::{ErrorKind, Item, ItemFilter, JobFilter, JobRow, PAGE_MAX, VaultRow};
 use jiff::{SignedDuration, Timestamp};
@@ -206,12 +206,7 @@ impl Control {
     }
 
     /// What a job that archives comes to.
-    pub(crate) async fn archive_work(
-        &self,
-        row: &JobRow,
-        item: &Item,
-        ordered: Ordered,
-    ) -> Result<Prepared> {
+    pub(crate) async fn archive_work(&self, row: &JobRow, item: &Item, ordered: Ordered) -> Result<Prepared> {
         let (vault, now) = (self.vault_of(row).await?, self.now());
         let Some(archive) = settings(&vault)?.archive else {
             return Ok(Prepared::Unwanted(format!("the vault {} has no archive store any more", vault.name)));
@@ -474,7 +469,10 @@ pub(crate) fn check(location: &str, settings: &VaultSettings, faults: &mut Fault
     let others = [Some(location), settings.snapshot_store.as_deref(), copy];
     let place = archive.location.trim_end_matches('/');
     if others.into_iter().flatten().any(|other| other.trim_end_matches('/') == place) {
-        faults.add(pointer, "must be another place than the vault's, its snapshot tier's and its second store's");
+        faults.add(
+            pointer,
+            "must be another place than the vault's, its snapshot tier's and its second store's",
+        );
     }
     if archive.mib_per_second == Some(0) {
         faults.add("/settings/archive/mib_per_second", "must be 1 or more; leave it out for no limit");

@@ -349,8 +349,10 @@ pub(crate) fn check(location: &str, settings: &VaultSettings, faults: &mut Fault
         .flatten()
         .any(|other| other.trim_end_matches('/') == copy.location.trim_end_matches('/'))
     {
-        faults
-            .add("/settings/copy/location", "must be another place than the vault's, its snapshot tier's and its archive's");
+        faults.add(
+            "/settings/copy/location",
+            "must be another place than the vault's, its snapshot tier's and its archive's",
+        );
     }
     faults.range("/settings/copy/keep_days", (7, 9999), copy.keep_days);
     faults.range("/settings/copy/every_hours", (0, 168), copy.every_hours);

@@ -182,9 +182,7 @@ impl Control {
     /// What was to be read when it was asked for may be in the archive alone by the time a mover claims it.
     pub(crate) async fn must_be_near(&self, point: PointId, from_copy: bool) -> Result<()> {
         match self.catalog.point(point).await {
-            Ok(row) if row.point.archive.is_there() && !from_copy => {
-                must_be_readable(&row.point, self.now())
-            }
+            Ok(row) if row.point.archive.is_there() && !from_copy => must_be_readable(&row.point, self.now()),
             _ => Ok(()),
         }
     }
@@ -342,11 +340,7 @@ pub(crate) fn must_be_readable(point: &model::Point, now: Timestamp) -> Result<(
     Err(Error::new(Code::Conflict, "no tier has a copy of the point"))
 }
 
-fn shown(
-    item: &Item,
-    row: PointRow,
-    (verdicts, now): (&HashMap<PointId, Vec<Verdict>>, Timestamp),
-) -> Point {
+fn shown(item: &Item, row: PointRow, (verdicts, now): (&HashMap<PointId, Vec<Verdict>>, Timestamp)) -> Point {
     let PointDetail { evidence, disks } = PointDetail::of(&row);
     let point = &row.point;
     let copies = verdicts.get(&point.id).map_or(&[][..], Vec::as_slice);

@@ -77,7 +77,8 @@ impl Control {
             JobState::Completed | JobState::CompletedWithWarnings => {
                 let (gone, gone_near) = (told(row, "gone"), told(row, "gone_near"));
                 let back = |point: &Point| points.contains(&point.id) && !gone.contains(&point.id);
-                let purge_at = row.ended.unwrap_or(self.now()) + self.soft_delete(&self.vault_of(row).await?).await?;
+                let purge_at =
+                    row.ended.unwrap_or(self.now()) + self.soft_delete(&self.vault_of(row).await?).await?;
                 let live = |point: &Point| {
                     let in_snapshot_tier = point.in_snapshot_tier && !gone_near.contains(&point.id);
                     let archive = dropped(point.archive, purge_at);

@@ -189,11 +189,7 @@ pub async fn plan_copy(from: &Vault, to: &Vault, point: &Point) -> Result<CopyPl
 }
 
 /// What the target's log says of a point, if it says anything; and whether the two are one vault at all.
-async fn settled(
-    from: &Vault,
-    to: &Vault,
-    (id, purged): (PointId, Purged),
-) -> Result<Option<Copied>> {
+async fn settled(from: &Vault, to: &Vault, (id, purged): (PointId, Purged)) -> Result<Option<Copied>> {
     if from.id() != to.id() || from.keys().chunk_id_key() != to.keys().chunk_id_key() {
         let (from, to) = (from.store().shown(), to.store().shown());
         let context = format!("{to} is not a replica of the vault in {from}: it holds another vault");

@@ -118,7 +118,10 @@ fn planned(plan: &ArchivePlan) -> String {
         text += &format!("Of {} not all are shown.\n", count(plan.moves, "point"));
     }
     if plan.drops > 0 {
-        text += &format!("Dropped in the vault tier, for the archive has them: {}.\n", count(plan.drops, "point"));
+        text += &format!(
+            "Dropped in the vault tier, for the archive has them: {}.\n",
+            count(plan.drops, "point")
+        );
     }
     for stays in &plan.stays {
         text += &format!("{} in the vault tier: {}.\n", stay(stays.points), stays.why);
@@ -168,7 +171,10 @@ mod tests {
         to("/a").apply(&mut settings).expect("it has one now");
         limit.apply(&mut settings).expect("it has one");
         to("/b").apply(&mut settings).expect("it is elsewhere");
-        assert_eq!(settings.archive, Some(ArchiveStore { mib_per_second: Some(5), ..ArchiveStore::at("/b") }));
+        assert_eq!(
+            settings.archive,
+            Some(ArchiveStore { mib_per_second: Some(5), ..ArchiveStore::at("/b") })
+        );
         to("none").apply(&mut settings).expect("it has none");
         assert_eq!(settings.archive, None);
         assert!(ArchiveArgs::default().is_empty() && !limit.is_empty());

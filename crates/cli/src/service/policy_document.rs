@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use jiff::tz::TimeZone;
 use model::Policy;
 use model::policy::{
-    ArchiveAfter, ConsistencyWish, Daily, DaysOfMonth, Month, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer,
-    VaultRetention, WeekOfMonth, Weekday, Weekly, Yearly,
+    ArchiveAfter, ConsistencyWish, Daily, DaysOfMonth, Month, Monthly, PolicyDocument, PolicyKind, Schedule,
+    Transfer, VaultRetention, WeekOfMonth, Weekday, Weekly, Yearly,
 };
 use std::io::Read;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! `strongroom vault`.
 
-use super::confirm::{Undo, Yes, confirm};
 use super::archive::{self, ArchiveArgs};
+use super::confirm::{Undo, Yes, confirm};
 use super::copies::{self, CopyArgs};
 use super::follow::Wait;
 use super::names;

@@ -226,7 +226,8 @@ impl Control {
         loop {
             let page = self.catalog.points(item.id, after.as_ref(), POINTS_READ).await?;
             let is_wanted = |row: &PointRow| {
-                before.is_none_or(|before| row.point.taken <= before) && must_be_readable(&row.point, self.now()).is_ok()
+                before.is_none_or(|before| row.point.taken <= before)
+                    && must_be_readable(&row.point, self.now()).is_ok()
             };
             if let Some(found) = page.rows.into_iter().find(is_wanted) {
                 return Ok(found);

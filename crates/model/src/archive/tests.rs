@@ -1,7 +1,9 @@
 //! The laws of archiving, over histories drawn at random, and a year as an example.
 
 use super::*;
-use crate::policy::{ArchiveAfter, Daily, DaysOfMonth, Month, Monthly, VaultRetention, Weekday, Weekly, Yearly};
+use crate::policy::{
+    ArchiveAfter, Daily, DaysOfMonth, Month, Monthly, VaultRetention, Weekday, Weekly, Yearly,
+};
 use crate::retention::{covered, stands_for};
 use jiff::SignedDuration;
 use proptest::prelude::*;
@@ -179,7 +181,11 @@ fn a_year_of_points_moves_month_after_month() {
     };
     assert_eq!(why(1), "no monthly or yearly rule keeps it");
     assert_eq!(why(73), "it is old enough on 2025-06-15T00:25:00Z");
-    assert!(why(134).starts_with("the daily rule keeps it until") || why(134).contains("no monthly"), "{}", why(134));
+    assert!(
+        why(134).starts_with("the daily rule keeps it until") || why(134).contains("no monthly"),
+        "{}",
+        why(134)
+    );
     assert_eq!(why(199), "it is the newest point");
     assert_eq!(why(0), "goes, expires 2027-01-01T01:25:00Z");
 }

@@ -238,10 +238,14 @@ impl Faults {
         let needed = u32::from(archive.after_months) + u32::from(MONTHS_LEFT_MIN);
         match months.max(years) {
             None => {
-                self.add("/vault/archive", "moves points of monthly and yearly rules; the policy has neither");
+                self.add(
+                    "/vault/archive",
+                    "moves points of monthly and yearly rules; the policy has neither",
+                );
             }
             Some(longest) if longest < needed => {
-                let rule = "what moves must stay for 6 months yet: a monthly or yearly rule must keep points for";
+                let rule =
+                    "what moves must stay for 6 months yet: a monthly or yearly rule must keep points for";
                 self.add(pointer, format!("{rule} {needed} months, the longest keeps them for {longest}"));
             }
             Some(_) => {}

@@ -16,8 +16,8 @@ pub use calendar::{DaysOfMonth, Month, WeekOfMonth, Weekday};
 pub use check::{POINTS_PER_MACHINE_MAX, Violation, Violations};
 pub use disks::{Chosen, DiskName, DiskSelection};
 pub use document::{
-    ArchiveAfter, ConsistencyWish, Daily, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer, VaultRetention, Weekly,
-    Yearly,
+    ArchiveAfter, ConsistencyWish, Daily, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer,
+    VaultRetention, Weekly, Yearly,
 };
 pub use drills::{DrillOptions, DrillRhythm, Drills};
 

@@ -49,7 +49,8 @@ pub(super) async fn archive(run: &Run, work: &ArchiveWork) -> Result<()> {
     for point in drops {
         run.lease.renewed_lately().await;
         if !has(&there, work.item, point).await? {
-            run.lease.warn(format!("The archive does not have the point {point}: it stays in the vault tier"));
+            run.lease
+                .warn(format!("The archive does not have the point {point}: it stays in the vault tier"));
             outcome.kept.push(point);
             continue;
         }
@@ -89,7 +90,8 @@ async fn copy(
         }
     }
     if !outcome.missing.is_empty() {
-        run.lease.warn(format!("{} points are not in the vault tier: they were not moved", outcome.missing.len()));
+        run.lease
+            .warn(format!("{} points are not in the vault tier: they were not moved", outcome.missing.len()));
     }
     Ok(outcome)
 }
@@ -129,5 +131,9 @@ pub(super) async fn rehydrate(run: &Run, work: &RehydrateWork) -> Result<()> {
 
 fn nothing_at(place: &StoreAccess) -> Failed {
     let text = format!("there is no archive of the vault in {}", place.location);
-    Failed::new(Failure::Invalid, text, "check where the vault's archive store is, and that it can be reached")
+    Failed::new(
+        Failure::Invalid,
+        text,
+        "check where the vault's archive store is, and that it can be reached",
+    )
 }

@@ -11,6 +11,7 @@ use crate::{Limits, Progress, Throttle};
 use api::work::{CopiedOfItem, CopyOutcome, CopyWork, HealWork, PointOfItem};
 use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
+use model::cost::{Redundancy, StorageTier};
 use model::job::{Failure, Step};
 use serde_json::json;
 use std::num::NonZeroU64;
@@ -101,7 +102,10 @@ async fn let_go(run: &Run, to: &Arc<Vault>, work: &CopyWork, outcome: &mut CopyO
     let Some(seconds) = work.collect else { return Ok(()) };
     let soft_delete = SignedDuration::from_secs(seconds);
     match Box::pin(to.collect(&CollectOptions { soft_delete, ..CollectOptions::new(work.now) })).await {
-        Ok(done) => outcome.freed_bytes = done.freed_bytes,
+        Ok(done) => {
+            outcome.freed_bytes = done.freed_bytes;
+            super::meter::one(run, to, (StorageTier::Vault, Redundancy::Geo)).await;
+        }
         // What was copied is copied: where nothing may be deleted yet, space is given back another day.
         Err(error) => {
             let place = to.store().shown();

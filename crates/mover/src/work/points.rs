@@ -9,6 +9,7 @@ use super::vaults::Tiers;
 use api::work::InArchive;
 use jiff::{SignedDuration, Timestamp};
 use model::PointId;
+use model::cost::{Redundancy, StorageTier};
 use model::job::{Failure, Step};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -183,6 +184,7 @@ async fn collect_archive(
         }
         let options = CollectOptions { soft_delete, only: Some(only), ..CollectOptions::new(now) };
         let freed = Box::pin(store.collect(&options)).await?.freed_bytes;
+        super::meter::one(run, &store, (StorageTier::Archive, Redundancy::Local)).await;
         let standings = store.standings(&points).await?;
         let is_there = |standing| !matches!(standing, Standing::Purged | Standing::NotInLog);
         let left = archive.points.iter().zip(standings).filter(|(_, (_, standing))| is_there(*standing));

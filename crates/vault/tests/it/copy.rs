@@ -11,8 +11,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, Copied, CopyCourse, CopyPlan, CopyRun, ErrorKind, KeyFile, Point, SessionId, Standing, Store,
-    Vault, copy_point, copy_point_again, plan_copy,
+    CHUNK_BYTES, Copied, CopyCourse, CopyPlan, CopyRun, ErrorKind, KeyFile, Point, SessionId, Standing,
+    Store, Vault, copy_point, copy_point_again, plan_copy,
 };
 
 const BLOCK: u64 = CHUNK_BYTES as u64;
@@ -232,11 +232,17 @@ async fn what_was_purged_in_the_target_comes_back_to_who_asks_for_it_as_often_as
         let (here, standing) = there.standing_of(wanted.id).await.expect("the log");
         assert_eq!((Some(&here), standing), (names.last(), Standing::Listed));
         there.delete_point(here, now()).await.expect("delete");
-        assert!(matches!(again(&vault, &there, wanted).await, Copied::Deleted(id) if id == here), "it can be had back");
+        assert!(
+            matches!(again(&vault, &there, wanted).await, Copied::Deleted(id) if id == here),
+            "it can be had back"
+        );
         there.collect(&crate::backup::at_once()).await.expect("collect");
         let (gone, standing) = there.standing_of(wanted.id).await.expect("the log");
         assert_eq!((gone, standing), (here, Standing::Purged));
-        assert!(matches!(copy(&vault, &there, wanted).await.expect("copy"), Copied::Deleted(_)), "not unasked");
+        assert!(
+            matches!(copy(&vault, &there, wanted).await.expect("copy"), Copied::Deleted(_)),
+            "not unasked"
+        );
         let Copied::Made(back) = again(&vault, &there, wanted).await else { panic!("it comes back") };
         assert!(!names.contains(&back.id), "a name is never used twice");
         names.push(back.id);
