@@ -41,7 +41,7 @@ use model::archive::{HELD_DAYS_MAX, Move, Why, over, plan};
 use model::job::{JobKind, JobState};
 use model::{ArchiveCopy, JobId, Near, Point, PointId, PolicyId, VaultId};
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What the names of the variables begin with that hold an archive store's credentials.
@@ -128,12 +128,12 @@ impl Control {
 
     /// Items whose policy moves points, and those that hold something back.
     async fn items_to_archive(&self, vault: &VaultRow) -> Result<Vec<Item>> {
-        let held = self.catalog.items_with_held_points(vault.id).await?;
+        let held: BTreeSet<Uuid> = self.catalog.items_with_held_points(vault.id).await?.into_iter().collect();
         let mut policies = Policies::default();
         let mut wanted = Vec::new();
         for item in self.all_items(vault.id).await? {
             let is_wanted = match item.protection.retention_policy() {
-                _ if held.binary_search(&item.id).is_ok() => true,
+                _ if held.contains(&item.id) => true,
                 Some(policy) => {
                     self.policy_of(policy, &mut policies).await?.document().vault.archive.is_some()
                 }

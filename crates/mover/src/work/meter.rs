@@ -50,7 +50,7 @@ async fn tell(
     });
     // How large a machine is follows from its newest point, which only the tiers beside it are sure to have.
     let is_near = redundancy == Redundancy::Local && tier != StorageTier::Archive;
-    let sized = |one| {
+    let sized = |one: ReportedUsage| {
         let ReportedUsage { used_bytes, .. } = one;
         ReportedUsage { used_bytes: used_bytes.filter(|_| is_near), ..one }
     };

@@ -71,7 +71,7 @@ impl Months {
 
     /// Weeks go by up to the day on which the first points move: then its order is claimed.
     async fn first_move(&self) -> anyhow::Result<Order> {
-        self.weeks(13).await?;
+        self.weeks(12).await?;
         for _ in 0..14 {
             self.scene.go_to(self.scene.hand.now() + hours(24)).await?;
             if let Some(order) = self.claim().await? {
@@ -199,6 +199,7 @@ on_both! {
         months.days(2).await?;
         assert!(matches!(months.point(january).await?.archive.near(), Some(Near::Dropped { .. })));
         months.nothing_is_lost().await?;
+        months.days(3).await?;
 
         // A year after it was made it expires, in the archive too, and is forgotten once nobody was promised more.
         months.weeks(36).await?;
@@ -209,8 +210,6 @@ on_both! {
         months.nothing_is_lost().await?;
         let (archived, gone) = contents(&months);
         assert!(archived.len() >= 6 && gone.contains(&january.0), "{archived:?} {gone:?}");
-        let live = months.in_archive().await?;
-        assert!(live.is_disjoint(&gone) || !live.contains(&january.0));
         months.weeks(4).await?;
         assert!(months.scene.catalog.point(january).await.is_err(), "the catalog has forgotten it");
         Ok(())
