@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::drill::{DrillHistory, DrillRecord};
 use model::job::{Claim, JobKind, JobState};
 use model::policy::{DrillOptions, DrillRhythm, Drills};
-use model::{JobId, PointId, Policy, PolicyId, VaultCopy, VaultId};
+use model::{JobId, PointId, Policy, PolicyId, VaultId};
 use serde_json::json;
 use std::collections::HashMap;
 use uuid::Uuid;
