@@ -142,6 +142,8 @@ export const KIND: Record<JobKind, string> = {
   measure_snapshots: "Measure snapshots",
   copy: "Copy to the second store",
   heal: "Heal from the second store",
+  archive: "Move to the archive",
+  rehydrate: "Bring back from the archive",
 };
 
 export const SET: Record<RestoreSetState, [string, Tone]> = {

@@ -4,7 +4,7 @@
 //! field because there is one definition of it. Policies and ids are `model`'s own, for their JSON shape is the same
 //! wherever they stand.
 //!
-//! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
+//! Reading order: `problem.rs` (every error there is) → `vaults.rs` → `archive.rs` → `policies.rs` → `machines.rs` → `items.rs`, a
 //! machine under protection → `points.rs` → `drills.rs` → `jobs.rs` → `cost.rs` → `access.rs` → `watch.rs` (overview, alerts, audit) →
 //! `work.rs`, what a mover and a server say to each other → `files.rs`, looking into points → `snapshots.rs` → `client.rs`, how they and
 //! people's programs ask.
@@ -15,6 +15,7 @@
 //! - an answer may get fields: who reads it passes over those that it does not know.
 
 mod access;
+mod archive;
 #[cfg(feature = "client")]
 pub mod client;
 mod copies;
@@ -38,6 +39,10 @@ pub mod work;
 pub use access::{
     BeginSignIn, Credentials, FinishSignIn, Me, NewToken, NewUser, RoleGrant, Roles, Session, SignInBegun,
     TokenInfo, TokenMade, User, UserChange,
+};
+pub use archive::{
+    ArchivePlan, ArchiveState, ArchiveStore, ArchivingBegun, ItemArchivePlan, PointToArchive, Rehydrate,
+    StaysPut,
 };
 pub use copies::{CopiedPoint, CopyState, CopyStore};
 pub use cost::{CostBy, CostLine, CostReport, MachineDays, MeasuredStore, StorageUse, StoreUsage, UsagePart};

@@ -37,6 +37,13 @@ pub struct Point {
     pub in_snapshot_tier: bool,
     /// Whether the vault tier has it.
     pub in_vault_tier: bool,
+    /// Whether the archive has it. What is in the archive alone is brought back before it is read.
+    #[serde(default)]
+    pub in_archive_tier: bool,
+    /// Until when the vault tier holds what came back from the archive; none if it is no such point.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub held_until: Option<Timestamp>,
     /// Kept until somebody says otherwise.
     pub pinned: bool,
     /// Deleted: until when it can be brought back.

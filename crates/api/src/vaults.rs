@@ -1,6 +1,6 @@
 //! Vaults.
 
-use crate::{CopyState, CopyStore};
+use crate::{ArchiveState, ArchiveStore, CopyState, CopyStore};
 use jiff::Timestamp;
 use model::{PolicyId, VaultId};
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,9 @@ pub struct Vault {
     /// How far its second store is behind, where it has one; told of one vault, not in lists.
     #[serde(default)]
     pub copies: Option<CopyState>,
+    /// What is in its archive, where it has one; told of one vault, not in lists.
+    #[serde(default)]
+    pub archived: Option<ArchiveState>,
     /// Given back with a change: it is refused if somebody else changed the vault meanwhile.
     pub revision: u64,
 }
@@ -49,6 +52,9 @@ pub struct VaultSettings {
     pub transfer_mib_per_second: Option<u32>,
     /// A second store, in another region. May be added, moved or taken away at any time: what lies in it stays there.
     pub copy: Option<CopyStore>,
+    /// An archive store, for points that policies keep for months and years. May be added at any time; moved or taken away
+    /// only while no point is in it.
+    pub archive: Option<ArchiveStore>,
     /// Machines that are put under protection by themselves: those that no vault has anything of. The first rule that
     /// fits counts. At most 100; a new vault has no policies yet, so it gets its rules later.
     #[schema(max_items = 100)]
@@ -67,6 +73,7 @@ impl Default for VaultSettings {
             snapshot_store: None,
             transfer_mib_per_second: None,
             copy: None,
+            archive: None,
             auto_protect: Vec::new(),
             keep_everything: false,
         }

@@ -240,6 +240,9 @@ pub enum Work {
         /// Of which the copy in the snapshot tier goes. A point may stand in both lists: first this one.
         #[serde(default)]
         snapshots: Vec<PointId>,
+        /// Those of them that the archive may have go there as well.
+        #[serde(default)]
+        archive: Option<InArchive>,
     },
     /// Bring deleted points back.
     UndeletePoints {
@@ -250,11 +253,18 @@ pub enum Work {
         /// Of which the copy in the snapshot tier comes back too.
         #[serde(default)]
         snapshots: Vec<PointId>,
+        /// Those of them that are in the archive come back there, and nowhere else.
+        #[serde(default)]
+        archive: Option<InArchive>,
     },
     /// Copy points to the vault's second store: the result is a [`CopyOutcome`].
     Copy(Box<CopyWork>),
     /// Put the vault right from its second store.
     Heal(Box<HealWork>),
+    /// Move points to the archive store, and drop some in the vault tier: the result is an [`ArchiveOutcome`].
+    Archive(Box<ArchiveWork>),
+    /// Copy a point back from the archive store.
+    Rehydrate(Box<RehydrateWork>),
     /// Purge what was deleted before, and give space back.
     Collect {
         /// Points deleted longer ago than this may go for good, in seconds.
@@ -265,6 +275,9 @@ pub enum Work {
         /// The points that nobody was promised any longer. No other is purged in the vault, whatever its log says. Those
         /// of them that are in no store any more are told in the result, as `gone`.
         purge: Vec<PointId>,
+        /// Space is given back in the archive store, too: those of the points that may be purged there.
+        #[serde(default)]
+        archive: Option<InArchive>,
     },
 }
 
@@ -360,6 +373,73 @@ pub struct HealWork {
     pub from: StoreAccess,
     /// What the vault ought to have, the oldest first. What it lacks of them is copied back.
     pub points: Vec<PointOfItem>,
+}
+
+/// Points in the vault's archive store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct InArchive {
+    /// The store.
+    pub store: StoreAccess,
+    /// The points.
+    pub points: Vec<PointId>,
+}
+
+/// Archiving: first what moves is copied and read back in the archive store, then it is dropped in the vault tier.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArchiveWork {
+    /// The archive store.
+    pub to: StoreAccess,
+    /// Whether it is made if it is not there: nothing is in it yet that the server knows of.
+    pub make: bool,
+    /// The item: what the machine's points are kept under.
+    pub item: Uuid,
+    /// What moves, the oldest first.
+    pub moves: Vec<PointId>,
+    /// What is there already, and is dropped in the vault tier as well.
+    pub drops: Vec<PointId>,
+    /// The time, by the server's clock.
+    #[schema(value_type = String, format = DateTime)]
+    pub now: Timestamp,
+    /// The most that is fetched in a second.
+    pub bytes_per_second: Option<u64>,
+}
+
+/// What came of archiving.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, ToSchema)]
+#[serde(default)]
+pub struct ArchiveOutcome {
+    /// What the archive store has, whole.
+    pub archived: Vec<ArchivedPoint>,
+    /// What the vault tier does not have, or the archive store has purged.
+    pub missing: Vec<PointId>,
+    /// What is deleted in the vault tier now, softly.
+    pub dropped: Vec<PointId>,
+    /// What stays in the vault tier, since the archive store does not have it as it ought to.
+    pub kept: Vec<PointId>,
+    /// What archiving added to the archive store.
+    pub stored_bytes: u64,
+}
+
+/// A point that is in the archive store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct ArchivedPoint {
+    /// The point, by the id the server knows.
+    pub point: PointId,
+    /// What it added there.
+    pub stored_bytes: u64,
+}
+
+/// A point that is to come back from the archive.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub struct RehydrateWork {
+    /// The archive store.
+    pub from: StoreAccess,
+    /// The item.
+    pub item: Uuid,
+    /// The point.
+    pub point: PointId,
+    /// The most that is fetched in a second.
+    pub bytes_per_second: Option<u64>,
 }
 
 /// A machine that is to go back to a point, in its own place.

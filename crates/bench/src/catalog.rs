@@ -230,6 +230,7 @@ fn point(item: &Item, day: i64) -> PointRow {
             pinned: false,
             locked_until: None,
             purge_at: None,
+            archive: model::ArchiveCopy::Never,
         },
         item: item.id,
         consistency: "application".into(),

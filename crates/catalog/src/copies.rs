@@ -1,5 +1,6 @@
 //! Copies of points in a vault's second store: which there are, which are to come, and which the vault has left behind.
 
+use crate::archive::IS_FAR;
 use crate::page::{Cursor, Page, with_one_more};
 use crate::row::{count, document, instant, instant_option, json, micros, number, parsed};
 use crate::{Catalog, Error, Result};
@@ -44,7 +45,8 @@ pub struct CopyFigures {
     pub oldest_waiting: Option<Timestamp>,
 }
 
-/// Points that the vault has and nobody has deleted: `kept` is what this crate wrote, so it is spelt in one way.
+/// Points that the vault has, be it in its archive, and nobody has deleted: `kept` is what this crate wrote, so it is
+/// spelt in one way. A copy stays for as long as this is so.
 const THERE: &str = r#"points.purge_at is null and points.kept like '%"vault":"there"%'"#;
 
 /// Of these, those of a vault that have no copy.
@@ -109,10 +111,10 @@ impl Catalog {
         found.map_err(|e| Error::sql(format!("find the copy of the point {point}"), e))
     }
 
-    /// Points that the vault has and its second store has not, the oldest first, each with its item.
+    /// Points that the vault tier has and its second store has not, the oldest first, each with its item.
     pub async fn points_to_copy(&self, vault: VaultId, limit: u32) -> Result<Vec<(Uuid, PointId)>> {
         let select = format!(
-            "select points.id as id, points.item_id as item_id {WAITING} and {THERE}
+            "select points.id as id, points.item_id as item_id {WAITING} and {THERE} and not {IS_FAR}
              order by points.instant, points.id limit $2"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(vault.to_string()).bind(i64::from(limit));
@@ -120,12 +122,12 @@ impl Catalog {
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("look for points to copy", e))
     }
 
-    /// Points that the vault ought to have and its second store has, the oldest first, each with its item.
+    /// Points that the vault tier ought to have and its second store has, the oldest first, each with its item.
     pub async fn copied_points(&self, vault: VaultId, limit: u32) -> Result<Vec<(Uuid, PointId)>> {
         let select = format!(
             "select points.id as id, points.item_id as item_id
              from points join copies on copies.point_id = points.id and copies.vault_id = $1
-             where {THERE} order by points.instant, points.id limit $2"
+             where {THERE} and not {IS_FAR} order by points.instant, points.id limit $2"
         );
         let query = sqlx::query(sqlx::AssertSqlSafe(select)).bind(vault.to_string()).bind(i64::from(limit));
         let query = query.try_map(|row: AnyRow| Ok((parsed(&row, "item_id")?, parsed(&row, "id")?)));
@@ -144,7 +146,9 @@ impl Catalog {
         let made = "select count(*) as number, max(taken_at) as last from copies where vault_id = $1";
         let made = sqlx::query(made).bind(vault.to_string()).try_map(figures);
         let (copied, newest) = made.fetch_one(&self.pool).await.map_err(sql)?;
-        let waiting = format!("select count(*) as number, min(points.instant) as last {WAITING} and {THERE}");
+        let waiting = format!(
+            "select count(*) as number, min(points.instant) as last {WAITING} and {THERE} and not {IS_FAR}"
+        );
         let waiting = sqlx::query(sqlx::AssertSqlSafe(waiting)).bind(vault.to_string()).try_map(figures);
         let (waiting, oldest_waiting) = waiting.fetch_one(&self.pool).await.map_err(sql)?;
         Ok(CopyFigures { copied, newest, waiting, oldest_waiting })

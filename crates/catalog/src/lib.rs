@@ -21,6 +21,7 @@
 
 mod adopted;
 mod alerts;
+mod archive;
 mod audit;
 mod copies;
 mod drills;

@@ -375,6 +375,7 @@ fn kept(scene: &Scene, found: &Found) -> model::Point {
         pinned: scene.pinned.contains(&PointId(found.point.id.0)),
         locked_until: None,
         purge_at: found.purge_at,
+        archive: model::ArchiveCopy::Never,
     }
 }
 

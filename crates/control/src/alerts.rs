@@ -33,6 +33,10 @@ pub(crate) enum Trouble {
     CopyLags,
     /// A vault could not be put right from its second store.
     HealFailed,
+    /// Points could not be moved to a vault's archive store.
+    ArchiveFailed,
+    /// A point could not be brought back from there.
+    RehydrateFailed,
 }
 
 impl Trouble {
@@ -51,6 +55,8 @@ impl Trouble {
             Self::CopyFailed => "copy_failed",
             Self::CopyLags => "copy_lags",
             Self::HealFailed => "heal_failed",
+            Self::ArchiveFailed => "archive_failed",
+            Self::RehydrateFailed => "rehydrate_failed",
         }
     }
 
@@ -59,6 +65,7 @@ impl Trouble {
             // What lies in the vault may be lost.
             Self::VerifyFailed | Self::DrillFailed => Severity::Critical,
             Self::BackupFailed | Self::RestoreFailed | Self::MoverGone | Self::HealFailed => Severity::Error,
+            Self::RehydrateFailed => Severity::Error,
             _ => Severity::Warning,
         }
     }

@@ -66,6 +66,15 @@ impl Control {
     pub async fn open_files(&self, by: &Asker, place: PointPlace, wish: OpenFiles) -> Result<FilesSession> {
         let item = self.item_row(place.vault, place.item).await?;
         let point = self.point(place).await?;
+        if point.purge_at.is_none()
+            && point.in_archive_tier
+            && !(point.in_snapshot_tier || point.in_vault_tier)
+        {
+            let error = Error::new(Code::Conflict, "the point is in the archive, and in no other tier");
+            return Err(
+                error.hint("bring it back for some days first: `strongroom point rehydrate MACHINE POINT`")
+            );
+        }
         if point.purge_at.is_some() || !(point.in_snapshot_tier || point.in_vault_tier) {
             return Err(Error::new(Code::Conflict, "the point is deleted, or no tier has a copy of it"));
         }

@@ -342,14 +342,17 @@ pub(crate) fn check(location: &str, settings: &VaultSettings, faults: &mut Fault
     if let Err(rule) = store::address(&copy.location) {
         faults.add("/settings/copy/location", rule);
     }
-    let others = [Some(location), settings.snapshot_store.as_deref()];
+    let archive = settings.archive.as_ref().map(|archive| archive.location.as_str());
+    let others = [Some(location), settings.snapshot_store.as_deref(), archive];
     if others
         .into_iter()
         .flatten()
         .any(|other| other.trim_end_matches('/') == copy.location.trim_end_matches('/'))
     {
-        faults
-            .add("/settings/copy/location", "must be another place than the vault's and its snapshot tier's");
+        faults.add(
+            "/settings/copy/location",
+            "must be another place than the vault's, its snapshot tier's and its archive's",
+        );
     }
     faults.range("/settings/copy/keep_days", (7, 9999), copy.keep_days);
     faults.range("/settings/copy/every_hours", (0, 168), copy.every_hours);

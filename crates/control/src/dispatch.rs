@@ -77,8 +77,9 @@ impl Control {
                 }
             }
             Ok((Prepared::Done, _)) => {
-                let step = row.job.step().expect("a job that was claimed has a step to do");
-                self.end_order(row, Event::StepDone(claim, step), None).await?;
+                for step in &row.job.kind.steps()[row.job.steps_done..] {
+                    self.end_order(row, Event::StepDone(claim, *step), None).await?;
+                }
             }
             Ok((Prepared::Unwanted(why), _)) => {
                 self.end_order(row, Event::Cancel, None).await?;

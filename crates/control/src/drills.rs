@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use model::drill::{DrillHistory, DrillRecord};
 use model::job::{Claim, JobKind, JobState};
 use model::policy::{DrillOptions, DrillRhythm, Drills};
-use model::{JobId, PointId, Policy, PolicyId, VaultCopy, VaultId};
+use model::{JobId, PointId, Policy, PolicyId, VaultId};
 use serde_json::json;
 use std::collections::HashMap;
 use uuid::Uuid;
@@ -37,7 +37,7 @@ impl Control {
         }
         faults.none()?;
         self.must_be_a_mover(wish.mover.as_deref()).await?;
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         let detail =
             json!({ "vault": place.vault, "item": place.item, "name": item.name, "mover": wish.mover });
         self.audit(actor, "point.drill", &place.point.to_string(), &detail).await?;
@@ -125,9 +125,8 @@ impl Control {
     /// The newest point of an item that a tier has and nobody has deleted.
     async fn newest_readable(&self, item: Uuid) -> Result<Option<PointId>> {
         let page = self.catalog.points(item, None, POINTS_READ).await?;
-        let is_there = |point: &model::Point| point.in_snapshot_tier || point.vault == VaultCopy::There;
         let mut points = page.rows.into_iter().map(|row| row.point);
-        Ok(points.find(|point| !point.is_deleted() && is_there(point)).map(|point| point.id))
+        Ok(points.find(|point| must_be_readable(point, self.now()).is_ok()).map(|point| point.id))
     }
 
     /// Keeps what a drill that is over has found out, and tells if it is bad.

@@ -58,6 +58,7 @@ impl Control {
         tell("drills", self.tick_drills(now).await);
         tell("collect", self.tick_collect(now).await);
         tell("copies", self.tick_copies(now).await);
+        tell("archive", self.tick_archive(now).await);
         tell("purge", self.tick_purge(now).await);
         tell("snapshots", self.tick_snapshots(now).await);
         tell("waiting", self.tick_waiting(now).await);

@@ -52,6 +52,10 @@ impl Control {
             Request::UndeletePoints { was, .. } => self.follow_undeletion(row, &was).await,
             Request::Collect {} => self.follow_collect(row).await.map(|()| None),
             Request::Copy {} => self.follow_copy(row).await.map(|()| None),
+            Request::Archive {} => self.follow_archive(row).await.map(|()| None),
+            Request::Rehydrate { point, days } => {
+                self.follow_rehydrate(row, (point, days)).await.map(|()| None)
+            }
             Request::Heal {} => self.tell_end(row, Trouble::HealFailed, "healing").await.map(|()| None),
             Request::RestoreInto { plan: true, .. } => Ok(None),
             Request::Restore { .. } | Request::RestoreInto { .. } => {
@@ -131,6 +135,7 @@ impl Control {
             pinned: false,
             locked_until: None,
             purge_at: None,
+            archive: model::ArchiveCopy::Never,
         };
         let new = PointRow {
             point,
@@ -179,6 +184,7 @@ impl Control {
         }
         let snapshots = self.catalog.snapshots_to_purge(vault, at).await?;
         self.forget_snapshots(snapshots.into_iter().filter(|point| gone.contains(point))).await?;
+        self.note_dropped_gone(vault, at, |point| gone.contains(point)).await?;
         self.tick_purge(self.now()).await
     }
 

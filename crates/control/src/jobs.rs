@@ -141,7 +141,8 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::Snapshot => Action::BackUp,
         JobKind::ExportSnapshot | JobKind::CopySnapshot => Action::Restore,
         JobKind::Undelete => Action::Undelete,
-        JobKind::Collect | JobKind::Copy | JobKind::Heal => Action::UpdateVault,
+        JobKind::Rehydrate => Action::Restore,
+        JobKind::Collect | JobKind::Copy | JobKind::Heal | JobKind::Archive => Action::UpdateVault,
     }
 }
 

@@ -19,6 +19,7 @@
 
 mod adopt;
 mod alerts;
+mod archive;
 mod audit;
 mod browse;
 mod collect;

@@ -94,10 +94,14 @@ impl Control {
         let work = |work| Ok(Prepared::Work(Box::new(work), ordered.clone()));
         match request_of(row)? {
             Request::BackUp { origin, full } => self.back_up_work(row, &item, (origin, full), ordered).await,
-            Request::Restore { point, folder, disks, format, machine, .. } => {
+            Request::Archive {} => self.archive_work(row, &item, ordered).await,
+            Request::Rehydrate { point, .. } => self.rehydrate_work(row, &item, point, ordered).await,
+            Request::Restore { point, folder, disks, format, machine, from_copy, .. } => {
+                self.must_be_near(point, from_copy).await?;
                 work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
             Request::RestoreInto { point, targets, plan, .. } => {
+                self.must_be_near(point, false).await?;
                 work(Work::RestoreInto { item: item.id, point, targets, plan })
             }
             Request::Replace(asked) => work(self.replace_work(row, &item, asked).await?),
@@ -110,11 +114,17 @@ impl Control {
                     None => Ok(Prepared::Done),
                 }
             }
-            Request::Verify { point } => work(Work::Verify { item: item.id, point }),
+            Request::Verify { point } => {
+                self.must_be_near(point, false).await?;
+                work(Work::Verify { item: item.id, point })
+            }
             Request::Drill { until: Some(until), .. } if until <= now => {
                 Ok(Prepared::Unwanted(format!("its window was over at {until}, and nobody had begun")))
             }
-            Request::Drill { point, options, .. } => work(Work::Drill { item: item.id, point, options }),
+            Request::Drill { point, options, .. } => {
+                self.must_be_near(point, false).await?;
+                work(Work::Drill { item: item.id, point, options })
+            }
             Request::DeletePoints { points, expired, .. } => {
                 let (points, snapshots) = self.to_delete(&item, &points, expired, now).await?;
                 let [tried, tried_snapshots] =
@@ -124,7 +134,8 @@ impl Control {
                     return Ok(Prepared::Done);
                 }
                 let ordered = Ordered { points: points.clone(), snapshots: snapshots.clone(), ..ordered };
-                let work = Work::DeletePoints { item: item.id, points, snapshots };
+                let archive = self.in_archive(&item, &points, |archive| !archive.is_never()).await?;
+                let work = Work::DeletePoints { item: item.id, points, snapshots, archive };
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
             Request::UndeletePoints { points, .. } => self.undelete_work(&item, &points, ordered).await,
@@ -147,7 +158,8 @@ impl Control {
         let near = wanted.iter().filter(|point| point.in_snapshot_tier);
         let snapshots: Vec<_> = near.map(|point| point.id).collect();
         let ordered = Ordered { points: points.clone(), snapshots: snapshots.clone(), ..ordered };
-        let work = Work::UndeletePoints { item: item.id, points, snapshots };
+        let archive = self.in_archive(item, &points, |archive| archive.is_there()).await?;
+        let work = Work::UndeletePoints { item: item.id, points, snapshots, archive };
         Ok(Prepared::Work(Box::new(work), ordered))
     }
 
@@ -242,14 +254,18 @@ impl Control {
         let now = self.now();
         let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
         purge.extend(self.catalog.snapshots_to_purge(vault.id, now).await?);
+        // Their copies in the vault tier alone: what is in the archive has a list of its own.
+        purge.extend(self.catalog.dropped_to_purge(vault.id, now).await?.into_iter().map(|(_, point)| point));
         purge.sort_unstable();
+        purge.dedup();
         // Those that a store does not let go would be first every day: each day begins where the last one ended.
         let before = self.last_collection(&vault, row).await?.purged_to;
         let begin = before.map_or(0, |before| purge.partition_point(|point| *point <= before));
         purge.rotate_left(begin);
         purge.truncate(PURGED_AT_ONCE);
         let ordered = Ordered { purged_to: purge.last().copied(), ..ordered };
-        Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge }), ordered))
+        let archive = self.purge_in_archive(&vault, &purge, now).await?;
+        Ok(Prepared::Work(Box::new(Work::Collect { soft_delete_seconds, now, purge, archive }), ordered))
     }
 
     /// What the collection of a vault before this one was told.

@@ -11,7 +11,7 @@ use api::{Code, KeptFor, Page, Pin, Point, PointDisk, Restore, VaultSettings};
 use catalog::{Item, ItemChange, NewJob, PointRow, PointToPlan};
 use jiff::{SignedDuration, Timestamp};
 use model::retention::{Fate, Tier, Until, Verdict, plan};
-use model::{JobId, Origin, PointId, Policy, VaultCopy, VaultId};
+use model::{JobId, Near, Origin, PointId, Policy, VaultCopy, VaultId};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use std::collections::HashMap;
@@ -80,7 +80,7 @@ impl Control {
         let mut drills = self.point_drills(item.id).await?;
         let points = page.rows.into_iter().map(|row| {
             let drill = drills.remove(&row.point.id);
-            Point { drill, ..shown(&item, row, &verdicts) }
+            Point { drill, ..shown(&item, row, (&verdicts, self.now())) }
         });
         Ok(Page { items: points.collect(), next: page.next.map(|next| next.to_string()) })
     }
@@ -90,7 +90,7 @@ impl Control {
         let (item, row) = self.point_row(place).await?;
         let verdicts = self.verdicts(&item).await?;
         let drill = self.point_drills(item.id).await?.remove(&place.point);
-        Ok(Point { drill, ..shown(&item, row, &verdicts) })
+        Ok(Point { drill, ..shown(&item, row, (&verdicts, self.now())) })
     }
 
     /// Keeps a point until somebody says otherwise, or says otherwise.
@@ -175,8 +175,16 @@ impl Control {
         }
         let (item, row) = self.point_row(place).await?;
         let detail = PointDetail::of(&row);
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         Ok((item, detail))
+    }
+
+    /// What was to be read when it was asked for may be in the archive alone by the time a mover claims it.
+    pub(crate) async fn must_be_near(&self, point: PointId, from_copy: bool) -> Result<()> {
+        match self.catalog.point(point).await {
+            Ok(row) if row.point.archive.is_there() && !from_copy => must_be_readable(&row.point, self.now()),
+            _ => Ok(()),
+        }
     }
 
     /// One that is named must be a mover of a host, or the server's own.
@@ -191,7 +199,7 @@ impl Control {
     /// Reads a point back, to see that it can be.
     pub async fn verify(&self, actor: &Actor, place: PointPlace) -> Result<JobId> {
         let (item, row) = self.point_row(place).await?;
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         let detail = json!({ "vault": place.vault, "item": place.item, "name": item.name });
         self.audit(actor, "point.verify", &place.point.to_string(), &detail).await?;
         let request = Request::Verify { point: place.point };
@@ -307,7 +315,7 @@ fn goes_at_once(point: &model::Point, facts: &Facts, policy: &Policy, now: Times
 }
 
 /// A point that was not deleted.
-fn must_be_there(point: &model::Point) -> Result<()> {
+pub(crate) fn must_be_there(point: &model::Point) -> Result<()> {
     match point.purge_at {
         None => Ok(()),
         Some(until) => {
@@ -318,15 +326,21 @@ fn must_be_there(point: &model::Point) -> Result<()> {
 }
 
 /// A point that some tier has a copy of.
-pub(crate) fn must_be_readable(point: &model::Point) -> Result<()> {
+pub(crate) fn must_be_readable(point: &model::Point, now: Timestamp) -> Result<()> {
     must_be_there(point)?;
-    if point.in_snapshot_tier || point.vault == VaultCopy::There {
+    if point.in_snapshot_tier || point.is_near(now) {
         return Ok(());
+    }
+    if point.vault == VaultCopy::There {
+        let detail = format!("the point {} is in the archive, and in no other tier", point.id);
+        let hint = "bring it back for some days first: `strongroom point rehydrate MACHINE POINT`, or `--rehydrate` \
+                    with `strongroom restore`";
+        return Err(Error::new(Code::Conflict, detail).hint(hint));
     }
     Err(Error::new(Code::Conflict, "no tier has a copy of the point"))
 }
 
-fn shown(item: &Item, row: PointRow, verdicts: &HashMap<PointId, Vec<Verdict>>) -> Point {
+fn shown(item: &Item, row: PointRow, (verdicts, now): (&HashMap<PointId, Vec<Verdict>>, Timestamp)) -> Point {
     let PointDetail { evidence, disks } = PointDetail::of(&row);
     let point = &row.point;
     let copies = verdicts.get(&point.id).map_or(&[][..], Vec::as_slice);
@@ -351,7 +365,12 @@ fn shown(item: &Item, row: PointRow, verdicts: &HashMap<PointId, Vec<Verdict>>) 
             Origin::OnDemand { .. } => "on_demand".to_owned(),
         },
         in_snapshot_tier: point.in_snapshot_tier,
-        in_vault_tier: point.vault == VaultCopy::There,
+        in_vault_tier: point.is_near(now),
+        in_archive_tier: point.archive.is_there(),
+        held_until: match point.archive.near() {
+            Some(Near::Held { until }) if now < until => Some(until),
+            _ => None,
+        },
         pinned: point.pinned,
         purge_at: point.purge_at,
         disks,

@@ -137,6 +137,7 @@ impl Control {
                 pinned: false,
                 locked_until: None,
                 purge_at: None,
+                archive: model::ArchiveCopy::Never,
             });
         }
         let plan = plan(&points, &policy, now);

@@ -118,6 +118,15 @@ pub(crate) enum Request {
     Copy {},
     /// Put a vault right from its second store.
     Heal {},
+    /// Move the item's points to the archive store that are to be there, and drop in the vault tier what is over.
+    Archive {},
+    /// Bring a point back from there.
+    Rehydrate {
+        /// The point.
+        point: PointId,
+        /// For how long.
+        days: u16,
+    },
 }
 
 impl Request {
@@ -141,6 +150,8 @@ impl Request {
             Self::Collect {} => JobKind::Collect,
             Self::Copy {} => JobKind::Copy,
             Self::Heal {} => JobKind::Heal,
+            Self::Archive {} => JobKind::Archive,
+            Self::Rehydrate { .. } => JobKind::Rehydrate,
             Self::Drill { .. } => JobKind::Drill,
         }
     }
@@ -267,12 +278,14 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::Restore { mover, .. } | Request::RestoreInto { mover, .. } => {
             mover.clone().or_else(of_host).or_else(of_vault)
         }
-        Request::Collect {} => of_vault(),
+        Request::Collect {} => of_vault().or(of_archive(vault)?),
         Request::Copy {} | Request::Heal {} => of_copy(vault)?.or_else(of_vault),
+        Request::Archive {} | Request::Rehydrate { .. } => of_archive(vault)?.or_else(of_vault),
         // One for certain: drills are counted by their mover.
         Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
-        _ => of_vault(),
+        // What is deleted or brought back may be in the archive.
+        _ => of_vault().or(of_archive(vault)?),
     })
 }
 
@@ -281,6 +294,13 @@ fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
     let copy = settings(vault)?.copy;
     let is_directory = copy.as_ref().is_some_and(|copy| !copy.location.contains("://"));
     Ok(copy.and_then(|copy| copy.mover).or_else(|| is_directory.then(|| OWN_MOVER.to_owned())))
+}
+
+/// Who reaches a vault's archive store: likewise.
+fn of_archive(vault: &VaultRow) -> Result<Option<String>> {
+    let archive = settings(vault)?.archive;
+    let is_directory = archive.as_ref().is_some_and(|archive| !archive.location.contains("://"));
+    Ok(archive.and_then(|archive| archive.mover).or_else(|| is_directory.then(|| OWN_MOVER.to_owned())))
 }
 
 /// How a vault treats what it holds.

@@ -21,7 +21,7 @@ use catalog::{Item, JobRow};
 use jiff::{SignedDuration, Timestamp};
 use model::job::JobState;
 use model::protection::{Act, Protection};
-use model::{Point, PointId, VaultCopy};
+use model::{ArchiveCopy, Near, Point, PointId, VaultCopy};
 use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
@@ -77,9 +77,12 @@ impl Control {
             JobState::Completed | JobState::CompletedWithWarnings => {
                 let (gone, gone_near) = (told(row, "gone"), told(row, "gone_near"));
                 let back = |point: &Point| points.contains(&point.id) && !gone.contains(&point.id);
+                let purge_at =
+                    row.ended.unwrap_or(self.now()) + self.soft_delete(&self.vault_of(row).await?).await?;
                 let live = |point: &Point| {
                     let in_snapshot_tier = point.in_snapshot_tier && !gone_near.contains(&point.id);
-                    Point { purge_at: None, in_snapshot_tier, ..point.clone() }
+                    let archive = dropped(point.archive, purge_at);
+                    Point { purge_at: None, in_snapshot_tier, archive, ..point.clone() }
                 };
                 self.change_points(item, |point| back(point).then(|| live(point))).await?;
                 for point in &gone {
@@ -118,6 +121,7 @@ impl Control {
             if points.contains(&point.id) && wanted.contains(&point.id) {
                 // Whoever deleted it may have said until when it can be brought back.
                 changed.purge_at = changed.purge_at.or(Some(purge_at));
+                changed.archive = dropped(changed.archive, purge_at);
             }
             changed.in_snapshot_tier &= !lost_near(point);
             Some(changed).filter(|_| !gone.contains(&point.id))
@@ -216,6 +220,14 @@ impl Control {
             Err(error) if error.code() == Code::Conflict => Ok(Some(now + LOOK_AGAIN)),
             queued => queued.map(|_| None),
         }
+    }
+}
+
+/// What is in the archive is deleted and comes back there: a copy that the vault tier held is dropped by either.
+fn dropped(archive: ArchiveCopy, purge_at: Timestamp) -> ArchiveCopy {
+    match archive.near() {
+        Some(Near::Held { .. }) => archive.with_near(Near::Dropped { purge_at }),
+        _ => archive,
     }
 }
 

@@ -52,7 +52,7 @@ impl Control {
         let lost = || Error::new(Code::Conflict, "the claim on the collection does not hold");
         let row = self.catalog.job(job).await.map_err(|_| lost())?;
         let claim = Claim { claimant: report.claimant, generation: report.generation };
-        if row.job.kind != JobKind::Collect || row.job.claimed() != Some(claim) {
+        if !matches!(row.job.kind, JobKind::Collect | JobKind::Copy) || row.job.claimed() != Some(claim) {
             return Err(lost());
         }
         let (Some(vault), Some(measured)) = (row.vault, ordered_of(&row).at) else { return Err(lost()) };

@@ -39,7 +39,8 @@ impl Control {
         let row = self.vault_row(id).await?;
         let items = self.catalog.items_by_vault().await?;
         let copies = self.copy_state(id, &settings(&row)?).await?;
-        Ok(Vault { copies, ..shown(&row, items.get(&id).copied())? })
+        let archived = self.archive_state(id, &settings(&row)?).await?;
+        Ok(Vault { copies, archived, ..shown(&row, items.get(&id).copied())? })
     }
 
     /// Makes a vault, or takes in one that exists.
@@ -173,13 +174,22 @@ impl Control {
             let policies = self.catalog.policies(id).await?.iter().map(|policy| policy.id).collect();
             check_settings(wanted, &policies, &mut faults);
             crate::copies::check(&row.location, wanted, &mut faults);
+            crate::archive::check(&row.location, wanted, &mut faults);
         }
         faults.none()?;
         let copy_mover = change.settings.as_ref().and_then(|wanted| wanted.copy.as_ref()?.mover.as_deref());
         self.must_be_mover(copy_mover).await?;
+        let archive_mover =
+            change.settings.as_ref().and_then(|wanted| wanted.archive.as_ref()?.mover.as_deref());
+        self.must_be_mover(archive_mover).await?;
         let items = self.catalog.items_by_vault().await?.get(&id).copied().unwrap_or(0);
         if let Some(wanted) = &change.settings {
             may_become(&before, wanted, items)?;
+            if crate::archive::is_elsewhere(&before, wanted) && self.catalog.is_archive_used(id).await? {
+                let detail = "points of the vault are in its archive store, and nowhere else";
+                let hint = "it can be moved or taken away once none is there any more";
+                return Err(Error::new(Code::Conflict, detail).hint(hint));
+            }
             if before.keep_everything && !wanted.keep_everything && !change.accept_loss {
                 self.nothing_is_over(id).await?;
             }
@@ -273,6 +283,7 @@ fn shown(row: &VaultRow, items: Option<u64>) -> Result<Vault> {
         created: row.created,
         items: items.unwrap_or(0),
         copies: None,
+        archived: None,
         revision: row.revision,
     })
 }
@@ -284,6 +295,7 @@ fn check_new(new: &NewVault) -> Result<StoreAddress> {
     let address = store::address(&new.location).map_err(|rule| faults.add("/location", rule)).ok();
     check_settings(&new.settings, &HashSet::new(), &mut faults);
     crate::copies::check(&new.location, &new.settings, &mut faults);
+    crate::archive::check(&new.location, &new.settings, &mut faults);
     match (new.adopt, &new.key) {
         (true, None) => {
             faults.add("/key", "is needed to take a vault in: the text of a key file that opens it");

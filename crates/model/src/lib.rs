@@ -20,7 +20,7 @@
 //!
 //! ```
 //! use model::retention::{self, Tier};
-//! use model::{Origin, Point, Policy, VaultCopy};
+//! use model::{ArchiveCopy, Origin, Point, Policy, VaultCopy};
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // Azure's default: every four hours from 08:00; 180 days, 12 weeks, 60 months, 10 years.
 //! let policy = Policy::enhanced("Europe/Berlin").check()?;
@@ -38,6 +38,7 @@
 //!     pinned: false,
 //!     locked_until: None,
 //!     purge_at: None,
+//!     archive: ArchiveCopy::Never,
 //! };
 //! let plan = retention::plan(&[point.clone()], &policy, "2026-04-01T00:00:00Z".parse()?);
 //! let verdict = plan.of(point.id, Tier::Vault).expect("it is in the vault");
@@ -55,6 +56,7 @@
 //! | [`schedule`] | slots, starts, what is due, concurrency limits, the forecast |
 //! | [`retention`] | classes, the plan, the dry run of a policy's change |
 //! | [`protection`] | a machine under a policy: protected, stopped, deleted, brought back, purged |
+//! | [`archive`] | which points move to the archive store, and which leave the vault tier |
 //! | [`access`] | roles, actions, and the one question who may do what where |
 //! | [`cost`] | size classes, prices, and what a month comes to |
 //! | [`drill`] | what a practice restore came to |
@@ -64,6 +66,7 @@
 //! | [`simulate`] | development only: a month of 100,000 machines |
 
 pub mod access;
+pub mod archive;
 mod chance;
 pub mod cost;
 pub mod drill;
@@ -81,6 +84,6 @@ pub mod simulate;
 
 pub use ids::{ClaimantId, HostId, JobId, MachineId, PointId, PolicyId, StoreId, VaultId};
 pub use owner::{Owner, SNAPSHOTS_OF_A_DISK_MAX};
-pub use point::{Days, Origin, Point, VaultCopy};
+pub use point::{ArchiveCopy, Days, Near, Origin, Point, VaultCopy};
 pub use policy::Policy;
 pub use schedule::Slot;

@@ -27,6 +27,10 @@ pub struct Point {
     pub locked_until: Option<Timestamp>,
     /// Set if it was deleted: it can be brought back until then.
     pub purge_at: Option<Timestamp>,
+    /// What the archive has of it. What is in the archive is in the vault, however little of it the vault tier has:
+    /// all that keeps or expires a point holds for it there as well.
+    #[serde(default, skip_serializing_if = "ArchiveCopy::is_never")]
+    pub archive: ArchiveCopy,
 }
 
 /// Why a point was made.
@@ -74,7 +78,84 @@ pub enum VaultCopy {
     There,
 }
 
+/// What the archive has of a point.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "state", rename_all = "snake_case", deny_unknown_fields)]
+pub enum ArchiveCopy {
+    /// Nothing, and nobody was told to copy it there.
+    #[default]
+    Never,
+    /// Somebody was told to: it may be there. The vault tier has it.
+    Expected,
+    /// It is there, whole.
+    There {
+        /// Since when.
+        since: Timestamp,
+        /// What that added to the archive.
+        stored_bytes: u64,
+        /// What the vault tier has of it.
+        near: Near,
+    },
+}
+
+/// What the vault tier has of a point that is in the archive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "near", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Near {
+    /// A copy, until then. Afterwards it is dropped, and nobody counts on it.
+    Held {
+        /// The end.
+        until: Timestamp,
+    },
+    /// A copy that is deleted there, softly: to be purged from then on.
+    Dropped {
+        /// From when on.
+        purge_at: Timestamp,
+    },
+    /// Nothing.
+    Gone {},
+}
+
+impl ArchiveCopy {
+    /// Whether nothing of it can be in the archive.
+    pub fn is_never(&self) -> bool {
+        matches!(self, Self::Never)
+    }
+
+    /// Whether all of it is in the archive.
+    pub fn is_there(&self) -> bool {
+        matches!(self, Self::There { .. })
+    }
+
+    /// What the vault tier has of it, if the archive has it.
+    pub fn near(&self) -> Option<Near> {
+        match self {
+            Self::There { near, .. } => Some(*near),
+            Self::Never | Self::Expected => None,
+        }
+    }
+
+    /// The same point, of which the vault tier has this. Of one that the archive has not, nothing changes.
+    #[must_use]
+    pub fn with_near(self, near: Near) -> Self {
+        match self {
+            Self::There { since, stored_bytes, .. } => Self::There { since, stored_bytes, near },
+            other => other,
+        }
+    }
+}
+
 impl Point {
+    /// Whether it can be read from the vault tier now: it is in the vault, and not in its archive alone.
+    pub fn is_near(&self, now: Timestamp) -> bool {
+        self.vault == VaultCopy::There
+            && match self.archive.near() {
+                None => true,
+                Some(Near::Held { until }) => now < until,
+                Some(Near::Dropped { .. } | Near::Gone {}) => false,
+            }
+    }
+
     /// The slot it was made for.
     pub fn slot(&self) -> Option<Slot> {
         match self.origin {
@@ -110,7 +191,14 @@ mod tests {
             "locked_until": null,
             "purge_at": null,
         });
-        let point: Point = serde_json::from_value(stored.clone()).unwrap();
+        let mut point: Point = serde_json::from_value(stored.clone()).unwrap();
         assert_eq!(serde_json::to_value(&point).unwrap(), stored);
+        // The catalog looks for this very text.
+        let (since, purge_at) = (point.taken, Timestamp::UNIX_EPOCH);
+        point.archive = ArchiveCopy::There { since, stored_bytes: 7, near: Near::Dropped { purge_at } };
+        let text = serde_json::to_string(&point).unwrap();
+        assert!(text.contains(r#""archive":{"state":"there","since""#), "{text}");
+        assert!(text.contains(r#""near":{"near":"dropped","purge_at""#), "{text}");
+        assert_eq!(serde_json::from_str::<Point>(&text).unwrap(), point);
     }
 }

@@ -16,7 +16,8 @@
 //! the target's log before it puts an object under it: it opens a session of that very id, which the log
 //! allows once. An attempt that died after that leaves the id used up, and the next one takes the id's
 //! successor: the same time, and other bits that follow from the first. Two who copy one point at once may so
-//! both make it: a copy too many, never a wrong one.
+//! both make it: a copy too many, never a wrong one. In the same way a point that was purged in the target can come
+//! back, to one who asks for just that: its purged names stay used up, and the copy is the first name behind them.
 
 use crate::log::Told;
 use crate::map::{Child, Differing, MapDiff};
@@ -105,7 +106,38 @@ pub async fn copy_point_at(
     run: CopyRun,
     course: CopyCourse<'_>,
 ) -> Result<Copied> {
-    if let Some(settled) = settled(from, to, point.id).await? {
+    Box::pin(copy_as(from, to, point, (run, Purged::Stays), course)).await
+}
+
+/// The same, even if the target has purged the point before: then it comes back, by another id.
+///
+/// # Errors
+/// As [`copy_point`].
+pub async fn copy_point_again(
+    from: &Arc<Vault>,
+    to: &Arc<Vault>,
+    point: &Point,
+    run: CopyRun,
+    course: CopyCourse<'_>,
+) -> Result<Copied> {
+    Box::pin(copy_as(from, to, point, (run, Purged::MayReturn), course)).await
+}
+
+/// What becomes of a point that the target has purged.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Purged {
+    Stays,
+    MayReturn,
+}
+
+async fn copy_as(
+    from: &Arc<Vault>,
+    to: &Arc<Vault>,
+    point: &Point,
+    (run, purged): (CopyRun, Purged),
+    course: CopyCourse<'_>,
+) -> Result<Copied> {
+    if let Some(settled) = settled(from, to, (point.id, purged)).await? {
         return Ok(settled);
     }
     to.follow_keys(from).await?;
@@ -119,7 +151,7 @@ pub async fn copy_point_at(
         let work = DiskCopy { from, session: &session, reader, course };
         disks.push(work.copy(disk, old).await?);
     }
-    let id = match claim(to, point.id, run.now).await? {
+    let id = match claim(to, (point.id, purged), run.now).await? {
         Claim::Taken(id) => id,
         Claim::Settled(settled) => return Ok(settled),
     };
@@ -138,7 +170,7 @@ pub async fn copy_point_at(
 
 /// What [`copy_point`] would do; changes nothing.
 pub async fn plan_copy(from: &Vault, to: &Vault, point: &Point) -> Result<CopyPlan> {
-    if let Some(settled) = settled(from, to, point.id).await? {
+    if let Some(settled) = settled(from, to, (point.id, Purged::Stays)).await? {
         return Ok(CopyPlan::Nothing(settled));
     }
     let base = base_for(to, point).await?;
@@ -157,20 +189,21 @@ pub async fn plan_copy(from: &Vault, to: &Vault, point: &Point) -> Result<CopyPl
 }
 
 /// What the target's log says of a point, if it says anything; and whether the two are one vault at all.
-async fn settled(from: &Vault, to: &Vault, id: PointId) -> Result<Option<Copied>> {
+async fn settled(from: &Vault, to: &Vault, (id, purged): (PointId, Purged)) -> Result<Option<Copied>> {
     if from.id() != to.id() || from.keys().chunk_id_key() != to.keys().chunk_id_key() {
         let (from, to) = (from.store().shown(), to.store().shown());
         let context = format!("{to} is not a replica of the vault in {from}: it holds another vault");
         return Err(Error::new(ErrorKind::Invalid, context));
     }
-    Ok(look(&to.read_log(Told::default()).await?.state, id).err())
+    Ok(look(&to.read_log(Told::default()).await?.state, id, purged).err())
 }
 
 /// The first id of the series that nobody has claimed; else what became of the point.
-fn look(state: &State, id: PointId) -> std::result::Result<Option<PointId>, Copied> {
+fn look(state: &State, id: PointId, purged: Purged) -> std::result::Result<Option<PointId>, Copied> {
     for id in (0..SUCCESSORS_MAX).map(|attempt| successor(id, attempt)) {
         match state.points.get(&id) {
             Some(PointState::Live) => return Err(Copied::There(id)),
+            Some(PointState::Purged) if purged == Purged::MayReturn => {}
             Some(PointState::SoftDeleted | PointState::Purged) => return Err(Copied::Deleted(id)),
             None if !state.sessions.contains_key(&SessionId(id.0)) => return Ok(Some(id)),
             None => {}
@@ -179,12 +212,21 @@ fn look(state: &State, id: PointId) -> std::result::Result<Option<PointId>, Copi
     Ok(None)
 }
 
-/// Under which id the store whose log says this has a point, in whatever state: its own, or that of a copy.
+/// Under which id the store whose log says this has a point, in whatever state: its own, or that of a copy. Where some
+/// were purged and one came back, it is that one.
 pub(crate) fn id_here(state: &State, id: PointId) -> Option<PointId> {
     let ids = (0..SUCCESSORS_MAX).map(|attempt| successor(id, attempt));
     let is_claimed =
         |id: &PointId| state.points.contains_key(id) || state.sessions.contains_key(&SessionId(id.0));
-    ids.take_while(is_claimed).find(|id| state.points.contains_key(id))
+    let mut last = None;
+    for id in ids.take_while(is_claimed) {
+        match state.points.get(&id) {
+            Some(PointState::Purged) => last = Some(id),
+            Some(PointState::Live | PointState::SoftDeleted) => return Some(id),
+            None => {}
+        }
+    }
+    last
 }
 
 /// What came of claiming an id.
@@ -198,11 +240,11 @@ enum Claim {
 ///
 /// INVARIANT: the log opens a session of this id once, for ever; so an object of this name is put by one
 /// attempt only, and whoever still means to delete what another attempt left cannot hit it.
-async fn claim(to: &Vault, wanted: PointId, now: Timestamp) -> Result<Claim> {
+async fn claim(to: &Vault, (wanted, purged): (PointId, Purged), now: Timestamp) -> Result<Claim> {
     let mut told = Told::default();
     for _ in 0..CLAIMS_MAX {
         told = to.read_log(told).await?;
-        let id = match look(&told.state, wanted) {
+        let id = match look(&told.state, wanted, purged) {
             Err(settled) => return Ok(Claim::Settled(settled)),
             Ok(Some(id)) => id,
             Ok(None) => break,

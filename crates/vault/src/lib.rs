@@ -83,7 +83,9 @@ mod work;
 pub use chunk::CHUNK_BYTES;
 pub use collect::{CollectOptions, CollectPlan, Collected, MachineUse, Metered};
 pub use commit::PointDraft;
-pub use copy::{Copied, CopyCourse, CopyPlan, CopyRun, copy_point, copy_point_at, plan_copy};
+pub use copy::{
+    Copied, CopyCourse, CopyPlan, CopyRun, copy_point, copy_point_again, copy_point_at, plan_copy,
+};
 pub use error::{Error, ErrorKind, Result};
 pub use fence::Ended;
 pub use id::{ChunkId, MachineKey, PackId, PackKind, PointId, SessionId, VaultId};

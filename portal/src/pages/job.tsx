@@ -37,6 +37,8 @@ const NEEDS: Record<JobKind, Action> = {
   measure_snapshots: "Verify",
   copy: "UpdateVault",
   heal: "UpdateVault",
+  archive: "UpdateVault",
+  rehydrate: "Restore",
 };
 
 export default function Job() {

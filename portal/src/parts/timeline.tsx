@@ -30,7 +30,7 @@ export function laneOf(point: Point): Lane {
 }
 
 export function describe(point: Point): string {
-  const tiers = [point.in_snapshot_tier && "snapshot tier", point.in_vault_tier && "vault"].filter(Boolean).join(" and ");
+  const tiers = [point.in_snapshot_tier && "snapshot tier", point.in_vault_tier && "vault", point.in_archive_tier && "archive"].filter(Boolean).join(" and ");
   const parts = [
     instant(point.taken),
     `${CONSISTENCY[point.consistency]?.[0].toLowerCase() ?? point.consistency}-consistent`,
@@ -178,7 +178,7 @@ function Mark({ point, at, isChosen, isEntry, choose }: MarkProps) {
 
 function classOf(point: Point): string {
   const names = ["mark", `mark-${point.consistency}`];
-  if (!point.in_vault_tier) names.push("mark-ring");
+  if (!point.in_vault_tier) names.push(point.in_archive_tier ? "mark-archive" : "mark-ring");
   if (point.purge_at) names.push("mark-deleted");
   if (point.pinned) names.push("mark-pinned");
   if (point.drill) names.push(point.drill.record.verdict.verdict === "failed" ? "mark-unproved" : "mark-proved");
@@ -208,7 +208,8 @@ function Legend({ points }: { points: Point[] }) {
     ["mark-application", "Application-consistent", points.some((point) => point.consistency === "application")],
     ["mark-file_system", "File systems at rest", points.some((point) => point.consistency === "file_system")],
     ["mark-crash", "As after a power cut", points.some((point) => point.consistency === "crash")],
-    ["mark-application mark-ring", "In the snapshot tier alone", points.some((point) => !point.in_vault_tier)],
+    ["mark-application mark-ring", "In the snapshot tier alone", points.some((point) => !point.in_vault_tier && !point.in_archive_tier)],
+    ["mark-application mark-archive", "In the archive alone", points.some((point) => !point.in_vault_tier && point.in_archive_tier)],
     ["mark-application mark-proved", "Proved by a drill", points.some((point) => point.drill?.record.verdict.verdict === "proved")],
     ["mark-application mark-unproved", "Failed its drill", points.some((point) => point.drill?.record.verdict.verdict === "failed")],
     ["mark-application mark-pinned", "Pinned", points.some((point) => point.pinned)],

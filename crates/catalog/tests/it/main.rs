@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that meets it has failed")]
 
+mod archive;
 mod audit;
 mod jobs;
 mod people;

@@ -125,6 +125,7 @@ pub(crate) fn point(item: &Item, taken: Timestamp) -> PointRow {
             pinned: false,
             locked_until: None,
             purge_at: None,
+            archive: model::ArchiveCopy::Never,
         },
         item: item.id,
         consistency: "application".to_owned(),

@@ -60,8 +60,14 @@ pub(super) async fn unless_unwanted(
 
 /// Prints a job that is over, or fails as it did.
 pub(super) fn finish(output: &Output, job: &Job) -> Result<()> {
+    well(job)?;
+    output::print(output, job, || super::job::show(job))
+}
+
+/// Fails as a job did that is over.
+pub(super) fn well(job: &Job) -> Result<()> {
     if matches!(job.state, JobState::Completed | JobState::CompletedWithWarnings) {
-        return output::print(output, job, || super::job::show(job));
+        return Ok(());
     }
     let what = format!("the {} of {} has {}", word(&job.kind), job.name, ended(job.state));
     let Some(error) = &job.error else {

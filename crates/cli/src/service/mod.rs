@@ -5,6 +5,7 @@
 //! `sign_on.rs` and `certificate.rs` are how trust begins.
 
 mod alert;
+mod archive;
 mod audit;
 mod backup;
 mod bulk;

@@ -64,6 +64,17 @@ pub(crate) enum PointNowCommand {
         #[arg(long, value_name = "FILE")]
         to: std::path::PathBuf,
     },
+    /// Bring a point back from the archive to the vault tier, to be restored; it stays in the archive. One that is back
+    /// already is held longer.
+    Rehydrate {
+        #[command(flatten)]
+        which: WhichPoint,
+        /// How many days it is held in the vault tier: 1 to 30.
+        #[arg(long, value_name = "DAYS", default_value_t = model::archive::HELD_DAYS)]
+        days: u16,
+        #[command(flatten)]
+        wait: Wait,
+    },
     /// Read a point back, all of it, to see that it is whole.
     Verify {
         #[command(flatten)]
@@ -138,6 +149,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: PointNowComma
             let path = format!("{}/screenshot", which.find(client).await?.path);
             super::drill::save_screenshot(output, &client.get(&path).await?, &to)
         }
+        PointNowCommand::Rehydrate { which, days, wait } => {
+            let found = which.find(client).await?;
+            super::archive::rehydrate(output, client, (&found.path, days), wait).await
+        }
         PointNowCommand::Verify { which, wait } => {
             let found = which.find(client).await?;
             act(output, client, (Method::POST, format!("{}/verify", found.path)), wait).await
@@ -189,6 +204,8 @@ fn table(all: &[Point], machine: &str) -> String {
 /// Which tiers have it, as Azure calls its types of points.
 fn kind(point: &Point) -> String {
     let kind = match (point.in_snapshot_tier, point.in_vault_tier) {
+        (_, true) if point.in_archive_tier => "Archive and vault",
+        (_, false) if point.in_archive_tier => "Archive",
         (true, false) => "Snapshot",
         (true, true) => "Snapshot and vault",
         (false, true) => "Vault",
@@ -218,6 +235,7 @@ fn show(point: &Point) -> String {
         ("Kept as", format!("{}{until}", kept.why))
     });
     facts.extend(kept);
+    facts.extend(point.held_until.map(|until| ("In the vault until", output::instant(until))));
     facts.extend(point.purge_at.map(|at| ("Deleted: to be had back until", output::instant(at))));
     let rows = point
         .disks

@@ -6,8 +6,8 @@ use clap::{ArgGroup, Args as ClapArgs, ValueEnum};
 use jiff::tz::TimeZone;
 use model::Policy;
 use model::policy::{
-    ConsistencyWish, Daily, DaysOfMonth, Month, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer,
-    VaultRetention, WeekOfMonth, Weekday, Weekly, Yearly,
+    ArchiveAfter, ConsistencyWish, Daily, DaysOfMonth, Month, Monthly, PolicyDocument, PolicyKind, Schedule,
+    Transfer, VaultRetention, WeekOfMonth, Weekday, Weekly, Yearly,
 };
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -25,7 +25,7 @@ const WEEKLY_SNAPSHOT_DAYS: u16 = 5;
 pub(crate) struct DocumentArgs {
     /// A JSON or YAML file that says it all; `-` for standard input. docs/policy.md tells what it holds.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["zone", "keep_days", "keep_weeks", "keep_months",
-          "keep_years", "snapshot_days", "window_start", "window_hours", "consistency", "transfer_all"])]
+          "keep_years", "archive_after", "snapshot_days", "window_start", "window_hours", "consistency", "transfer_all"])]
     file: Option<PathBuf>,
     /// Every day at this time.
     #[arg(long, value_name = "HH:MM")]
@@ -60,6 +60,9 @@ pub(crate) struct DocumentArgs {
     /// Keep those of January for so many years.
     #[arg(long, value_name = "YEARS")]
     keep_years: Option<u16>,
+    /// Move those of months and years to the vault's archive store when they are so many months old, 3 or more.
+    #[arg(long, value_name = "MONTHS")]
+    archive_after: Option<u16>,
     /// Copy all of a day's points into the vault, not only the last.
     #[arg(long, conflicts_with_all = ["daily", "weekly"])]
     transfer_all: bool,
@@ -123,6 +126,7 @@ impl DocumentArgs {
             weekly: keep_weeks.map(|keep_weeks| Weekly { weekdays, keep_weeks }),
             monthly: self.keep_months.map(|keep_months| Monthly { on: on.clone(), keep_months }),
             yearly: self.keep_years.map(|keep_years| Yearly { months: vec![Month::January], on, keep_years }),
+            archive: self.archive_after.map(|after_months| ArchiveAfter { after_months }),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `strongroom vault`.
 
+use super::archive::{self, ArchiveArgs};
 use super::confirm::{Undo, Yes, confirm};
 use super::copies::{self, CopyArgs};
 use super::follow::Wait;
@@ -84,6 +85,16 @@ pub(crate) enum VaultCommand {
         #[command(flatten)]
         wait: Wait,
     },
+    /// Move points to the vault's archive store that policies keep for months and years, at once. It is done every day
+    /// as it is.
+    Archive {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+        /// Only show what would move, and why the rest stays.
+        #[arg(long)]
+        dry_run: bool,
+    },
     /// Have the server forget a vault that protects no machine. What lies in its store stays there.
     Delete {
         /// The vault, by its name or id.
@@ -130,6 +141,8 @@ pub(crate) struct SettingsArgs {
     transfer_limit: Option<u32>,
     #[command(flatten)]
     copy: CopyArgs,
+    #[command(flatten)]
+    archive: ArchiveArgs,
 }
 
 impl SettingsArgs {
@@ -142,8 +155,10 @@ impl SettingsArgs {
             keep_everything,
             transfer_limit,
             copy,
+            archive,
         } = self;
         copy.is_empty()
+            && archive.is_empty()
             && transfer_limit.is_none()
             && soft_delete_days.is_none()
             && immutable.is_none()
@@ -164,6 +179,7 @@ impl SettingsArgs {
             settings.transfer_mib_per_second = Some(limit).filter(|limit| *limit > 0);
         }
         self.copy.apply(settings)?;
+        self.archive.apply(settings)?;
         if self.auto_protect.is_empty() {
             return Ok(());
         }
@@ -235,6 +251,10 @@ pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand)
         VaultCommand::Heal { vault, yes, wait } => {
             let vault = names::vault(client, vault.as_deref()).await?;
             copies::heal(output, client, &vault, (yes, wait)).await
+        }
+        VaultCommand::Archive { vault, dry_run } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            archive::archive(output, client, &vault, dry_run).await
         }
         VaultCommand::Delete { vault, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;
@@ -338,6 +358,7 @@ fn show(vault: &Vault) -> String {
     ];
     facts.extend(settings.transfer_mib_per_second.map(|mib| ("Transfers at most", format!("{mib} MiB/s"))));
     facts.extend(copies::facts(vault));
+    facts.extend(archive::facts(vault));
     if settings.keep_everything {
         facts
             .push(("Points expire", "no: everything is kept (--keep-everything false lets them)".to_owned()));

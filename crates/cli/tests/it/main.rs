@@ -5,6 +5,7 @@
 //! vault, `guest.rs` a machine in it, `tmpfs.rs` a place with little room; each of the others is one subject.
 
 mod agentless;
+mod archived;
 mod audit;
 mod bad_input;
 mod bytes;

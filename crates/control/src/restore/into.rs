@@ -22,7 +22,7 @@ impl Control {
         let (item, row) = self.point_row(place).await?;
         check(&wish, &PointDetail::of(&row))?;
         self.must_be_mover(wish.mover.as_deref()).await?;
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         if !wish.plan {
             let detail = json!({
                 "vault": place.vault, "item": place.item, "name": item.name, "targets": wish.targets,

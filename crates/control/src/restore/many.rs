@@ -182,7 +182,7 @@ impl Control {
     ) -> Result<Member> {
         let item = self.item_row(vault, wish.item).await?;
         let row = self.wanted_point(&item, wish.point, set.before).await?;
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         let detail = PointDetail::of(&row);
         let restore = restore_of(set, wish, &item);
         check(&restore, &detail)?;
@@ -226,7 +226,8 @@ impl Control {
         loop {
             let page = self.catalog.points(item.id, after.as_ref(), POINTS_READ).await?;
             let is_wanted = |row: &PointRow| {
-                before.is_none_or(|before| row.point.taken <= before) && must_be_readable(&row.point).is_ok()
+                before.is_none_or(|before| row.point.taken <= before)
+                    && must_be_readable(&row.point, self.now()).is_ok()
             };
             if let Some(found) = page.rows.into_iter().find(is_wanted) {
                 return Ok(found);

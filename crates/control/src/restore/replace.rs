@@ -50,7 +50,7 @@ impl Control {
         faults.range("/keep_days", KEEP_DAYS, days);
         faults.none()?;
         let (item, row) = self.point_row(place).await?;
-        must_be_readable(&row.point)?;
+        must_be_readable(&row.point, self.now())?;
         self.host_of_item(&item).await?;
         let earlier = self.catalog.replacements(item.id).await?;
         if let Some(open) = earlier.iter().find(|one| one.state == word(ReplacementState::Unfinished)) {

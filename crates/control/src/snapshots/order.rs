@@ -165,8 +165,8 @@ impl Control {
         }
         let (item, points) = (row.machine.0, vec![point]);
         let work = match delete {
-            true => Work::DeletePoints { item, points, snapshots: Vec::new() },
-            false => Work::UndeletePoints { item, points, snapshots: Vec::new() },
+            true => Work::DeletePoints { item, points, snapshots: Vec::new(), archive: None },
+            false => Work::UndeletePoints { item, points, snapshots: Vec::new(), archive: None },
         };
         Ok(Prepared::Work(Box::new(work), Ordered { points: vec![point], ..ordered }))
     }

@@ -224,6 +224,7 @@ pub(crate) async fn backed_up(
             pinned: false,
             locked_until: None,
             purge_at: None,
+            archive: model::ArchiveCopy::Never,
         },
         item: item.id,
         consistency: "file_system".into(),

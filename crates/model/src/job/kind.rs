@@ -46,6 +46,10 @@ pub enum JobKind {
     Copy,
     /// Puts a vault right from its second store.
     Heal,
+    /// Moves points of a machine to the vault's archive store, and drops in the vault tier what is held no longer.
+    Archive,
+    /// Copies a point back from the archive store to the vault tier, for some days.
+    Rehydrate,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -101,11 +105,17 @@ pub enum Step {
     RepairDamage,
     /// The vault has the points again that it had lost.
     CopyBack,
+    /// The archive store has the points, and they were read back there.
+    CopyToArchive,
+    /// The vault tier has no more of them than can be had back for some days.
+    DropFromVault,
+    /// The vault tier has the point again.
+    Rehydrate,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -125,6 +135,8 @@ impl JobKind {
         Self::MeasureSnapshots,
         Self::Copy,
         Self::Heal,
+        Self::Archive,
+        Self::Rehydrate,
     ];
 
     /// Its steps, in order; at least one.
@@ -149,20 +161,24 @@ impl JobKind {
             Self::MeasureSnapshots => &[Step::Measure],
             Self::Copy => &[Step::CopyPoints],
             Self::Heal => &[Step::RepairDamage, Step::CopyBack],
+            Self::Archive => &[Step::CopyToArchive, Step::DropFromVault],
+            Self::Rehydrate => &[Step::Rehydrate],
         }
     }
 
     /// Whether the two must not be under way for one machine at once. One backup and one drill at a time; nothing else beside what
-    /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
+    /// overwrites the machine's disks; and its points are not deleted while something reads or makes them. What comes
+    /// back from the archive is not dropped at the same time.
     pub fn excludes(self, other: Self) -> bool {
         use JobKind::{
-            Backup, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, RemoveKept, Replace, Snapshot,
-            UndoReplace,
+            Archive, Backup, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, Rehydrate, RemoveKept,
+            Replace, Snapshot, UndoReplace,
         };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
         [Backup, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
+            || [self, other].iter().all(|kind| [Archive, Rehydrate].contains(kind))
     }
 }
 
@@ -193,6 +209,9 @@ impl fmt::Display for Step {
             Self::CopyPoints => "Copy points",
             Self::RepairDamage => "Repair damage",
             Self::CopyBack => "Copy points back",
+            Self::CopyToArchive => "Copy to archive",
+            Self::DropFromVault => "Drop from vault tier",
+            Self::Rehydrate => "Copy back from archive",
         })
     }
 }

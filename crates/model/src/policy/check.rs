@@ -1,7 +1,8 @@
 //! What makes a written policy a valid one. Every fault is found at once, each with its place and its rule.
 
-use super::document::{Monthly, PolicyDocument, PolicyKind, Schedule, Weekly, Yearly};
+use super::document::{Monthly, PolicyDocument, PolicyKind, Schedule, VaultRetention, Weekly, Yearly};
 use super::{DaysOfMonth, Policy, Rhythm, Transfer, Weekday, held};
+use crate::archive::{AFTER_MONTHS_MIN, MONTHS_LEFT_MIN};
 use jiff::civil::Time;
 use jiff::tz::TimeZone;
 use std::fmt::{self, Debug};
@@ -224,6 +225,30 @@ impl Faults {
             self.list("/vault/yearly/months", months);
             self.days_of_month("/vault/yearly/on", on);
             self.range("/vault/yearly/keep_years", KEEP_YEARS, *keep_years);
+        }
+        self.archive(vault);
+    }
+
+    /// A setting that would never move anything is a mistake.
+    fn archive(&mut self, vault: &VaultRetention) {
+        let (Some(archive), pointer) = (&vault.archive, "/vault/archive/after_months") else { return };
+        self.range(pointer, (AFTER_MONTHS_MIN, KEEP_MONTHS.1), archive.after_months);
+        let months = vault.monthly.as_ref().map(|rule| u32::from(rule.keep_months));
+        let years = vault.yearly.as_ref().map(|rule| u32::from(rule.keep_years) * 12);
+        let needed = u32::from(archive.after_months) + u32::from(MONTHS_LEFT_MIN);
+        match months.max(years) {
+            None => {
+                self.add(
+                    "/vault/archive",
+                    "moves points of monthly and yearly rules; the policy has neither",
+                );
+            }
+            Some(longest) if longest < needed => {
+                let rule =
+                    "what moves must stay for 6 months yet: a monthly or yearly rule must keep points for";
+                self.add(pointer, format!("{rule} {needed} months, the longest keeps them for {longest}"));
+            }
+            Some(_) => {}
         }
     }
 

@@ -23,7 +23,8 @@ use serde::{Deserialize, Serialize};
 ///       "months": ["january"],
 ///       "on": { "format": "daily", "days": [1], "last_day": false },
 ///       "keep_years": 10
-///     }
+///     },
+///     "archive": { "after_months": 6 }
 ///   },
 ///   "consistency": "application",
 ///   "disks": { "select": "exclude", "disks": ["scratch"] }
@@ -116,6 +117,19 @@ pub struct VaultRetention {
     /// Those of some days of some months.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub yearly: Option<Yearly>,
+    /// When points that months or years keep move to the vault's archive store; never if it is not said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub archive: Option<ArchiveAfter>,
+}
+
+/// When points move to the archive: those that a monthly or yearly rule keeps for half a year yet, once no daily or
+/// weekly rule does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct ArchiveAfter {
+    /// How old they are to be: 3 to 1188 months.
+    pub after_months: u16,
 }
 
 /// Which of a day's points are copied into the vault.

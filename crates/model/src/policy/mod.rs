@@ -16,8 +16,8 @@ pub use calendar::{DaysOfMonth, Month, WeekOfMonth, Weekday};
 pub use check::{POINTS_PER_MACHINE_MAX, Violation, Violations};
 pub use disks::{Chosen, DiskName, DiskSelection};
 pub use document::{
-    ConsistencyWish, Daily, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer, VaultRetention, Weekly,
-    Yearly,
+    ArchiveAfter, ConsistencyWish, Daily, Monthly, PolicyDocument, PolicyKind, Schedule, Transfer,
+    VaultRetention, Weekly, Yearly,
 };
 pub use drills::{DrillOptions, DrillRhythm, Drills};
 
@@ -72,6 +72,7 @@ impl Policy {
                 weekly: Some(Weekly { weekdays, keep_weeks: 12 }),
                 monthly: Some(Monthly { on: on.clone(), keep_months: 60 }),
                 yearly: Some(Yearly { months: vec![Month::January], on, keep_years: 10 }),
+                archive: None,
             },
             ..Self::standard(time_zone, "00:00")
         }

@@ -11,6 +11,7 @@ use crate::{Limits, Progress, Throttle};
 use api::work::{CopiedOfItem, CopyOutcome, CopyWork, HealWork, PointOfItem};
 use futures_util::future::BoxFuture;
 use jiff::SignedDuration;
+use model::cost::{Redundancy, StorageTier};
 use model::job::{Failure, Step};
 use serde_json::json;
 use std::num::NonZeroU64;
@@ -18,7 +19,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
     CollectOptions, Copied, CopyCourse, CopyRun, ErrorKind, Point, PointId, SessionId, Standing, Vault,
-    copy_point_at,
+    copy_point_again, copy_point_at,
 };
 
 /// The random bits at the end of a version 7 id, below its variant.
@@ -30,15 +31,17 @@ fn session_of_copy(session: Uuid, point: Uuid) -> SessionId {
 }
 
 /// Points on their way from one store to another.
-struct Way<'a> {
-    run: &'a Run,
-    from: Arc<Vault>,
-    to: Arc<Vault>,
-    throttle: Throttle,
+pub(super) struct Way<'a> {
+    pub(super) run: &'a Run,
+    pub(super) from: Arc<Vault>,
+    pub(super) to: Arc<Vault>,
+    pub(super) throttle: Throttle,
+    /// Whether what the target has purged comes back.
+    pub(super) returns: bool,
 }
 
 /// What came of one point.
-enum Went {
+pub(super) enum Went {
     /// It is there: the copy, and what it added.
     There(Box<Point>, u64),
     /// The store that it is copied from does not have it.
@@ -62,7 +65,7 @@ pub(super) async fn copy(run: &Run, work: &CopyWork) -> Result<()> {
     if !work.points.is_empty() {
         let from = run.vaults().vault(access).await?;
         let limits = Limits { bytes: work.bytes_per_second.and_then(NonZeroU64::new), reads: None };
-        let way = Way { run, from, to: Arc::clone(&to), throttle: Throttle::new(limits) };
+        let way = Way { run, from, to: Arc::clone(&to), throttle: Throttle::new(limits), returns: false };
         way.inherit(&work.points).await?;
         for one in &work.points {
             match way.take(*one).await? {
@@ -99,7 +102,10 @@ async fn let_go(run: &Run, to: &Arc<Vault>, work: &CopyWork, outcome: &mut CopyO
     let Some(seconds) = work.collect else { return Ok(()) };
     let soft_delete = SignedDuration::from_secs(seconds);
     match Box::pin(to.collect(&CollectOptions { soft_delete, ..CollectOptions::new(work.now) })).await {
-        Ok(done) => outcome.freed_bytes = done.freed_bytes,
+        Ok(done) => {
+            outcome.freed_bytes = done.freed_bytes;
+            super::meter::one(run, to, (StorageTier::Vault, Redundancy::Geo)).await;
+        }
         // What was copied is copied: where nothing may be deleted yet, space is given back another day.
         Err(error) => {
             let place = to.store().shown();
@@ -142,7 +148,7 @@ pub(super) async fn heal(run: &Run, work: &HealWork) -> Result<()> {
         run.lease.step_done(Step::RepairDamage, Some(result));
     }
     run.lease.begin(&Step::CopyBack.to_string(), 0);
-    let way = Way { run, from, to: vault, throttle: Throttle::new(Limits::default()) };
+    let way = Way { run, from, to: vault, throttle: Throttle::new(Limits::default()), returns: false };
     way.inherit(&work.points).await?;
     let (mut back, mut missing) = (Vec::new(), Vec::new());
     for one in &work.points {
@@ -160,7 +166,7 @@ pub(super) async fn heal(run: &Run, work: &HealWork) -> Result<()> {
 
 impl Way<'_> {
     /// Keeps what earlier claims of the job had uploaded, as far as they had not come to an end.
-    async fn inherit(&self, points: &[PointOfItem]) -> Result<()> {
+    pub(super) async fn inherit(&self, points: &[PointOfItem]) -> Result<()> {
         let earlier = self.run.order.fenced.iter();
         let sessions =
             earlier.flat_map(|id| points.iter().map(|one| session_of_copy(*id, one.point.0))).collect();
@@ -168,7 +174,7 @@ impl Way<'_> {
     }
 
     /// Copies one point, unless it is there.
-    async fn take(&self, one: PointOfItem) -> Result<Went> {
+    pub(super) async fn take(&self, one: PointOfItem) -> Result<Went> {
         let (run, id) = (self.run, PointId(one.point.0));
         run.lease.renewed_lately().await;
         let machine = key_of(one.item)?;
@@ -191,7 +197,11 @@ impl Way<'_> {
         let copy = CopyRun { session, now: run.now() };
         // What `find_point` gives may be a copy by another id; the server's is the one to be kept.
         point.id = id;
-        match Box::pin(copy_point_at(&self.from, &self.to, &point, copy, course)).await? {
+        let copied = match self.returns {
+            true => Box::pin(copy_point_again(&self.from, &self.to, &point, copy, course)).await?,
+            false => Box::pin(copy_point_at(&self.from, &self.to, &point, copy, course)).await?,
+        };
+        match copied {
             Copied::Made(made) => {
                 let added = made.stats.stored_bytes;
                 Ok(Went::There(made, added))

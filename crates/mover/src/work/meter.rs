@@ -6,7 +6,7 @@ use super::vaults::Tiers;
 use api::work::{ReportedUsage, UsageReport};
 use model::cost::{Redundancy, StorageTier};
 use std::sync::Arc;
-use vault::{MachineUse, Metered};
+use vault::{MachineUse, Metered, Vault};
 
 /// Measures all stores. One that cannot be measured is told, and hides no other: what was freed is freed.
 pub(super) async fn stores(run: &Run, tiers: &Tiers) {
@@ -15,14 +15,19 @@ pub(super) async fn stores(run: &Run, tiers: &Tiers) {
             true => StorageTier::Vault,
             false => StorageTier::Snapshot,
         };
-        let told = match Box::pin(store.meter()).await {
-            Ok(metered) => tell(run, (tier, Redundancy::Local), metered).await,
-            Err(error) => Err(error.to_string()),
-        };
-        if let Err(why) = told {
-            let place = store.store().shown();
-            run.lease.warn(format!("Whose the bytes in {place} are could not be measured: {why}"));
-        }
+        one(run, store, (tier, Redundancy::Local)).await;
+    }
+}
+
+/// Measures one store.
+pub(super) async fn one(run: &Run, store: &Vault, class: (StorageTier, Redundancy)) {
+    let told = match Box::pin(store.meter()).await {
+        Ok(metered) => tell(run, class, metered).await,
+        Err(error) => Err(error.to_string()),
+    };
+    if let Err(why) = told {
+        let place = store.store().shown();
+        run.lease.warn(format!("Whose the bytes in {place} are could not be measured: {why}"));
     }
 }
 
@@ -43,7 +48,13 @@ async fn tell(
         used_bytes: None,
         points: 0,
     });
-    let usages: Vec<_> = own.into_iter().chain(metered.machines.iter().map(usage)).collect();
+    // How large a machine is follows from its newest point, which only the tiers beside it are sure to have.
+    let is_near = redundancy == Redundancy::Local && tier != StorageTier::Archive;
+    let sized = |one: ReportedUsage| {
+        let ReportedUsage { used_bytes, .. } = one;
+        ReportedUsage { used_bytes: used_bytes.filter(|_| is_near), ..one }
+    };
+    let usages: Vec<_> = own.into_iter().chain(metered.machines.iter().map(usage).map(sized)).collect();
     for some in usages.chunks(UsageReport::USAGES_MAX) {
         let (claimant, generation) = (run.claimant(), run.order.generation);
         let report = UsageReport { claimant, generation, tier, redundancy, usages: some.to_vec() };

@@ -34,6 +34,7 @@
 //!
 //! CRASH: a lease that lapses, and what `backup()` and [`restore()`](crate::restore()) leave. The next claim goes on.
 
+mod archive;
 mod at_once;
 mod backup;
 mod browse;

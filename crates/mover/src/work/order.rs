@@ -7,6 +7,7 @@
 //! lease: lost ───────► give the machine back, and nothing else
 //! ```
 
+use super::archive;
 use super::backup;
 use super::copies;
 use super::doors::{Meant, Opened};
@@ -160,13 +161,19 @@ impl Run {
             Work::Snapshot(work) => snapshot::carry_out(self, work).await,
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
-            Work::DeletePoints { points, snapshots, .. } => points::delete(self, points, snapshots).await,
-            Work::UndeletePoints { points, snapshots, .. } => points::undelete(self, points, snapshots).await,
+            Work::DeletePoints { points, snapshots, archive, .. } => {
+                points::delete(self, points, snapshots, archive.as_ref()).await
+            }
+            Work::UndeletePoints { points, snapshots, archive, .. } => {
+                points::undelete(self, points, snapshots, archive.as_ref()).await
+            }
             Work::Copy(work) => copies::copy(self, work).await,
             Work::Heal(work) => copies::heal(self, work).await,
-            Work::Collect { soft_delete_seconds, now, purge } => {
+            Work::Archive(work) => archive::archive(self, work).await,
+            Work::Rehydrate(work) => archive::rehydrate(self, work).await,
+            Work::Collect { soft_delete_seconds, now, purge, archive } => {
                 let soft_delete = SignedDuration::from_secs(*soft_delete_seconds);
-                points::collect(self, (soft_delete, *now), purge).await
+                points::collect(self, (soft_delete, *now), purge, archive.as_ref()).await
             }
         }
     }

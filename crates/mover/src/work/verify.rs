@@ -19,6 +19,13 @@ pub(super) async fn verify(run: &Run, item: Uuid, point: PointId) -> Result<()> 
     let stores = std::iter::once(&tiers.vault).chain(&tiers.snapshots);
     let (store, point) = find(stores, item, point).await?;
     run.lease.begin(&Step::ReadBack.to_string(), point.disks.iter().map(|disk| disk.map.size).sum());
+    let (bytes, data) = read_back(run, store, &point).await?;
+    run.lease.step_done(Step::ReadBack, Some(json!({ "bytes": bytes, "data_bytes": data })));
+    Ok(())
+}
+
+/// Reads all of a point that a store has: bytes of its disks, and those of them that are data.
+pub(super) async fn read_back(run: &Run, store: &Arc<Vault>, point: &Point) -> Result<(u64, u64)> {
     let (mut bytes, mut data) = (0, 0);
     for record in &point.disks {
         let (name, size) = (record.name.clone(), record.map.size);
@@ -30,8 +37,7 @@ pub(super) async fn verify(run: &Run, item: Uuid, point: PointId) -> Result<()> 
         bytes += size;
         data += read.data;
     }
-    run.lease.step_done(Step::ReadBack, Some(json!({ "bytes": bytes, "data_bytes": data })));
-    Ok(())
+    Ok((bytes, data))
 }
 
 /// A point, and the first of these stores that has it.

@@ -18,6 +18,7 @@
 //! [`Limit`](crate::body::Limit)), `Body(new)`, and `Extension(caller): Extension<Caller>`.
 
 mod alerts;
+mod archive;
 mod audit;
 mod browse;
 mod copies;
@@ -62,6 +63,7 @@ macro_rules! nouns {
 // In the order of `mod`.
 nouns! {
     alerts,
+    archive,
     audit,
     browse,
     copies,

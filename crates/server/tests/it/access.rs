@@ -62,6 +62,8 @@ POST   /v1/vaults                                              everywhere contri
 GET    /v1/vaults/{vault}                                      vault reader
 PATCH  /v1/vaults/{vault}                                      vault contributor
 DELETE /v1/vaults/{vault}                                      vault owner
+GET    /v1/vaults/{vault}/archive                              vault reader
+POST   /v1/vaults/{vault}/archive                              vault contributor
 GET    /v1/vaults/{vault}/copies                               vault reader
 POST   /v1/vaults/{vault}/copy                                 vault contributor
 GET    /v1/vaults/{vault}/files/{session}                      vault operator
@@ -85,6 +87,7 @@ DELETE /v1/vaults/{vault}/items/{item}/points/{point}          vault contributor
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/drill    vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/files    vault operator
 PUT    /v1/vaults/{vault}/items/{item}/points/{point}/pin      vault contributor
+POST   /v1/vaults/{vault}/items/{item}/points/{point}/rehydrate vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/replace  vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore  vault operator
 POST   /v1/vaults/{vault}/items/{item}/points/{point}/restore-into vault operator

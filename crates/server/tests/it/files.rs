@@ -109,6 +109,7 @@ async fn point(scene: &Scene) -> Result<()> {
         pinned: false,
         locked_until: None,
         purge_at: None,
+        archive: model::ArchiveCopy::Never,
     };
     let row = PointRow {
         point,

@@ -11,8 +11,8 @@ use object_store::{ObjectStore, ObjectStoreExt};
 use std::sync::Arc;
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, Copied, CopyPlan, CopyRun, ErrorKind, KeyFile, Point, SessionId, Store, Vault, copy_point,
-    plan_copy,
+    CHUNK_BYTES, Copied, CopyCourse, CopyPlan, CopyRun, ErrorKind, KeyFile, Point, SessionId, Standing,
+    Store, Vault, copy_point, copy_point_again, plan_copy,
 };
 
 const BLOCK: u64 = CHUNK_BYTES as u64;
@@ -209,6 +209,52 @@ async fn a_damaged_source_fails_by_name_and_commits_nothing() {
         }
         inner.put(name, whole.into()).await.expect("memory");
     }
+}
+
+/// A copy of a point, even if the target has purged it.
+async fn again(from: &Arc<Vault>, to: &Arc<Vault>, point: &Point) -> Copied {
+    let pace = |_: u64| -> futures_util::future::BoxFuture<'_, ()> { Box::pin(std::future::ready(())) };
+    let course = CopyCourse { progress: &|_| (), pace: &pace };
+    let run = CopyRun { session: SessionId(Uuid::now_v7()), now: now() };
+    copy_point_again(from, to, point, run, course).await.expect("copy")
+}
+
+#[tokio::test]
+async fn what_was_purged_in_the_target_comes_back_to_who_asks_for_it_as_often_as_they_do() {
+    let (_, vault, holder, points) = history(5, 3).await;
+    let (inner, there) = replica(&vault, &holder).await;
+    for (point, _) in &points {
+        made(&vault, &there, point).await;
+    }
+    let (wanted, bytes) = &points[0];
+    let mut names = vec![wanted.id];
+    for _ in 0..3 {
+        let (here, standing) = there.standing_of(wanted.id).await.expect("the log");
+        assert_eq!((Some(&here), standing), (names.last(), Standing::Listed));
+        there.delete_point(here, now()).await.expect("delete");
+        assert!(
+            matches!(again(&vault, &there, wanted).await, Copied::Deleted(id) if id == here),
+            "it can be had back"
+        );
+        there.collect(&crate::backup::at_once()).await.expect("collect");
+        let (gone, standing) = there.standing_of(wanted.id).await.expect("the log");
+        assert_eq!((gone, standing), (here, Standing::Purged));
+        assert!(
+            matches!(copy(&vault, &there, wanted).await.expect("copy"), Copied::Deleted(_)),
+            "not unasked"
+        );
+        let Copied::Made(back) = again(&vault, &there, wanted).await else { panic!("it comes back") };
+        assert!(!names.contains(&back.id), "a name is never used twice");
+        names.push(back.id);
+        assert!(matches!(again(&vault, &there, wanted).await, Copied::There(id) if id == back.id));
+    }
+    // Anew, with nothing cached and without the source: all is whole.
+    drop((vault, there));
+    let there = Arc::new(Vault::open(memory(&inner), &holder).await.expect("open"));
+    let found = there.find_point(&wanted.machine, wanted.id).await.expect("by the id that people know");
+    assert!(restore(&there, &found).await.expect("restore") == *bytes);
+    assert_eq!(there.points().await.expect("list").len(), 3);
+    assert!(there.verify(&|_| ()).await.expect("verify").damage.is_empty());
 }
 
 #[tokio::test]

@@ -38,7 +38,7 @@ export function PointList({ points, chosen, choose }: Props) {
                 />
               </td>
               <td>{CONSISTENCY[point.consistency]?.[0] ?? point.consistency}</td>
-              <td>{[point.in_snapshot_tier && "Snapshot tier", point.in_vault_tier && "Vault"].filter(Boolean).join(", ")}</td>
+              <td>{[point.in_snapshot_tier && "Snapshot tier", point.in_vault_tier && "Vault", point.in_archive_tier && "Archive"].filter(Boolean).join(", ")}</td>
               <td>{point.purge_at ? "Deleted" : point.kept_for.map((kept) => word(kept.why)).join(", ")}</td>
               <td>{point.purge_at ? `Gone ${day(point.purge_at)}` : point.expires ? day(point.expires) : "Not by time"}</td>
               <td className="end">{size(point.stored_bytes)}</td>

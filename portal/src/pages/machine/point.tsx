@@ -19,7 +19,7 @@ const CHANGES = ["points", "item", "overview", "jobs"];
 export function PointDetails({ item, point }: { item: Item; point: Point }) {
   const why = point.kept_for.map((kept) => (kept.until ? `${word(kept.why)} until ${day(kept.until)}` : word(kept.why)));
   const [named, means] = CONSISTENCY[point.consistency] ?? [point.consistency, ""];
-  const tiers = [point.in_snapshot_tier && "Snapshot tier", point.in_vault_tier && "Vault"].filter(Boolean).join(", ");
+  const tiers = [point.in_snapshot_tier && "Snapshot tier", point.in_vault_tier && "Vault", point.in_archive_tier && "Archive"].filter(Boolean).join(", ");
   return (
     <article className="point" aria-label={`Point of ${instant(point.taken)}`}>
       <div className="section-head">

@@ -59,6 +59,9 @@ pub(crate) struct RestoreNowArgs {
     /// `strongroom vault copies` lists what is there.
     #[arg(long, requires = "to", conflicts_with_all = ["replace", "into", "differences"])]
     from_copy: bool,
+    /// Bring the point back from the archive first, if it is nowhere else, and wait for that.
+    #[arg(long, conflicts_with = "from_copy")]
+    rehydrate: bool,
     #[command(flatten)]
     machine_options: disks::NewMachineArgs,
     /// Put the machine itself back, in its own place. What would be done is shown first. Its present state becomes a
@@ -143,6 +146,9 @@ async fn one(output: &Output, client: &Client, args: RestoreNowArgs) -> Result<(
         return Err(Told::usage("a copy is not restored into an NBD server", hint));
     }
     let point = names::point(client, &item, &args.point).await?;
+    if args.rehydrate {
+        super::archive::bring_near(client, &item, &point, model::archive::HELD_DAYS).await?;
+    }
     match &args.to {
         _ if args.replace => replace::replace(output, client, (&item, &point), args).await,
         Some(To::Folder(folder)) => {

@@ -169,6 +169,7 @@ impl Scene {
                 pinned: false,
                 locked_until: None,
                 purge_at: None,
+                archive: model::ArchiveCopy::Never,
             },
             item: item.id,
             consistency: "application".to_owned(),

@@ -40,6 +40,7 @@ async fn point(scene: &Scene, item: &Item, taken: Timestamp) -> Result<PointId> 
         pinned: false,
         locked_until: None,
         purge_at: None,
+        archive: model::ArchiveCopy::Never,
     };
     let row = PointRow {
         item: item.id,

@@ -1,6 +1,7 @@
 //! The engine: schedules, claims, reports, retention, with the clock moved by hand and a mover that is scripted. The
 //! real mover has its own tests; this one is there to die at the worst moments.
 
+mod archive;
 mod copies;
 mod dispatch;
 mod drills;

@@ -3,8 +3,8 @@
 
 use anyhow::Result;
 use api::work::{
-    ClaimRequest, CopiedOfItem, CopyOutcome, CopyWork, Instruction, MadePoint, Order, PointOfItem, Report,
-    ReportEvent, Work,
+    ArchiveOutcome, ArchiveWork, ArchivedPoint, ClaimRequest, CopiedOfItem, CopyOutcome, CopyWork,
+    Instruction, MadePoint, Order, PointOfItem, Report, ReportEvent, Work,
 };
 use control::Control;
 use jiff::Timestamp;
@@ -23,6 +23,9 @@ pub(crate) struct Contents {
     /// What the second store has, and has deleted.
     pub(crate) copies: BTreeSet<Uuid>,
     pub(crate) copies_deleted: BTreeSet<Uuid>,
+    /// The same of the archive store.
+    pub(crate) archived: BTreeSet<Uuid>,
+    pub(crate) archived_deleted: BTreeSet<Uuid>,
     aborted: BTreeSet<Uuid>,
 }
 
@@ -60,6 +63,30 @@ impl FakeVault {
         contents.copies.extend(outcome.copied.iter().map(|copied| copied.made.point.0));
         contents.copies_deleted.extend(work.let_go.iter().map(|point| point.0));
         Ok(serde_json::to_value(outcome)?)
+    }
+
+    /// Copies points to the archive store.
+    pub(crate) fn archive(&self, work: &ArchiveWork) -> ArchiveOutcome {
+        let mut contents = self.0.lock().unwrap();
+        let mut outcome = ArchiveOutcome::default();
+        for point in &work.moves {
+            assert!(!contents.deleted.contains(&point.0), "it was read in the vault tier");
+            contents.archived.insert(point.0);
+            outcome.archived.push(ArchivedPoint { point: *point, stored_bytes: 10 });
+        }
+        outcome
+    }
+
+    /// Drops in the vault tier what the archive has, of an order: what moves, and the rest.
+    pub(crate) fn drop_near(&self, work: &ArchiveWork, outcome: &mut ArchiveOutcome) {
+        let mut contents = self.0.lock().unwrap();
+        for point in work.moves.iter().chain(&work.drops) {
+            let is_there =
+                contents.archived.contains(&point.0) && !contents.archived_deleted.contains(&point.0);
+            assert!(is_there, "nothing is dropped that is nowhere else");
+            contents.deleted.insert(point.0);
+            outcome.dropped.push(*point);
+        }
     }
 
     /// Commits a point; none if the session was aborted.
@@ -158,9 +185,20 @@ impl FakeMover {
     pub(crate) fn carry_out_silently(&self, order: &Order) {
         let mut contents = self.vault.0.lock().unwrap();
         match &order.work {
-            Work::DeletePoints { points, .. } => contents.deleted.extend(points.iter().map(|point| point.0)),
-            Work::UndeletePoints { points, .. } => {
-                contents.deleted.retain(|point| !points.contains(&PointId(*point)));
+            Work::DeletePoints { points, archive, .. } => {
+                contents.deleted.extend(points.iter().map(|point| point.0));
+                let far = archive.iter().flat_map(|archive| &archive.points);
+                contents.archived_deleted.extend(far.map(|point| point.0));
+            }
+            Work::UndeletePoints { points, archive, .. } => {
+                let far: Vec<PointId> = archive.iter().flat_map(|archive| &archive.points).copied().collect();
+                contents.archived_deleted.retain(|point| !far.contains(&PointId(*point)));
+                let near = |point: &PointId| points.contains(point) && !far.contains(point);
+                contents.deleted.retain(|point| !near(&PointId(*point)));
+            }
+            Work::Rehydrate(work) => {
+                assert!(contents.archived.contains(&work.point.0), "it is in the archive");
+                contents.deleted.remove(&work.point.0);
             }
             _ => {}
         }
@@ -175,7 +213,19 @@ impl FakeMover {
                 let made = self.make(order, control.now()).expect("nobody has fenced it off");
                 return self.tell_made(control, order, &made).await;
             }
-            Work::DeletePoints { .. } | Work::UndeletePoints { .. } => self.carry_out_silently(order),
+            Work::DeletePoints { .. } | Work::UndeletePoints { .. } | Work::Rehydrate(_) => {
+                self.carry_out_silently(order);
+            }
+            Work::Archive(work) => {
+                let mut outcome = self.vault.archive(work);
+                if order.steps_done == 0 {
+                    self.tell_archived(control, order, &outcome).await?;
+                }
+                self.vault.drop_near(work, &mut outcome);
+                let (step, result) = (Step::DropFromVault, Some(serde_json::to_value(outcome)?));
+                return self.say(control, order, ReportEvent::StepDone { step, result }).await;
+            }
+
             Work::Collect { purge, .. } => result = Some(serde_json::json!({ "gone": purge })),
             Work::Copy(work) => result = Some(self.vault.copy(work)?),
             Work::Heal(_) => {}
@@ -190,6 +240,17 @@ impl FakeMover {
                 .await?;
         }
         Ok(answer)
+    }
+
+    /// Reports what was copied to the archive.
+    pub(crate) async fn tell_archived(
+        &self,
+        control: &Control,
+        order: &Order,
+        outcome: &ArchiveOutcome,
+    ) -> Result<Instruction> {
+        let (step, result) = (Step::CopyToArchive, Some(serde_json::to_value(outcome)?));
+        self.say(control, order, ReportEvent::StepDone { step, result }).await
     }
 
     /// Brings points back; their snapshots too, unless these were purged.

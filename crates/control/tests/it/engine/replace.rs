@@ -30,6 +30,7 @@ async fn machine(scene: &Scene) -> Result<(Item, PointPlace)> {
         pinned: false,
         locked_until: None,
         purge_at: None,
+        archive: model::ArchiveCopy::Never,
     };
     let place = PointPlace { vault: scene.vault, item: item.id, point: point.id };
     let consistency = "crash".to_owned();

@@ -222,6 +222,7 @@ pub(crate) async fn tick(control: &Control) -> Result<()> {
     control.tick_retention(now).await?;
     control.tick_collect(now).await?;
     control.tick_copies(now).await?;
+    control.tick_archive(now).await?;
     control.tick_purge(now).await?;
     control.tick_waiting(now).await?;
     Ok(())

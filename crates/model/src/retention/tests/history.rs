@@ -45,6 +45,7 @@ pub(super) fn point(number: usize, taken: Timestamp, origin: Origin) -> Point {
         pinned: false,
         locked_until: None,
         purge_at: None,
+        archive: crate::ArchiveCopy::Never,
     }
 }
 
@@ -97,6 +98,7 @@ pub(super) fn azure_weekly() -> Policy {
             },
             keep_years: 4,
         }),
+        archive: None,
     };
     document.check().expect("valid")
 }

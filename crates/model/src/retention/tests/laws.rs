@@ -80,6 +80,7 @@ fn policy(shape: &Shape, keeps: Keeps) -> Policy {
         weekly: keeps.weeks.map(|keep_weeks| Weekly { weekdays: vec![shape.weekday], keep_weeks }),
         monthly: keeps.months.map(|keep_months| Monthly { on: on.clone(), keep_months }),
         yearly: keeps.years.map(|keep_years| Yearly { months: vec![shape.month], on, keep_years }),
+        archive: None,
     };
     document.check().expect("valid")
 }

@@ -17,10 +17,10 @@ use vault::{
 };
 
 /// Chunks of the disk.
-const CHUNKS: usize = 300;
+pub(super) const CHUNKS: usize = 300;
 
 /// Bytes that do not compress, others for each seed.
-fn noise(seed: u64, length: usize) -> Vec<u8> {
+pub(super) fn noise(seed: u64, length: usize) -> Vec<u8> {
     let mut state = seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) | 1;
     let mut next = || {
         state ^= state << 13;
@@ -32,7 +32,7 @@ fn noise(seed: u64, length: usize) -> Vec<u8> {
 }
 
 /// A point of the scene's machine: its disk, of which everything or one chunk changed.
-async fn write(scene: &Scene, disk: &[u8], parent: Option<(&Point, usize)>) -> Result<Point> {
+pub(super) async fn write(scene: &Scene, disk: &[u8], parent: Option<(&Point, usize)>) -> Result<Point> {
     let vault = scene.open("vault").await?;
     let session = Session::begin(&vault, SessionId(Uuid::now_v7()), now()).await?;
     let base = parent.map(|(point, _)| Base { point: point.id, map: &point.disks[0].map });
@@ -108,7 +108,7 @@ async fn has(vault: &Arc<Vault>, point: &Point) -> Result<bool> {
 }
 
 /// Restores the disk of a point by an order.
-async fn restored(scene: &Scene, desk: &Desk, order: (&str, &Point)) -> Result<Vec<u8>> {
+pub(super) async fn restored(scene: &Scene, desk: &Desk, order: (&str, &Point)) -> Result<Vec<u8>> {
     let (location, point) = order;
     let folder = scene.path(&format!("restored {}", Uuid::new_v4()));
     let mut restore = scene.order(

@@ -3,6 +3,7 @@
 //! What is not real is the server: `desk.rs` hands out orders as it is told, writes down what is reported, and dies,
 //! forgets or refuses on demand. `scene.rs` is a test's folder with its vault and machine.
 
+mod archive;
 mod backup;
 mod copies;
 mod desk;

@@ -49,7 +49,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     for _ in 0..2 {
         let delete = scene.order(
             JobKind::DeleteData,
-            Work::DeletePoints { item, points: vec![point], snapshots: vec![point] },
+            Work::DeletePoints { item, points: vec![point], snapshots: vec![point], archive: None },
         );
         desk.hand_out(delete.clone());
         let end = desk.end_of(&delete).await;
@@ -59,7 +59,7 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     for _ in 0..2 {
         let undelete = scene.order(
             JobKind::Undelete,
-            Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new() },
+            Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new(), archive: None },
         );
         desk.hand_out(undelete.clone());
         let end = desk.end_of(&undelete).await;
@@ -67,14 +67,17 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         ensure!(standing().await? == Standing::Listed, "back");
     }
     what_is_there_is_back_all_the_same(&scene, &desk, point).await?;
-    let delete = scene
-        .order(JobKind::DeleteData, Work::DeletePoints { item, points: vec![point], snapshots: vec![point] });
+    let delete = scene.order(
+        JobKind::DeleteData,
+        Work::DeletePoints { item, points: vec![point], snapshots: vec![point], archive: None },
+    );
     let collect = scene.order(
         JobKind::Collect,
         Work::Collect {
             soft_delete_seconds: 0,
             now: now() + SignedDuration::from_mins(1),
             purge: vec![point],
+            archive: None,
         },
     );
     for order in [&delete, &collect] {
@@ -95,8 +98,10 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     all_that_is_stored_is_somebodys(&scene, &desk, &vault).await?;
     purged_only_if_listed(&scene, &desk, &vault, point).await?;
 
-    let too_late = scene
-        .order(JobKind::Undelete, Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new() });
+    let too_late = scene.order(
+        JobKind::Undelete,
+        Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new(), archive: None },
+    );
     let stranger = PointId(Uuid::now_v7());
     let unknown = scene.order(JobKind::Verify, Work::Verify { item, point: stranger });
     for order in [&too_late, &unknown] {
@@ -112,7 +117,12 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
 /// Of two points one is in no store.
 async fn what_is_there_is_back_all_the_same(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
     let points = vec![PointId(Uuid::now_v7()), point];
-    let half = Work::UndeletePoints { item: scene.item, points: points.clone(), snapshots: Vec::new() };
+    let half = Work::UndeletePoints {
+        item: scene.item,
+        points: points.clone(),
+        snapshots: Vec::new(),
+        archive: None,
+    };
     let half = scene.order(JobKind::Undelete, half);
     desk.hand_out(half.clone());
     let end = desk.end_of(&half).await;
@@ -124,12 +134,12 @@ async fn what_is_there_is_back_all_the_same(scene: &Scene, desk: &Desk, point: P
 /// What the catalog does not list is not purged, however long ago it was deleted; what is gone is told.
 async fn purged_only_if_listed(scene: &Scene, desk: &Desk, vault: &Arc<Vault>, point: PointId) -> Result<()> {
     let standing = async || vault.standing_of(vault::PointId(point.0)).await.map(|(_, standing)| standing);
-    let none = Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() };
+    let none = Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new(), archive: None };
     let none = scene.order(JobKind::Collect, none);
     desk.hand_out(none.clone());
     desk.end_of(&none).await;
     ensure!(standing().await? == Standing::Deleted, "it may have been brought back");
-    let again = Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point] };
+    let again = Work::Collect { soft_delete_seconds: 0, now: now(), purge: vec![point], archive: None };
     let again = scene.order(JobKind::Collect, again);
     let soft_delete = SignedDuration::ZERO;
     let options = CollectOptions { soft_delete, share_max: 1.0, ..CollectOptions::new(now()) };

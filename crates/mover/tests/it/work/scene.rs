@@ -112,8 +112,10 @@ impl Scene {
     /// A backup of a machine of the host at an address.
     pub(crate) fn back_up_on(&self, address: &str, name: &str, known_as: &str) -> Order {
         let (name, known_as) = (name.to_owned(), known_as.to_owned());
-        let mut order = self
-            .order(JobKind::Backup, Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new() });
+        let mut order = self.order(
+            JobKind::Backup,
+            Work::Collect { soft_delete_seconds: 0, now: now(), purge: Vec::new(), archive: None },
+        );
         order.work = Work::BackUp(Box::new(BackUpWork {
             item: self.item,
             host: AssignedHost { id: HostId(Uuid::now_v7()), address: address.to_owned() },
