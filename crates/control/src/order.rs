@@ -87,6 +87,7 @@ impl Control {
         let item = match request_of(row)? {
             Request::Collect {} => return self.collect_work(row, ordered).await,
             Request::Snapshot(asked) => return self.snapshot_work(row, asked, ordered).await,
+            Request::Image(asked) => return self.image_work(row, asked, ordered).await,
             Request::Copy {} => return self.copy_work(row, ordered).await,
             Request::Heal {} => return self.heal_work(row, ordered).await,
             _ => self.catalog.item(item_of(row)?).await?,
@@ -128,9 +129,11 @@ impl Control {
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
             Request::UndeletePoints { points, .. } => self.undelete_work(&item, &points, ordered).await,
-            Request::Collect {} | Request::Copy {} | Request::Heal {} | Request::Snapshot(_) => {
-                unreachable!("decided above")
-            }
+            Request::Collect {}
+            | Request::Copy {}
+            | Request::Heal {}
+            | Request::Snapshot(_)
+            | Request::Image(_) => unreachable!("decided above"),
         }
     }
 
@@ -242,6 +245,7 @@ impl Control {
         let now = self.now();
         let mut purge = self.catalog.points_to_purge(vault.id, now).await?;
         purge.extend(self.catalog.snapshots_to_purge(vault.id, now).await?);
+        purge.extend(self.catalog.images_to_purge(vault.id, now).await?);
         purge.sort_unstable();
         // Those that a store does not let go would be first every day: each day begins where the last one ended.
         let before = self.last_collection(&vault, row).await?.purged_to;

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets it has failed")]
 
 mod audit;
+mod images;
 mod jobs;
 mod people;
 mod points;

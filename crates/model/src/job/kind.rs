@@ -46,6 +46,12 @@ pub enum JobKind {
     Copy,
     /// Puts a vault right from its second store.
     Heal,
+    /// Makes a machine's disks the next version of an image.
+    CaptureImage,
+    /// Copies a version of an image to another vault.
+    CopyImage,
+    /// Makes machines of an image.
+    CreateMachines,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -101,11 +107,17 @@ pub enum Step {
     RepairDamage,
     /// The vault has the points again that it had lost.
     CopyBack,
+    /// The machine has forgotten who it is, if that was asked for, and is off; what it was is written down.
+    PrepareMachine,
+    /// The other vault has the image.
+    CopyImage,
+    /// The machines are there, each with disks of its own, and run if that was asked for.
+    MakeMachines,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 22] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -125,6 +137,9 @@ impl JobKind {
         Self::MeasureSnapshots,
         Self::Copy,
         Self::Heal,
+        Self::CaptureImage,
+        Self::CopyImage,
+        Self::CreateMachines,
     ];
 
     /// Its steps, in order; at least one.
@@ -149,6 +164,9 @@ impl JobKind {
             Self::MeasureSnapshots => &[Step::Measure],
             Self::Copy => &[Step::CopyPoints],
             Self::Heal => &[Step::RepairDamage, Step::CopyBack],
+            Self::CaptureImage => &[Step::PrepareMachine, Step::TransferToVault],
+            Self::CopyImage => &[Step::CopyImage],
+            Self::CreateMachines => &[Step::MakeMachines],
         }
     }
 
@@ -156,12 +174,14 @@ impl JobKind {
     /// overwrites the machine's disks; and its points are not deleted while something reads or makes them.
     pub fn excludes(self, other: Self) -> bool {
         use JobKind::{
-            Backup, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, RemoveKept, Replace, Snapshot,
-            UndoReplace,
+            Backup, CaptureImage, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, RemoveKept,
+            Replace, Snapshot, UndoReplace,
         };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        [Backup, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
+        [Backup, CaptureImage, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot]
+            .into_iter()
+            .any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
     }
 }
@@ -193,6 +213,9 @@ impl fmt::Display for Step {
             Self::CopyPoints => "Copy points",
             Self::RepairDamage => "Repair damage",
             Self::CopyBack => "Copy points back",
+            Self::PrepareMachine => "Prepare machine",
+            Self::CopyImage => "Copy image",
+            Self::MakeMachines => "Make machines",
         })
     }
 }

@@ -25,6 +25,7 @@ mod cost;
 mod drills;
 mod events;
 mod files;
+mod images;
 mod items;
 mod jobs;
 mod machines;
@@ -69,6 +70,7 @@ nouns! {
     drills,
     events,
     files,
+    images,
     items,
     jobs,
     machines,

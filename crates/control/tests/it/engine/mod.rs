@@ -4,6 +4,7 @@
 mod copies;
 mod dispatch;
 mod drills;
+mod images;
 mod limits;
 mod many;
 mod mover;

@@ -8,6 +8,7 @@ mod copies;
 mod desk;
 mod drill;
 mod dying;
+mod image;
 mod into;
 mod others;
 mod replace;
