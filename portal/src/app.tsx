@@ -24,6 +24,7 @@ const Vault = lazy(() => import("./pages/vault"));
 const NewVault = lazy(() => import("./pages/new-vault"));
 const Policies = lazy(() => import("./pages/policies"));
 const Policy = lazy(() => import("./pages/policy"));
+const Images = lazy(() => import("./pages/images"));
 const Alerts = lazy(() => import("./pages/alerts"));
 const Audit = lazy(() => import("./pages/audit"));
 const Reports = lazy(() => import("./pages/reports"));
@@ -71,6 +72,7 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/vaults/:vault/items/:item/points/:point/files" element={<Files />} />
             <Route path="/vaults/:vault/policies/:policy" element={<Policy />} />
             <Route path="/policies" element={<Policies />} />
+            <Route path="/images" element={<Images />} />
             <Route path="/jobs" element={<Jobs />} />
             <Route path="/jobs/:job" element={<Job />} />
             <Route path="/alerts" element={<Alerts />} />

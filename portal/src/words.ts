@@ -110,6 +110,9 @@ export const KIND: Record<JobKind, string> = {
   copy_snapshot: "Copy a snapshot",
   compare_snapshots: "Compare snapshots",
   measure_snapshots: "Measure snapshots",
+  capture_image: "Make an image",
+  copy_image: "Copy an image",
+  create_machines: "Create machines",
   copy: "Copy to the second store",
   heal: "Heal from the second store",
 };

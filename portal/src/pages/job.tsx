@@ -34,6 +34,9 @@ const NEEDS: Record<JobKind, Action> = {
   copy_snapshot: "Restore",
   compare_snapshots: "Verify",
   measure_snapshots: "Verify",
+  capture_image: "CaptureImage",
+  copy_image: "Restore",
+  create_machines: "CreateMachines",
   copy: "UpdateVault",
   heal: "UpdateVault",
 };
