@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use mover::deploy::{DeployedDisks, deploy};
 use std::time::{Duration, Instant};
 
-/// As the product's own.
+/// Longer than anything stands still here.
 const PATIENCE: Duration = Duration::from_secs(600);
 
 pub(super) async fn measure(source: &Source, options: &Options) -> Result<Vec<Row>> {

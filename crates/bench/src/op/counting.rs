@@ -98,10 +98,9 @@ impl ObjectStore for Counted {
 
     async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
         count();
+        let is_read = !options.head && location.as_ref().starts_with("packs/");
         let answer = self.0.get_opts(location, options).await?;
-        if location.as_ref().starts_with("packs/")
-            && let Some(reads) = READS.lock().expect("no holder panics").as_mut()
-        {
+        if is_read && let Some(reads) = READS.lock().expect("no holder panics").as_mut() {
             reads.entry(location.clone()).or_default().push(answer.range.clone());
         }
         Ok(answer)

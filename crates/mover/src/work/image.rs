@@ -9,7 +9,6 @@ use super::create;
 use super::doors::libvirt_of;
 use super::failure::{Failed, Result};
 use super::order::Run;
-use super::server::in_words;
 use crate::capture::{CaptureRequest, Captured, Checked, ImageRecord, capture, generalise};
 use crate::machines::{self, Known};
 use crate::{BackupRequest, SnapshotCopy, copy_snapshot};
@@ -19,7 +18,7 @@ use api::work::{AssignedHost, MadePoint, VaultAccess};
 use hypervisor::libvirt::RunState;
 use hypervisor::offline::OfflineMachine;
 use hypervisor::recreate::{Stop, stop_libvirt, stop_qemu};
-use hypervisor::{DiskSelection, Level, MachineDescription};
+use hypervisor::{DiskSelection, ErrorKind, Level, MachineDescription};
 use model::job::{Failure, Step};
 use model::{Owner, PointId};
 use serde_json::{Value, json};
@@ -135,7 +134,7 @@ async fn take(run: &Run, meant: &Meant<'_>) -> Result<()> {
             prepared(run);
             let (machine, told) = OfflineMachine::described(&told, false)?;
             let machine = Arc::new(machine);
-            run.keep(Arc::clone(&machine) as _, inside);
+            run.keep(Arc::<OfflineMachine>::clone(&machine), inside);
             make(run, meant, &vault, (&machine, &told)).await?
         }
     };
@@ -261,12 +260,21 @@ async fn prepare(run: &Run, meant: &Meant<'_>, note: &Note) -> Result<MachineDes
     match (is_off, meant.wish.stop.map(how), &known) {
         (true, ..) | (_, None, _) => {}
         (false, Some(how), Known::Libvirt(domain, _)) => stop_libvirt(&domain.uri, &domain.uuid, how).await?,
-        (false, Some(how), Known::Qemu(address)) => {
-            let socket = address.qmp.first().expect("it was connected to by one");
-            stop_qemu(socket, how).await?;
-        }
+        (false, Some(how), Known::Qemu(address)) => stop_one(&address.qmp, how).await?,
     }
     Ok(told)
+}
+
+/// Stops a machine by the first of its QMP sockets that nobody else holds.
+async fn stop_one(sockets: &[PathBuf], how: Stop) -> Result<()> {
+    let (last, others) = sockets.split_last().expect("it was connected to by one");
+    for socket in others {
+        match stop_qemu(socket, how).await {
+            Err(error) if error.kind() == ErrorKind::Busy => {}
+            stopped => return Ok(stopped?),
+        }
+    }
+    Ok(stop_qemu(last, how).await?)
 }
 
 fn is_off(known: Option<&Known>) -> bool {
@@ -363,11 +371,7 @@ async fn copy(run: &Run, (point, image): (PointId, &str), to: &VaultAccess, kept
     };
     let gate = Box::pin(run.lease.renewed());
     let advance = |progress| run.lease.progress(progress);
-    let made = Box::pin(copy_snapshot((&here, &there), copy, gate, &advance)).await;
-    let made = made.map_err(|error| {
-        tracing::warn!(job = %run.order.job, error = in_words(&error), "an image was not copied");
-        error
-    })?;
+    let made = Box::pin(copy_snapshot((&here, &there), copy, gate, &advance)).await?;
     run.lease.step_done(Step::CopyImage, Some(result(&made)?));
     Ok(())
 }

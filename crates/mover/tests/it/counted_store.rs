@@ -74,8 +74,9 @@ impl ObjectStore for CountedStore {
     }
 
     async fn get_opts(&self, location: &Path, options: GetOptions) -> Result<GetResult> {
+        let is_read = !options.head && location.as_ref().starts_with("packs/");
         let answer = self.inner.get_opts(location, options).await?;
-        if location.as_ref().starts_with("packs/") {
+        if is_read {
             let mut read = self.read.lock().expect("no holder panics");
             read.push((location.clone(), answer.range.clone()));
         }

@@ -118,7 +118,7 @@ impl Running {
         for (identity, qemu) in &self.0 {
             let name = &identity.name;
             let agent = Agent::new(qemu.agent.as_deref().context("an agent's socket")?);
-            agent.wait(BOOT)?;
+            agent.wait(BOOT * MACHINES as u32)?;
             let (code, said) = agent.sh(WHO)?;
             ensure!(code == 0, "{name}: {said}");
             let mark = agent.sh("cat /data0/mark && echo mine >/data0/mine && sync")?;
