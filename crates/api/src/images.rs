@@ -211,7 +211,7 @@ impl KeptImage {
 
 /// What a mover is to do with images.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(tag = "image", rename_all = "snake_case")]
+#[serde(tag = "images", rename_all = "snake_case")]
 pub enum ImageWork {
     /// Make one more version.
     Capture {
