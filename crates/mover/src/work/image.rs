@@ -135,7 +135,12 @@ async fn take(run: &Run, meant: &Meant<'_>) -> Result<()> {
             let (machine, told) = OfflineMachine::described(&told, false)?;
             let machine = Arc::new(machine);
             run.keep(Arc::<OfflineMachine>::clone(&machine), inside);
-            make(run, meant, &vault, (&machine, &told)).await?
+            let made = make(run, meant, &vault, (&machine, &told)).await;
+            if made.as_ref().is_err_and(|Failed(error)| error.failure == Failure::Invalid) {
+                // Nobody tries this job again.
+                note.remove();
+            }
+            made?
         }
     };
     run.lease.step_done(Step::TransferToVault, Some(result(&point)?));
@@ -332,7 +337,7 @@ impl Note {
         Ok(written().map_err(|error| io("write", &self.0, error))?)
     }
 
-    fn remove(self) {
+    fn remove(&self) {
         let _ = fs::remove_file(&self.0); // it says nothing once its job is over
     }
 }
