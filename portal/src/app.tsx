@@ -30,6 +30,7 @@ const Vault = lazy(() => import("./pages/vault"));
 const NewVault = lazy(() => import("./pages/new-vault"));
 const Policies = lazy(() => import("./pages/policies"));
 const Policy = lazy(() => import("./pages/policy"));
+const Images = lazy(() => import("./pages/images"));
 const Alerts = lazy(() => import("./pages/alerts"));
 const Audit = lazy(() => import("./pages/audit"));
 const Reports = lazy(() => import("./pages/reports"));
@@ -84,6 +85,7 @@ function Pages({ theme }: { theme: ReturnType<typeof useTheme> }) {
             <Route path="/restore-sets" element={<RestoreSets />} />
             <Route path="/snapshots" element={<Snapshots />} />
             <Route path="/snapshots/new" element={<NewSnapshot />} />
+            <Route path="/images" element={<Images />} />
             <Route path="/jobs" element={<Jobs />} />
             <Route path="/jobs/:job" element={<Job />} />
             <Route path="/alerts" element={<Alerts />} />

@@ -14,7 +14,7 @@ export { CheckmarkRegular } from "@fluentui/react-icons/svg/checkmark";
 export { CheckmarkCircle16Filled, CheckmarkCircle20Filled, CheckmarkCircle24Filled } from "@fluentui/react-icons/svg/checkmark-circle";
 export { Circle16Regular, Circle20Regular, Circle24Regular } from "@fluentui/react-icons/svg/circle";
 export { ClipboardTaskFilled, ClipboardTaskRegular } from "@fluentui/react-icons/svg/clipboard-task";
-export { CopyRegular } from "@fluentui/react-icons/svg/copy";
+export { CopyFilled, CopyRegular } from "@fluentui/react-icons/svg/copy";
 export { DataBarVerticalFilled, DataBarVerticalRegular } from "@fluentui/react-icons/svg/data-bar-vertical";
 export { DeleteRegular } from "@fluentui/react-icons/svg/delete";
 export { DesktopFilled, DesktopRegular } from "@fluentui/react-icons/svg/desktop";

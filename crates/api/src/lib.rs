@@ -22,6 +22,7 @@ mod copies;
 mod cost;
 mod drills;
 pub mod files;
+pub mod images;
 mod items;
 mod jobs;
 mod machines;

@@ -215,6 +215,8 @@ pub enum Work {
     },
     /// Do something with snapshots.
     Snapshot(Box<crate::snapshots::SnapshotWork>),
+    /// Do something with images.
+    Image(Box<crate::images::ImageWork>),
     /// Read a point back.
     Verify {
         /// The item.

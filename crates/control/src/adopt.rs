@@ -46,6 +46,8 @@ pub struct Adopted {
     pub points: u64,
     /// Snapshots, likewise.
     pub snapshots: u64,
+    /// Versions of images, likewise.
+    pub images: u64,
     /// What could not be, or is in no vault: for people.
     pub lost: Vec<String>,
     /// What people are to look at now.
@@ -105,6 +107,7 @@ impl Control {
         let (found, unowned): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
         self.adopt_snapshots(vault, &unowned, &mut adopted).await?;
+        self.adopt_images(vault, &unowned, &mut adopted).await?;
         for one in found {
             let whose = match &one.service {
                 Some(service) => Whose::Item(service.item),

@@ -25,6 +25,8 @@ pub(crate) enum Trouble {
     CollectFailed,
     /// A snapshot could not be made, or copied.
     SnapshotFailed,
+    /// An image could not be made, or copied, or made into machines.
+    ImageFailed,
     /// Jobs wait for a mover that is not there.
     MoverGone,
     /// Points could not be copied to a vault's second store.
@@ -51,6 +53,7 @@ impl Trouble {
             Self::DeletionFailed => "deletion_failed",
             Self::CollectFailed => "collect_failed",
             Self::SnapshotFailed => "snapshot_failed",
+            Self::ImageFailed => "image_failed",
             Self::MoverGone => "mover_gone",
             Self::CopyFailed => "copy_failed",
             Self::CopyLags => "copy_lags",

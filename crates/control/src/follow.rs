@@ -67,6 +67,7 @@ impl Control {
             Request::UndoReplace { replacement, .. } => self.follow_undo(row, replacement).await,
             Request::RemoveKept { replacement, .. } => self.follow_remove(row, replacement).await,
             Request::Snapshot(asked) => self.follow_snapshot(row, &asked).await,
+            Request::Image(asked) => self.follow_image(row, &asked).await,
             Request::Verify { .. } => {
                 self.tell_end(row, Trouble::VerifyFailed, "reading back").await.map(|()| None)
             }
@@ -185,6 +186,10 @@ impl Control {
         let snapshots = self.catalog.snapshots_to_purge(vault, at).await?;
         self.forget_snapshots(snapshots.into_iter().filter(|point| gone.contains(point))).await?;
         self.note_dropped_gone(vault, at, |point| gone.contains(point)).await?;
+        let images = self.catalog.images_to_purge(vault, at).await?;
+        for image in images.into_iter().filter(|point| gone.contains(point)) {
+            self.catalog.remove_image(image).await?;
+        }
         self.tick_purge(self.now()).await
     }
 

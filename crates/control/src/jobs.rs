@@ -1,6 +1,7 @@
 //! Jobs, as people see them, cancel them and have them tried again.
 
 use crate::copies::is_of_vault;
+use crate::images::ImageRequest;
 use crate::order::request_of;
 use crate::request::Request;
 use crate::snapshots::SnapshotRequest;
@@ -94,6 +95,9 @@ impl Control {
             Request::Snapshot(SnapshotRequest::Delete { .. } | SnapshotRequest::Undelete { .. }) => {
                 return Err(undone("`strongroom snapshot delete` or `strongroom snapshot undelete`"));
             }
+            Request::Image(ImageRequest::Delete { .. } | ImageRequest::Undelete { .. }) => {
+                return Err(undone("`strongroom image delete` or `strongroom image undelete`"));
+            }
             // Whoever asks does not mean the window.
             Request::Drill { point, options, mover, .. } => {
                 Request::Drill { point, options, mover, until: None }
@@ -139,7 +143,9 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::DeleteData | JobKind::RemoveKept => Action::DeleteData,
         JobKind::Verify | JobKind::CompareSnapshots | JobKind::MeasureSnapshots => Action::Verify,
         JobKind::Snapshot => Action::BackUp,
-        JobKind::ExportSnapshot | JobKind::CopySnapshot => Action::Restore,
+        JobKind::ExportSnapshot | JobKind::CopySnapshot | JobKind::CopyImage => Action::Restore,
+        JobKind::CaptureImage => Action::CaptureImage,
+        JobKind::CreateMachines => Action::CreateMachines,
         JobKind::Undelete => Action::Undelete,
         JobKind::Rehydrate => Action::Restore,
         JobKind::Collect | JobKind::Copy | JobKind::Heal | JobKind::Archive => Action::UpdateVault,
@@ -157,12 +163,11 @@ fn told(row: JobRow) -> Job {
         id: row.id,
         kind: row.job.kind,
         vault: row.vault,
-        // Those on snapshots work on no item.
-        item: row
-            .subject
-            .parse()
-            .ok()
-            .filter(|_| !is_of_vault(row.job.kind) && row.request["request"] != json!("snapshot")),
+        // Those on snapshots and images work on no item.
+        item: row.subject.parse().ok().filter(|_| {
+            let is_unowned = [json!("snapshot"), json!("image")].contains(&row.request["request"]);
+            !is_of_vault(row.job.kind) && !is_unowned
+        }),
         name: row.name,
         state: state(&row.job.state),
         // Only people's wishes are for no slot; what expired nobody wished for.

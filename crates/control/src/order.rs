@@ -87,6 +87,7 @@ impl Control {
         let item = match request_of(row)? {
             Request::Collect {} => return self.collect_work(row, ordered).await,
             Request::Snapshot(asked) => return self.snapshot_work(row, asked, ordered).await,
+            Request::Image(asked) => return self.image_work(row, asked, ordered).await,
             Request::Copy {} => return self.copy_work(row, ordered).await,
             Request::Heal {} => return self.heal_work(row, ordered).await,
             _ => self.catalog.item(item_of(row)?).await?,
@@ -139,9 +140,11 @@ impl Control {
                 Ok(Prepared::Work(Box::new(work), ordered))
             }
             Request::UndeletePoints { points, .. } => self.undelete_work(&item, &points, ordered).await,
-            Request::Collect {} | Request::Copy {} | Request::Heal {} | Request::Snapshot(_) => {
-                unreachable!("decided above")
-            }
+            Request::Collect {}
+            | Request::Copy {}
+            | Request::Heal {}
+            | Request::Snapshot(_)
+            | Request::Image(_) => unreachable!("decided above"),
         }
     }
 
@@ -256,6 +259,7 @@ impl Control {
         purge.extend(self.catalog.snapshots_to_purge(vault.id, now).await?);
         // Their copies in the vault tier alone: what is in the archive has a list of its own.
         purge.extend(self.catalog.dropped_to_purge(vault.id, now).await?.into_iter().map(|(_, point)| point));
+        purge.extend(self.catalog.images_to_purge(vault.id, now).await?);
         purge.sort_unstable();
         purge.dedup();
         // Those that a store does not let go would be first every day: each day begins where the last one ended.

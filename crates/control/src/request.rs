@@ -1,5 +1,6 @@
 //! What a job is asked to do, as it is stored with the job; and the one way to queue one.
 
+use crate::images::ImageRequest;
 use crate::machines::OWN_MOVER;
 use crate::restore::ReplaceRequest;
 use crate::snapshots::SnapshotRequest;
@@ -76,6 +77,8 @@ pub(crate) enum Request {
     },
     /// Something with snapshots.
     Snapshot(SnapshotRequest),
+    /// Something with images.
+    Image(ImageRequest),
     /// Read a point back.
     Verify {
         /// The point.
@@ -144,6 +147,7 @@ impl Request {
             Self::UndoReplace { .. } => JobKind::UndoReplace,
             Self::RemoveKept { .. } => JobKind::RemoveKept,
             Self::Snapshot(asked) => asked.kind(),
+            Self::Image(asked) => asked.kind(),
             Self::Verify { .. } => JobKind::Verify,
             Self::DeletePoints { .. } => JobKind::DeleteData,
             Self::UndeletePoints { .. } => JobKind::Undelete,
@@ -226,6 +230,10 @@ impl Control {
             Request::Snapshot(asked) => {
                 let document = serde_json::to_value(request).expect("plain data");
                 return self.snapshot_job(&row, subject, (asked, document), when).await;
+            }
+            Request::Image(asked) => {
+                let document = serde_json::to_value(request).expect("plain data");
+                return self.image_job(&row, subject, (asked, document), when).await;
             }
             Request::Collect {} | Request::Copy {} | Request::Heal {} => (row.name.clone(), None),
             _ => {

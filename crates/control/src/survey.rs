@@ -2,6 +2,7 @@
 
 use crate::notes::ItemNote;
 use crate::{Error, Result};
+use api::images::KeptImage;
 use api::snapshots::KeptSnapshot;
 use api::work::Service;
 use api::{Code, VaultSettings};
@@ -69,7 +70,10 @@ impl Survey {
             .iter()
             .filter_map(|(point, service)| match service {
                 Some(service) => service.promised,
-                None => KeptSnapshot::of(&point.service)?.promised,
+                None => match KeptSnapshot::of(&point.service) {
+                    Some(snapshot) => snapshot.promised,
+                    None => KeptImage::of(&point.service)?.promised,
+                },
             })
             .peekable();
         let mut advice = Vec::new();

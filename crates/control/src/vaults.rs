@@ -230,6 +230,13 @@ impl Control {
             let hint = "delete them: `strongroom snapshot delete`; they are gone once their soft-delete days are over";
             return Err(Error::new(Code::Conflict, detail).hint(hint));
         }
+        let images = self.catalog.images_in(id).await?;
+        if images > 0 {
+            let detail = format!("the vault {} has {images} images, deleted ones included", row.name);
+            let hint =
+                "delete them: `strongroom image delete`; they are gone once their soft-delete days are over";
+            return Err(Error::new(Code::Conflict, detail).hint(hint));
+        }
         let detail = json!({ "name": row.name, "location": row.location });
         self.audit(actor, "vault.remove", &id.to_string(), &detail).await?;
         match self.catalog.remove_vault(id).await {

@@ -54,6 +54,10 @@ pub enum Action {
     BackUp,
     /// Restore, in whatever way: machines, disks, files, in place.
     Restore,
+    /// Make machines of an image.
+    CreateMachines,
+    /// Make a machine an image: it is shut down, and forgets who it is if that is asked for.
+    CaptureImage,
     /// Read points back.
     Verify,
     /// Cancel a job.
@@ -97,12 +101,14 @@ impl Role {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::View,
         Self::Protect,
         Self::ChangeProtection,
         Self::BackUp,
         Self::Restore,
+        Self::CreateMachines,
+        Self::CaptureImage,
         Self::Verify,
         Self::CancelJob,
         Self::RegisterHost,
@@ -127,10 +133,12 @@ impl Action {
             | Self::ChangeProtection
             | Self::BackUp
             | Self::Restore
+            | Self::CreateMachines
             | Self::Verify
             | Self::CancelJob
             | Self::RegisterHost => Role::BackupOperator,
             Self::UnregisterHost
+            | Self::CaptureImage
             | Self::StopAndKeep
             | Self::DeleteData
             | Self::Undelete
@@ -164,12 +172,14 @@ mod tests {
     const THERE: VaultId = VaultId(Uuid::from_u128(2));
 
     /// Reader, Operator, Contributor, Owner. Written out, so that moving an action is a change of two places.
-    const MATRIX: [(Action, &str); 19] = [
+    const MATRIX: [(Action, &str); 21] = [
         (Action::View, "yes yes yes yes"),
         (Action::Protect, "- yes yes yes"),
         (Action::ChangeProtection, "- yes yes yes"),
         (Action::BackUp, "- yes yes yes"),
         (Action::Restore, "- yes yes yes"),
+        (Action::CreateMachines, "- yes yes yes"),
+        (Action::CaptureImage, "- - yes yes"),
         (Action::Verify, "- yes yes yes"),
         (Action::CancelJob, "- yes yes yes"),
         (Action::RegisterHost, "- yes yes yes"),

@@ -34,7 +34,7 @@ enum Command {
     },
     /// Measure the engine beside its limits and the peers that are installed; see `cargo xtask bench --help`.
     Bench {
-        /// `index CHUNKS`; or passed on: `vault` and its options, or `live`.
+        /// `index CHUNKS`; or passed on: `vault`, `restore`, `image` and their options, or `live`.
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },

@@ -10,6 +10,7 @@ export type FilesEntry = Schemas["FilesEntry"];
 export type FilesRegion = Schemas["FilesRegion"];
 export type FilesSession = Schemas["FilesSession"];
 export type Host = Schemas["Host"];
+export type Image = Schemas["Image"];
 export type Item = Schemas["Item"];
 export type ItemState = Schemas["ItemState"];
 export type Job = Schemas["Job"];

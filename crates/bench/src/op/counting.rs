@@ -8,12 +8,49 @@ use object_store::{
     CopyOptions, GetOptions, GetResult, ListResult, MultipartUpload, ObjectMeta, ObjectStore,
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
+use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use vault::Store;
 
 static REQUESTS: AtomicU64 = AtomicU64::new(0);
+/// What was read of packs, while somebody wants to know.
+static READS: Mutex<Option<Reads>> = Mutex::new(None);
+
+type Reads = BTreeMap<ObjectPath, Vec<Range<u64>>>;
+
+/// What was read of packs.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct PackReads {
+    pub(crate) requests: u64,
+    /// Bytes that came, however often.
+    pub(crate) bytes: u64,
+    /// Bytes that came at least once.
+    pub(crate) distinct_bytes: u64,
+}
+
+/// Writes down from now on what is read of packs.
+pub(crate) fn begin_reads() {
+    *READS.lock().expect("no holder panics") = Some(Reads::new());
+}
+
+/// What was read of packs since.
+pub(crate) fn end_reads() -> PackReads {
+    let mut reads = PackReads::default();
+    for ranges in READS.lock().expect("no holder panics").take().unwrap_or_default().values_mut() {
+        ranges.sort_by_key(|range| range.start);
+        let mut end = 0;
+        for range in ranges {
+            reads.requests += 1;
+            reads.bytes += range.end - range.start;
+            reads.distinct_bytes += range.end.saturating_sub(range.start.max(end));
+            end = end.max(range.end);
+        }
+    }
+    reads
+}
 
 /// Requests so far: each put, get, delete and listing.
 pub(super) fn requests() -> u64 {
@@ -61,7 +98,12 @@ impl ObjectStore for Counted {
 
     async fn get_opts(&self, location: &ObjectPath, options: GetOptions) -> object_store::Result<GetResult> {
         count();
-        self.0.get_opts(location, options).await
+        let is_read = !options.head && location.as_ref().starts_with("packs/");
+        let answer = self.0.get_opts(location, options).await?;
+        if is_read && let Some(reads) = READS.lock().expect("no holder panics").as_mut() {
+            reads.entry(location.clone()).or_default().push(answer.range.clone());
+        }
+        Ok(answer)
     }
 
     fn delete_stream(

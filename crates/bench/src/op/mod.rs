@@ -1,7 +1,7 @@
 //! One operation of the engine in a process of its own.
 
 mod changed;
-mod counting;
+pub(crate) mod counting;
 mod works;
 
 use anyhow::{Context, Result};

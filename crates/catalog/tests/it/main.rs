@@ -4,6 +4,7 @@
 
 mod archive;
 mod audit;
+mod images;
 mod jobs;
 mod people;
 mod points;

@@ -8,7 +8,7 @@ use crate::{open, watch::Watch};
 use anyhow::{Context, Result};
 use model::image::{ImageName, ImageRef, Version, meant};
 use mover::capture::{ImageVersion, image, images};
-use mover::deploy::{KnownCopy, Serving, ServingProgress, flatten, known_copies};
+use mover::deploy::{KnownCopy, Serving, ServingProgress, copies_in_use, flatten, known_copies};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::sync::Arc;
@@ -63,9 +63,7 @@ async fn copy_version(output: &Output, args: ImageCopyArgs) -> Result<()> {
 async fn delete(output: &Output, wanted: &ImageRef, vault: &VaultArgs, may_flatten: bool) -> Result<()> {
     let vault = open::vault(vault).await?;
     let version = image(&vault, wanted).await?;
-    let needing = |known: &KnownCopy| !known.journal.whole && known.journal.dependents().next().is_some();
-    let copies = known_copies(&open::image_copies(), version.point.id).into_iter().filter(needing);
-    for known in copies {
+    for known in copies_in_use(&open::image_copies(), version.point.id) {
         if !may_flatten {
             let names: Vec<&str> = known.journal.dependents().map(|machine| machine.name.as_str()).collect();
             let what = format!(

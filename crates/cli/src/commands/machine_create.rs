@@ -89,6 +89,7 @@ fn request(args: &MachineCreateArgs, point: Point, shown: &str, names: Vec<Strin
         memory_bytes: args.memory.map(|mib| mib << 20),
         start: args.start,
         user_data: args.user_data.as_ref().map(read).transpose()?,
+        goes_on: false,
     })
 }
 

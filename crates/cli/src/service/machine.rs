@@ -1,5 +1,6 @@
 //! `strongroom machine`: what hosts have told of.
 
+use super::image_machines::MachineCreateArgs;
 use super::names::{self, with};
 use super::words::{or_dash, when, word};
 use crate::failure::Told;
@@ -30,6 +31,8 @@ pub(crate) enum MachineCommand {
         #[arg(value_name = "MACHINE")]
         machine: String,
     },
+    /// Make machines of an image, each with a name, a uuid, addresses and a guest of its own.
+    Create(Box<MachineCreateArgs>),
     /// Change the tags of a machine.
     Tag {
         /// The machine, by its name or id.
@@ -94,6 +97,9 @@ pub(crate) async fn run(
             let machine = names::machines(&client, &[machine]).await?.remove(0);
             let hosts: Vec<Host> = client.all("/v1/hosts").await?;
             output::print(output, &machine, || show(&machine, &hosts))
+        }
+        MachineCommand::Create(args) => {
+            Box::pin(super::image_machines::create(output, &client()?, *args)).await
         }
         MachineCommand::Tag { machine, tags } => {
             let client = client()?;

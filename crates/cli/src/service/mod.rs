@@ -22,6 +22,8 @@ mod events;
 mod files;
 mod follow;
 mod host;
+mod image;
+mod image_machines;
 mod item;
 mod job;
 mod login;
@@ -96,6 +98,9 @@ pub(crate) enum ServiceCommand {
     /// Snapshots: disks as they were at one instant, kept until somebody deletes them.
     #[command(subcommand)]
     Snapshot(Box<snapshot::SnapshotCommand>),
+    /// Images: generalised machines, from which others are made (`strongroom machine create`).
+    #[command(subcommand)]
+    Image(Box<image::ImageCommand>),
     /// Bring a machine back: its disks as image files, as a new machine, or in its own place.
     Restore(Box<restore::RestoreNowArgs>),
     /// Try a recovery point out: boot it where it can harm nothing, ask it whether it is good, and throw everything away
@@ -144,6 +149,7 @@ pub(crate) async fn run(output: &Output, context: Option<&str>, command: Service
         ServiceCommand::Backup(args) => backup::run(output, &client()?, &args).await,
         ServiceCommand::Point(command) => point::run(output, &client()?, command).await,
         ServiceCommand::Snapshot(command) => Box::pin(snapshot::run(output, &client()?, *command)).await,
+        ServiceCommand::Image(command) => Box::pin(image::run(output, &client()?, *command)).await,
         ServiceCommand::Restore(args) => restore::run(output, &client()?, *args).await,
         ServiceCommand::Drill(args) => Box::pin(drill::run(output, &client()?, *args)).await,
         ServiceCommand::Report(command) => drill::report(output, &client()?, command).await,

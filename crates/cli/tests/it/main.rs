@@ -34,6 +34,7 @@ mod scene;
 mod serve;
 mod served_drill;
 mod served_files;
+mod served_images;
 mod service;
 mod single_sign_on;
 mod snapshots;

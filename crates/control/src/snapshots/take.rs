@@ -57,7 +57,7 @@ impl Control {
     }
 
     /// A machine that must be there, and where.
-    pub(super) async fn machine_and_host(&self, id: MachineId) -> Result<(Machine, Host)> {
+    pub(crate) async fn machine_and_host(&self, id: MachineId) -> Result<(Machine, Host)> {
         let row = self.machine_row(id).await?;
         if let Some(obstacle) = Told::of(&row).obstacle {
             let detail = format!("{} cannot be read as it is: {obstacle}", row.name);

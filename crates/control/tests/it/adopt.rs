@@ -62,6 +62,7 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
     let kept = KeptSnapshot { name: "kept".to_owned(), ..KeptSnapshot::unknown() };
     let key = Owner::Snapshot.key(items[0].machine);
     let snapshot = commit(lost, &made, &key, lost.ago(8), kept.to_value()).await?;
+    let image = commit(lost, &made, &Owner::Image.key("web"), lost.ago(7), Value::Null).await?;
 
     let wish = NewVault {
         location: lost.new_vault("main").location,
@@ -92,6 +93,10 @@ async fn everything_comes_back(lost: &Scene, new: &Scene) -> Result<()> {
         new.control.snapshots(made.id, &WhichSnapshots::default(), &Paging::default()).await?.items;
     ensure!(snapshots.len() == 1 && snapshots[0].id.0 == snapshot.id.0, "{snapshots:?}");
     ensure!(snapshots[0].name == "kept" && snapshots[0].machine == items[0].machine, "{snapshots:?}");
+
+    let images = new.control.images(made.id, None, &Paging::default()).await?.items;
+    ensure!(images.len() == 1 && images[0].id.0 == image.id.0 && images[0].latest, "{images:?}");
+    ensure!((images[0].name.as_str(), images[0].version) == ("web", 3), "{images:?}");
 
     // Once more changes nothing; and a host that comes to tell of the machines tells of these.
     let again = new.control.make_vault(&new.me, wish).await?;
@@ -256,7 +261,10 @@ async fn commit(
         instant: taken,
         parent: None,
         consistency: json!({ "level": "file-system", "frozen_filesystems": 2 }),
-        description: Value::Null,
+        description: match Owner::of_key(machine) {
+            Owner::Image => json!({ "image": { "name": "web", "version": 3, "from": "golden" } }),
+            _ => Value::Null,
+        },
         service,
     };
     let disk = DiskRecord { name: "vda".into(), map, tracking: String::new(), read_bytes: 77 };

@@ -50,6 +50,12 @@ pub enum JobKind {
     Archive,
     /// Copies a point back from the archive store to the vault tier, for some days.
     Rehydrate,
+    /// Makes a machine's disks the next version of an image.
+    CaptureImage,
+    /// Copies a version of an image to another vault.
+    CopyImage,
+    /// Makes machines of an image.
+    CreateMachines,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -111,11 +117,17 @@ pub enum Step {
     DropFromVault,
     /// The vault tier has the point again.
     Rehydrate,
+    /// The machine has forgotten who it is, if that was asked for, and is off; what it was is written down.
+    PrepareMachine,
+    /// The other vault has the image.
+    CopyImage,
+    /// The machines are there, each with disks of its own, and run if that was asked for.
+    MakeMachines,
 }
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -137,6 +149,9 @@ impl JobKind {
         Self::Heal,
         Self::Archive,
         Self::Rehydrate,
+        Self::CaptureImage,
+        Self::CopyImage,
+        Self::CreateMachines,
     ];
 
     /// Its steps, in order; at least one.
@@ -163,6 +178,9 @@ impl JobKind {
             Self::Heal => &[Step::RepairDamage, Step::CopyBack],
             Self::Archive => &[Step::CopyToArchive, Step::DropFromVault],
             Self::Rehydrate => &[Step::Rehydrate],
+            Self::CaptureImage => &[Step::PrepareMachine, Step::TransferToVault],
+            Self::CopyImage => &[Step::CopyImage],
+            Self::CreateMachines => &[Step::MakeMachines],
         }
     }
 
@@ -171,12 +189,15 @@ impl JobKind {
     /// back from the archive is not dropped at the same time.
     pub fn excludes(self, other: Self) -> bool {
         use JobKind::{
-            Archive, Backup, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, Rehydrate, RemoveKept,
+            Archive, Backup, CaptureImage, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, Rehydrate,
+            RemoveKept,
             Replace, Snapshot, UndoReplace,
         };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;
-        [Backup, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot].into_iter().any(both)
+        [Backup, CaptureImage, Collect, Copy, Drill, Heal, MeasureSnapshots, RemoveKept, Snapshot]
+            .into_iter()
+            .any(both)
             || [Replace, UndoReplace, DeleteData].into_iter().any(either)
             || [self, other].iter().all(|kind| [Archive, Rehydrate].contains(kind))
     }
@@ -212,6 +233,9 @@ impl fmt::Display for Step {
             Self::CopyToArchive => "Copy to archive",
             Self::DropFromVault => "Drop from vault tier",
             Self::Rehydrate => "Copy back from archive",
+            Self::PrepareMachine => "Prepare machine",
+            Self::CopyImage => "Copy image",
+            Self::MakeMachines => "Make machines",
         })
     }
 }

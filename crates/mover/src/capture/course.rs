@@ -64,7 +64,6 @@ pub async fn capture(
         kept_as: Some((key, request.name.to_string())),
         full: true,
         audit_blocks: 0,
-        gate: None,
         ..request.backup.clone()
     };
     let member = Member::new(machine, vault, &backup, None).await?;

@@ -2,12 +2,11 @@
 
 use super::check::Finding;
 use crate::error::{Doing, Result};
+use model::Owner;
 use model::image::{ImageName, ImageRef, Version, meant, next_version};
 use serde::{Deserialize, Serialize};
 use vault::{MachineKey, Point, Vault};
 
-/// What the names begin with under which images are kept. Machines are kept by their uuids.
-const PREFIX: &str = "image.";
 /// Where it stands in a point's description.
 const KEY: &str = "image";
 
@@ -34,7 +33,7 @@ pub struct ImageRecord {
 impl ImageRecord {
     /// What a point says; nothing if it is no image.
     pub fn of(point: &Point) -> Option<Self> {
-        let is_image = point.machine.as_str().starts_with(PREFIX);
+        let is_image = Owner::of_key(point.machine.as_str()) == Owner::Image;
         serde_json::from_value(point.description.get(KEY)?.clone()).ok().filter(|_| is_image)
     }
 
@@ -56,7 +55,7 @@ impl ImageRecord {
 
 /// Under what name an image's versions are kept.
 pub(super) fn key_of(name: &ImageName) -> Result<MachineKey> {
-    MachineKey::new(format!("{PREFIX}{name}")).doing(|| format!("name the image {name}"))
+    MachineKey::new(Owner::Image.key(name)).doing(|| format!("name the image {name}"))
 }
 
 /// A version of an image.

@@ -50,9 +50,9 @@ struct Planned {
 /// What cannot be is refused before anything is written. Nothing existing is replaced. A machine that cannot be
 /// defined or started is told; the others are made.
 ///
-/// The order: the shared copy; who is going to stand on it; the machines' disks, synced all at once; their definitions,
-/// likewise; only then anything runs. CRASH: a machine's folder without `start.sh` or `domain.xml` is unfinished:
-/// nothing ran on it, and it may be deleted. The copy goes on where it was.
+/// The order: the shared copy; who is going to stand on it; the machines' disks and definitions, synced all at once, in
+/// folders that are hidden; those get their names; only then anything runs. CRASH: a machine's folder is whole, or is
+/// still called `.NAME.UUID`: nothing ran on it, and it may be deleted. The copy goes on where it was.
 pub async fn deploy(
     vault: &Arc<Vault>,
     request: &DeployRequest,
@@ -62,7 +62,7 @@ pub async fn deploy(
     let request = &settled(request);
     let planned = request.machines.iter().map(|identity| plan(request, identity));
     let planned = planned.collect::<Result<Vec<_>>>()?;
-    refuse_taken(&planned)?;
+    let missing = refuse_taken(request, &planned)?;
     let folder = LocalCopy::folder(&request.folder, &request.image);
     make_parent(&request.folder)?;
     let mut copy = LocalCopy::open(vault, &request.point, &request.image, &folder)?;
@@ -72,13 +72,14 @@ pub async fn deploy(
     if request.disks != DeployedDisks::Full {
         note(&mut copy, request, &planned)?;
     }
-    progress(Progress::Step(format!("Make disks of {} machines", planned.len())));
-    for one in &planned {
+    progress(Progress::Step(format!("Make disks of {} machines", missing.len())));
+    for one in &missing {
         make_disks(&copy, request, one, progress).await?;
+        write_definition(one)?;
     }
     sync(&request.folder)?;
-    for one in &planned {
-        write_definition(one)?;
+    for one in &missing {
+        publish(one)?;
     }
     sync(&request.folder)?;
     let server = if at_once { Some(copy.serve().await?) } else { None };
@@ -139,16 +140,34 @@ impl Planned {
     fn folder(&self) -> &Path {
         &self.wanted.restore.folder
     }
+
+    /// Where it is made. Nobody else's folder is called so.
+    fn stage(&self) -> PathBuf {
+        self.folder().with_file_name(format!(".{}.{}", self.identity.name, self.identity.uuid))
+    }
+
+    /// Whether an earlier attempt has made this very machine: its definition names its uuid and addresses.
+    fn is_made(&self) -> bool {
+        let definition = new_machine::definition(&self.plan);
+        let text = std::fs::read_to_string(self.folder().join(definition.name));
+        text.is_ok_and(|text| text == definition.text)
+    }
 }
 
-fn refuse_taken(planned: &[Planned]) -> Result<()> {
-    match planned.iter().find(|one| one.folder().exists()) {
-        Some(taken) => {
-            let doing = format!("make the machine {}", taken.identity.name);
-            Err(Error::Taken(doing, taken.folder().to_owned()))
+/// Those that are to be made, unless somebody else's folder has the name of one.
+fn refuse_taken<'a>(request: &DeployRequest, planned: &'a [Planned]) -> Result<Vec<&'a Planned>> {
+    let mut missing = Vec::new();
+    for one in planned {
+        match one.folder().exists() {
+            false => missing.push(one),
+            true if request.goes_on && one.is_made() => {}
+            true => {
+                let doing = format!("make the machine {}", one.identity.name);
+                return Err(Error::Taken(doing, one.folder().to_owned()));
+            }
         }
-        None => Ok(()),
     }
+    Ok(missing)
 }
 
 fn make_parent(folder: &Path) -> Result<()> {
@@ -192,9 +211,14 @@ async fn make_disks(
     one: &Planned,
     progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<()> {
-    let folder = one.folder();
+    let folder = &one.stage();
     let doing = || format!("make the disks of {}", one.identity.name);
-    std::fs::create_dir(folder).map_err(|e| block::Error::io("make its folder", e)).doing(doing)?;
+    let io = |what: &str, error| block::Error::io(what, error);
+    if request.goes_on && folder.exists() {
+        // Its name says whose it is: an earlier attempt's, and unfinished.
+        std::fs::remove_dir_all(folder).map_err(|e| io("remove what was unfinished", e)).doing(doing)?;
+    }
+    std::fs::create_dir(folder).map_err(|e| io("make its folder", e)).doing(doing)?;
     let patience = match request.disks {
         DeployedDisks::AtOnce(patience) => Some(patience.as_secs()),
         DeployedDisks::Overlays | DeployedDisks::Full => None,
@@ -221,10 +245,26 @@ async fn make_disks(
 /// Not synced: all of them are at once.
 fn write_definition(one: &Planned) -> Result<()> {
     let definition = new_machine::definition(&one.plan);
-    let path = one.folder().join(definition.name);
+    let path = one.stage().join(definition.name);
     let file = File::options().write(true).create_new(true).mode(definition.mode).open(&path);
     let written = file.and_then(|mut file| file.write_all(definition.text.as_bytes()));
     written.map_err(|e| block::Error::io("write it", e)).doing(|| format!("write {}", path.display()))
+}
+
+/// Gives a machine's folder its name. Nothing that has it is replaced.
+fn publish(one: &Planned) -> Result<()> {
+    let doing = || format!("make the machine {}", one.identity.name);
+    let moved = rustix::fs::renameat_with(
+        rustix::fs::CWD,
+        one.stage(),
+        rustix::fs::CWD,
+        one.folder(),
+        rustix::fs::RenameFlags::NOREPLACE,
+    );
+    match moved {
+        Err(rustix::io::Errno::EXIST) => Err(Error::Taken(doing(), one.folder().to_owned())),
+        moved => moved.map_err(|e| block::Error::io("give its folder its name", e.into())).doing(doing),
+    }
 }
 
 fn sync(folder: &Path) -> Result<()> {

@@ -58,3 +58,9 @@ pub fn known_copies(registry: &Path, point: PointId) -> Vec<KnownCopy> {
     });
     known.collect()
 }
+
+/// Those of them whose machines would miss what was not fetched yet, were the point taken away.
+pub fn copies_in_use(registry: &Path, point: PointId) -> Vec<KnownCopy> {
+    let is_needed = |known: &KnownCopy| !known.journal.whole && known.journal.dependents().next().is_some();
+    known_copies(registry, point).into_iter().filter(is_needed).collect()
+}

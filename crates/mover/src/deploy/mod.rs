@@ -33,6 +33,6 @@ mod shared;
 pub use copy::{CopyJournal, Dependent, LocalCopy};
 pub use course::{Deployed, deploy};
 pub use flatten::flatten;
-pub use known::{KnownCopy, known_copies, note_copy};
+pub use known::{KnownCopy, copies_in_use, known_copies, note_copy};
 pub use request::{DeployRequest, DeployedDisks, DeployedMachine, NewIdentity};
 pub use serving::{Serving, ServingProgress};

@@ -37,6 +37,8 @@ pub struct DeployRequest {
     pub start: bool,
     /// What cloud-init is told besides who the guest is; none: that it is new.
     pub user_data: Option<String>,
+    /// Machines of these very identities may be there already, of an attempt that was cut off: they are taken for made.
+    pub goes_on: bool,
 }
 
 /// What the disks of a machine are.

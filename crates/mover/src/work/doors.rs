@@ -31,7 +31,7 @@ pub(super) struct Doors(Mutex<HashMap<String, Arc<tokio::sync::Mutex<()>>>>);
 /// A machine that nobody else of this process uses.
 pub(super) struct Opened {
     pub(super) machine: Arc<dyn Machine>,
-    _inside: OwnedMutexGuard<()>,
+    pub(super) _inside: OwnedMutexGuard<()>,
 }
 
 impl Doors {

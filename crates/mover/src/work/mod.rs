@@ -18,6 +18,7 @@
 //! | `replace.rs`, `pointer.rs` | a machine put back in its own place, undone, what it kept removed |
 //! | `verify.rs`, `drill.rs`, `points.rs` | all else that is done with points |
 //! | `snapshot.rs`, `export.rs` | snapshots of disks, and files made of them |
+//! | `image.rs`, `create.rs` | images of machines, and machines of images |
 //! | `copies.rs` | the vault's second store: points copied to it, the vault healed from it |
 //! | `browse.rs` | sessions on the files of points: no orders |
 //! | `meter.rs` | whose the bytes of the stores are |
@@ -39,10 +40,12 @@ mod at_once;
 mod backup;
 mod browse;
 mod copies;
+mod create;
 mod doors;
 mod drill;
 mod export;
 mod failure;
+mod image;
 mod into;
 mod inventory;
 mod join;

@@ -19,7 +19,7 @@ use super::restore::Wanted;
 use super::server::Server;
 use super::settings::Settings;
 use super::vaults::Vaults;
-use super::{drill, into, replace, restore, snapshot, verify};
+use super::{drill, image, into, replace, restore, snapshot, verify};
 use api::snapshots::SnapshotMember;
 use api::work::{BackUpWork, Order, ReportEvent, Work};
 use futures_util::future::{FutureExt, join_all};
@@ -159,6 +159,7 @@ impl Run {
                 replace::remove(self, (*replacement, journal), files).await
             }
             Work::Snapshot(work) => snapshot::carry_out(self, work).await,
+            Work::Image(work) => image::carry_out(self, work).await,
             Work::Verify { item, point } => verify::verify(self, *item, *point).await,
             Work::Drill { item, point, options } => drill::drill(self, *item, *point, options).await,
             Work::DeletePoints { points, snapshots, archive, .. } => {
@@ -236,6 +237,11 @@ impl Run {
         Ok(machine)
     }
 
+    /// Keeps a machine that nobody else is to use until it was given back.
+    pub(super) fn keep(&self, machine: Arc<dyn Machine>, inside: OwnedMutexGuard<()>) {
+        self.machines.lock().expect("no holder panics").push(Opened { machine, _inside: inside });
+    }
+
     /// Waits for a machine to be free, and lets nobody else of this process use it.
     pub(super) async fn enter(&self, known_as: &str) -> OwnedMutexGuard<()> {
         self.mover.doors.enter(known_as).await
@@ -261,6 +267,7 @@ impl Run {
                 Work::BackUp(work) => backup::settle(self, work).await,
                 Work::Replace(work) => replace::settle(self, work, is_cancelled).await.map(|()| false),
                 Work::Snapshot(work) => snapshot::settle(self, work).await,
+                Work::Image(work) => image::settle(self, work).await,
                 _ => Ok(false),
             }
         };

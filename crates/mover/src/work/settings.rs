@@ -59,6 +59,16 @@ impl Settings {
         self.data.join("replacements")
     }
 
+    /// Where it is written down what machines are that are being made images.
+    pub(super) fn captures(&self) -> PathBuf {
+        self.data.join("captures")
+    }
+
+    /// Where it is written down which copies of images there are on this host.
+    pub(super) fn image_copies(&self) -> PathBuf {
+        self.data.join("images")
+    }
+
     pub(super) fn watchdog(&self) -> Option<Watchdog> {
         let (program, arguments) = self.watchdog.clone()?;
         Some(Watchdog { program, arguments, records: self.freeze_records() })

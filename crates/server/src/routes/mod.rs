@@ -26,6 +26,7 @@ mod cost;
 mod drills;
 mod events;
 mod files;
+mod images;
 mod items;
 mod jobs;
 mod machines;
@@ -71,6 +72,7 @@ nouns! {
     drills,
     events,
     files,
+    images,
     items,
     jobs,
     machines,

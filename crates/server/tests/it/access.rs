@@ -75,6 +75,14 @@ GET    /v1/vaults/{vault}/files/{session}/entries              vault operator
 GET    /v1/vaults/{vault}/files/{session}/matches              vault operator
 GET    /v1/vaults/{vault}/files/{session}/volumes              vault operator
 POST   /v1/vaults/{vault}/heal                                 vault contributor
+GET    /v1/vaults/{vault}/images                               vault reader
+POST   /v1/vaults/{vault}/images                               vault contributor
+GET    /v1/vaults/{vault}/images/{image}                       vault reader
+DELETE /v1/vaults/{vault}/images/{image}                       vault contributor
+POST   /v1/vaults/{vault}/images/{image}/copy                  vault operator
+GET    /v1/vaults/{vault}/images/{image}/machines              vault reader
+POST   /v1/vaults/{vault}/images/{image}/machines              vault operator
+POST   /v1/vaults/{vault}/images/{image}/undelete              vault contributor
 GET    /v1/vaults/{vault}/items                                vault reader
 POST   /v1/vaults/{vault}/items                                vault operator
 POST   /v1/vaults/{vault}/items/change-policy                  vault operator

@@ -44,7 +44,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     // Development only. The harness uses nothing of the product, so that it cannot share its mistakes.
     ("testkit", &[]),
     ("sim", &["block", "vault"]),
-    ("bench", &["block", "vault", "hypervisor", "mover", "model", "catalog", "testkit"]),
+    ("bench", &["block", "vault", "hypervisor", "files", "mover", "model", "catalog", "testkit"]),
     ("xtask", &["model", "testkit"]),
 ];
 

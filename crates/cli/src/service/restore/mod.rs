@@ -1,6 +1,6 @@
 //! `strongroom restore`: a machine's point brought back, in every form that a server does.
 
-mod disks;
+pub(super) mod disks;
 mod into;
 mod many;
 mod replace;

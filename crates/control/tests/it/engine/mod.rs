@@ -5,6 +5,7 @@ mod archive;
 mod copies;
 mod dispatch;
 mod drills;
+mod images;
 mod limits;
 mod many;
 mod mover;

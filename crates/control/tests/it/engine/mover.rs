@@ -230,7 +230,7 @@ impl FakeMover {
             Work::Copy(work) => result = Some(self.vault.copy(work)?),
             Work::Heal(_) => {}
             Work::Restore { .. } | Work::Verify { .. } | Work::Drill { .. } => {}
-            Work::RestoreInto { .. } | Work::Snapshot(_) => {}
+            Work::RestoreInto { .. } | Work::Snapshot(_) | Work::Image(_) => {}
             Work::Replace(_) | Work::UndoReplace { .. } | Work::RemoveKept { .. } => {}
         }
         let mut answer = Instruction::Over {};

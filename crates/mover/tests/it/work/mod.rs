@@ -9,6 +9,7 @@ mod copies;
 mod desk;
 mod drill;
 mod dying;
+mod image;
 mod into;
 mod others;
 mod replace;

@@ -1,0 +1,131 @@
+//! Images by a server: a machine that is somebody's is refused, forgets who it is, becomes an image, and that machines,
+//! each another; the image goes, and they stay.
+
+use crate::guest::{BOOT, Guest};
+use crate::scene::{Scene, id};
+use crate::service::{Server, only, prepare, text};
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use testkit::{Agent, Monitor};
+
+/// The guest keeps who it is; and an emulated one on a busy host panics when it tries its timer in vain.
+const APPEND: &str = "os=/data0 no_timer_check";
+/// What the guest tells of itself, a line each; all of it differs from machine to machine.
+const WHO: &str = "hostname; cat /etc/machine-id /etc/ssh/ssh_host_ed25519_key /var/lib/cloud/data/instance-id \
+                   /sys/class/dmi/id/product_uuid";
+
+/// A job that makes no sense as it was asked for.
+const REFUSED: i32 = 1;
+
+/// Machines of a folder that were started by the server's mover; dropped, they end.
+struct Started(Vec<PathBuf>);
+
+impl Started {
+    fn who(&self) -> Result<Vec<Vec<String>>> {
+        let one = |folder: &PathBuf| {
+            let agent = Agent::new(&socket(folder, "agent")?);
+            agent.wait(BOOT)?;
+            let (code, said) = agent.sh(WHO)?;
+            ensure!(code == 0, "{said}");
+            ensure!(agent.sh("cat /data0/mark")?.1 == "golden\n", "it is of the image");
+            Ok(said.lines().map(str::to_owned).collect())
+        };
+        self.0.iter().map(one).collect()
+    }
+}
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        for folder in &self.0 {
+            let Ok(socket) = socket(folder, "qmp-harness") else { continue };
+            if let Ok(mut monitor) = Monitor::connect(&socket) {
+                let _ = monitor.command("quit", Value::Null); // gone before the answer is
+            }
+        }
+    }
+}
+
+/// A socket of a machine, by what it is for.
+fn socket(folder: &Path, what: &str) -> Result<PathBuf> {
+    let run = folder.join("run");
+    let entries = std::fs::read_dir(&run)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let mut named = entries.filter(|path| {
+        let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        name.ends_with(".sock") && name.contains(what)
+    });
+    named.next().with_context(|| format!("a socket for {what} in {}", run.display()))
+}
+
+#[test]
+fn a_server_makes_an_image_and_machines_that_outlive_it() -> Result<()> {
+    let scene = Scene::without_vault()?;
+    let mut options = Guest::options(&scene, "golden")?;
+    options.append = APPEND.into();
+    let card = ["-netdev", "user,id=n0,restrict=on", "-device", "virtio-net-pci,netdev=n0,id=card"];
+    options.arguments.extend(card.map(str::to_owned));
+    let guest = Guest::boot(options)?;
+    guest.sh("echo golden >/data0/mark && sync")?;
+    let server = Server::start(&scene)?;
+    prepare(&scene, &guest)?;
+
+    let create = ["image", "create", "web", "--from", guest.name()];
+    scene.run_program(&create)?.failed(REFUSED, &["runs, and an image is made of a machine that is off"])?;
+    let generalise = [&create[..], &["--power-off", "--generalize"]].concat();
+    let asked = scene.run_program(&generalise)?;
+    asked.failed(2, &["the host keys of SSH are removed", "add --yes"])?;
+    let made = scene.ask_program(&[&generalise[..], &["--yes"]].concat())?;
+    ensure!(made["name"] == "web" && made["version"] == 1 && made["generalised"] == true, "{made}");
+    ensure!(made["latest"] == true && made["from"] == guest.name(), "{made}");
+    drop(guest);
+
+    // Three, of which two are started; their image's copy is fetched once.
+    let folder = scene.path("made");
+    let to = ["machine", "create", "--image", "web", "--to", text(&folder)?, "--memory", "384"];
+    let named = ["--name", "web-{}", "--count", "2", "--start", "--network", "isolated"];
+    let made = scene.ask_program(&[&to[..], &named[..]].concat())?;
+    let all = made.as_array().context("a list")?;
+    ensure!(all.len() == 2 && all.iter().all(|one| one["error"].is_null()), "{made}");
+    let started = Started(["web-1", "web-2"].map(|name| folder.join(name)).into());
+    let who = started.who()?;
+    for place in 0..5 {
+        let different: BTreeSet<&String> = who.iter().map(|who| &who[place]).collect();
+        ensure!(different.len() == 2, "the machines share something: {who:?}");
+    }
+    ensure!(who[0][0] == "web-1" && json!(who[0][4]) == all[0]["uuid"], "{who:?} {made}");
+    let third = scene.ask_program(&[&to[..], &["--name", "alone", "--full"]].concat())?;
+    ensure!(only(&third)?["shares"] == false, "{third}");
+    scene
+        .run_program(&[&to[..], &["--name", "alone"]].concat())?
+        .failed(REFUSED, &["alone is there already, and nothing is replaced"])?;
+
+    let shown = scene.ask_program(&["image", "show", "web"])?;
+    ensure!(shown["image"]["machines"] == 3 && shown["machines"][1]["name"] == "web-1", "{shown}");
+    copied_and_deleted(&scene)?;
+    // They run on, and what they read is there.
+    ensure!(started.who()? == who, "the image is gone, and they are the same");
+    drop(started);
+    server.stop()
+}
+
+fn copied_and_deleted(scene: &Scene) -> Result<()> {
+    let here = ["--vault", "main"];
+    let place = scene.path("region");
+    scene.run_program(&["vault", "create", "region", text(&place)?])?.succeeded()?;
+    let copied = scene.ask_program(&[&["image", "copy", "web:1", "--to", "region"], &here[..]].concat())?;
+    ensure!(copied["version"] == 1 && copied["copy_of"].is_string(), "{copied}");
+    scene
+        .run_program(&[&["image", "copy", "web", "--to", "region"], &here[..]].concat())?
+        .failed(13, &["has web:1 already"])?;
+    scene.ask_program(&[&["image", "delete", "web", "--yes"], &here[..]].concat())?;
+    ensure!(scene.ask_program(&[&["image", "list"], &here[..]].concat())? == json!([]));
+    scene.run_program(&[&["image", "show", "web"], &here[..]].concat())?.failed(3, &["image web"])?;
+    let gone = scene.ask_program(&[&["image", "list", "--deleted"], &here[..]].concat())?;
+    ensure!(id(only(&gone)?)? != id(&copied)?, "{gone}");
+    scene.ask_program(&[&["image", "undelete", "web:1"], &here[..]].concat())?;
+    scene.ask_program(&[&["image", "delete", "web:1", "--yes"], &here[..]].concat())?;
+    let there = scene.ask_program(&["image", "list", "--vault", "region"])?;
+    ensure!(only(&there)?["name"] == "web", "{there}");
+    Ok(())
+}
