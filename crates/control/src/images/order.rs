@@ -101,7 +101,7 @@ impl Control {
                 let image: ImageRow = self.catalog.image(point).await?;
                 let other = self.catalog.vault(to).await?;
                 let kept = kept(row, Some(point), &other)?;
-                ImageWork::Copy { point, image: called(&image), to: self.access_to(other)?, kept }
+                ImageWork::Copy { point, image: called(&image), to: self.access_to(other).await?, kept }
             }
             ImageRequest::Delete { point, .. } => return self.delete_image_work(point, true, ordered).await,
             ImageRequest::Undelete { point, .. } => {
@@ -119,8 +119,8 @@ impl Control {
         }
         let (item, points) = (row.id.0, vec![point]);
         let work = match delete {
-            true => Work::DeletePoints { item, points, snapshots: Vec::new() },
-            false => Work::UndeletePoints { item, points, snapshots: Vec::new() },
+            true => Work::DeletePoints { item, points, snapshots: Vec::new(), archive: None },
+            false => Work::UndeletePoints { item, points, snapshots: Vec::new(), archive: None },
         };
         Ok(Prepared::Work(Box::new(work), Ordered { points: vec![point], ..ordered }))
     }
