@@ -33,7 +33,8 @@ pub(super) fn retention(document: &PolicyDocument) -> String {
         format!("{years} of {} of {}", days(&rule.on), words(&rule.months))
     });
     let archive = vault.archive.as_ref();
-    let archive = archive.map(|rule| format!("in the archive after {}", count(rule.after_months.into(), "month")));
+    let archive =
+        archive.map(|rule| format!("in the archive after {}", count(rule.after_months.into(), "month")));
     [daily, weekly, monthly, yearly, archive].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
