@@ -32,7 +32,10 @@ pub(super) fn retention(document: &PolicyDocument) -> String {
         let years = count(rule.keep_years.into(), "year");
         format!("{years} of {} of {}", days(&rule.on), words(&rule.months))
     });
-    [daily, weekly, monthly, yearly].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let archive = vault.archive.as_ref();
+    let archive =
+        archive.map(|rule| format!("in the archive after {}", count(rule.after_months.into(), "month")));
+    [daily, weekly, monthly, yearly, archive].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 fn days(on: &DaysOfMonth) -> String {

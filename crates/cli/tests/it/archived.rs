@@ -10,9 +10,9 @@ use api::{ArchiveStore, JobState, NewPolicy, NewVault, Rehydrate, Restore, Resto
 use async_trait::async_trait;
 use catalog::{Catalog, Host, Item, JobFilter, Machine, PointRow};
 use control::{Actor, Control, PointPlace};
+use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use model::policy::{ArchiveAfter, DaysOfMonth, Monthly, Schedule, WeekOfMonth, Weekday, Weekly};
 use model::protection::{Keep, Protection};
 use model::schedule::Limits;

@@ -37,6 +37,7 @@ on_both! {
             name: " ".into(),
             location: "somewhere".into(),
             settings: VaultSettings {
+                archive: None,
                 soft_delete_days: 13,
                 snapshot_store: Some("s3://bucket".into()),
                 transfer_mib_per_second: None,

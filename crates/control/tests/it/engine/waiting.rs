@@ -23,6 +23,7 @@ async fn overdue(scene: &Scene, item: Uuid) -> anyhow::Result<BTreeSet<PointId>>
     let taken = at("2026-01-01T00:00:00Z");
     let row = |_| PointRow {
         point: Point {
+            archive: model::ArchiveCopy::Never,
             id: PointId(Uuid::now_v7()),
             taken,
             origin: Origin::OnDemand { keep_until: taken },
