@@ -67,4 +67,6 @@ pub use restores::{
     UndoReplacement, WrittenDisk,
 };
 pub use vaults::{AutoProtect, NewVault, Vault, VaultChange, VaultMade, VaultRemoved, VaultSettings};
-pub use watch::{Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, TierStored, Version};
+pub use watch::{
+    Alert, AuditChain, AuditEntry, Forecast, ForecastRun, Health, Overview, Severity, TierStored, Version,
+};

@@ -37,7 +37,8 @@ export default function SignIn() {
   });
   // A code is good once: React may run this twice, the provider may not.
   const came = useRef(false);
-  const isBack = search.has("state");
+  // Whoever was turned away there may come back without a state: not all providers give it with an error.
+  const isBack = search.has("state") || search.has("error");
   useEffect(() => {
     if (!isBack || came.current) return;
     came.current = true;
