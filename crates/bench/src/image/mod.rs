@@ -39,8 +39,8 @@ pub(crate) struct Options {
     /// So many of them at a time.
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u32).range(1..))]
     batch: u32,
-    /// Memory of each, in MiB.
-    #[arg(long, default_value_t = 256)]
+    /// Memory of each, in MiB: with 256 the guest does not unpack.
+    #[arg(long, default_value_t = 384)]
     memory: u64,
     /// Runs of the disks; the median counts.
     #[arg(long, default_value_t = 3)]
