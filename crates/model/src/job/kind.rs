@@ -189,9 +189,8 @@ impl JobKind {
     /// back from the archive is not dropped at the same time.
     pub fn excludes(self, other: Self) -> bool {
         use JobKind::{
-            Archive, Backup, CaptureImage, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots, Rehydrate,
-            RemoveKept,
-            Replace, Snapshot, UndoReplace,
+            Archive, Backup, CaptureImage, Collect, Copy, DeleteData, Drill, Heal, MeasureSnapshots,
+            Rehydrate, RemoveKept, Replace, Snapshot, UndoReplace,
         };
         let either = |kind| self == kind || other == kind;
         let both = |kind| self == kind && other == kind;

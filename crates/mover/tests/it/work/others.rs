@@ -98,6 +98,14 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
     all_that_is_stored_is_somebodys(&scene, &desk, &vault).await?;
     purged_only_if_listed(&scene, &desk, &vault, point).await?;
 
+    what_is_gone_is_told(&scene, &desk, point).await?;
+    working.stop().await;
+    Ok(())
+}
+
+/// Neither a point that was purged comes back, nor one that never was.
+async fn what_is_gone_is_told(scene: &Scene, desk: &Desk, point: PointId) -> Result<()> {
+    let item = scene.item;
     let too_late = scene.order(
         JobKind::Undelete,
         Work::UndeletePoints { item, points: vec![point], snapshots: Vec::new(), archive: None },
@@ -110,7 +118,6 @@ async fn points_are_read_back_deleted_brought_back_and_collected() -> Result<()>
         let ReportEvent::Failed { error } = &end else { anyhow::bail!("{end:?}") };
         ensure!(error.failure == Failure::Invalid, "{error:?}");
     }
-    working.stop().await;
     Ok(())
 }
 
