@@ -98,7 +98,9 @@ fn cost(scene: &Scene, name: &str) -> Result<()> {
 fn adopted(scene: &Scene, name: &str) -> Result<()> {
     let vault = scene.path("vault");
     let keys = fs::read_dir(scene.path("data/keys"))?.flatten().map(|entry| entry.path());
-    let key = keys.into_iter().find(|path| path.extension().is_some_and(|end| end == "key"));
+    let is_vaults = |path: &std::path::PathBuf| path.file_name().is_some_and(|name| name != "ring.key");
+    let key =
+        keys.into_iter().find(|path| is_vaults(path) && path.extension().is_some_and(|end| end == "key"));
     let key = key.context("the vault's key")?;
     // Noted within a minute of the pin: each look is by a server that knows of nothing.
     until("the pin to be noted", || {
