@@ -508,7 +508,9 @@ impl World {
             next.log.apply(&Record::Abort { session: *session }, rules).expect("it is open");
             next.before = None;
             out.push((next, "janitor aborts a session"));
-            if self.copier == Copier::DiesAndIsInherited {
+            // One that has put nothing is aborted: nobody may know packs of it that never were.
+            let put = PackId { kind: PackKind::Data, session: *session, sequence: 0 };
+            if self.copier == Copier::DiesAndIsInherited && self.present.contains(&put) {
                 let nothing = Packs::new;
                 let inherit =
                     Record::Retire { session: Some(*session), packs: nothing(), damaged: nothing() };
