@@ -18,7 +18,7 @@ const GIB: u64 = 20;
 const DISK: &str = "vdc";
 const CHANGED: u64 = (GIB << 30) / 100 / BLOCK;
 /// Each is a point beside the host; all are moved one after the other, so that there is something to measure.
-const ROUNDS: u64 = 3;
+const ROUNDS: u64 = 5;
 /// The file that is written meanwhile, and its bytes: few, so that what is measured is not what has to be saved.
 const PROBE: &str = "/data1/lat 16000000";
 /// Slices of a second that the guest's writer tells of: before a snapshot, and from its begin on.
@@ -42,7 +42,7 @@ impl Scene<'_> {
         let snapshots = op::replica(&self.folder.join("vault"), &self.folder.join("snapshots")).await?;
         let first = self.snapshot(&snapshots).await?.0;
         self.transfer(&snapshots, &[first], None).await?;
-        let (mut points, mut normal_after, mut worst) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut points, mut rounds) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let seed = 500 + round;
             self.sh(&format!("guest-probe rndw /dev/{DISK} {} {CHANGED} {BLOCK} {seed}", GIB << 30))?;
@@ -54,30 +54,31 @@ impl Scene<'_> {
             let before = p50_of(&slices, |slice| slice.at + 1.0 <= at)?;
             let ratios: Vec<f64> =
                 slices.iter().filter(|slice| slice.at + 1.0 > at).map(|slice| slice.p50 / before).collect();
-            let felt = slices.iter().rfind(|slice| slice.at + 1.0 > at && slice.p50 > FELT * before);
-            normal_after.push(felt.map_or(0.0, |slice| (slice.at + 1.0 - at).max(0.0)));
-            worst.push(ratios.iter().copied().fold(0.0, f64::max));
-            let shown: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
             println!(
                 "snapshot of 1 % of {GIB} GiB ({} MiB read) in {seconds:.2} s; guest's writes, second by second: {}",
                 point.stats.read_bytes >> 20,
-                shown.join(" ")
+                shown(&ratios)
             );
             points.push(point);
+            rounds.push(ratios);
         }
+        let seconds = rounds.iter().map(Vec::len).min().unwrap_or_default();
+        let typical: Vec<f64> =
+            (0..seconds).map(|second| median(rounds.iter().map(|ratios| ratios[second]).collect())).collect();
+        let felt = typical.iter().rposition(|ratio| *ratio > FELT).map_or(0, |second| second + 1);
         println!(
-            "first phase: the guest's writes are within {FELT} times of before after {:.1} s (goal: 2); at worst {:.2} times",
-            median(normal_after),
-            median(worst)
+            "first phase: the guest's writes are within {FELT} times of before from second {felt} on (goal: 2); the median \
+             of {ROUNDS}, second by second: {}",
+            shown(&typical)
         );
         self.second_phase(&snapshots, &points).await
     }
 
     /// As fast as it goes, then at the limit that a vault has unless somebody says otherwise.
     async fn second_phase(&self, snapshots: &Arc<Vault>, points: &[Point]) -> Result<()> {
-        let (first, others) = points.split_first().context("a point")?;
+        let (first, others) = points.split_at(points.len() / 3);
         let usual = NonZeroU64::new(TRANSFER_BYTES_PER_SECOND);
-        for (limit, points) in [(None, std::slice::from_ref(first)), (usual, others)] {
+        for (limit, points) in [(None, first), (usual, others)] {
             self.start_slices(BEFORE + MOVING)?;
             tokio::time::sleep(Duration::from_secs(BEFORE as u64)).await;
             let began = self.uptime()?;
@@ -150,6 +151,11 @@ impl Scene<'_> {
         let said = self.sh("cut -d' ' -f1 /proc/uptime")?;
         said.trim().parse().with_context(|| format!("read {said}"))
     }
+}
+
+fn shown(ratios: &[f64]) -> String {
+    let all: Vec<String> = ratios.iter().map(|ratio| format!("{ratio:.2}")).collect();
+    all.join(" ")
 }
 
 /// The median of the slices that count.
