@@ -16,6 +16,8 @@ use nbd::NbdDisk;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, Session, Vault};
 
@@ -24,6 +26,9 @@ mod tests;
 
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
+
+/// How long a guest's writes are looked at, at least, before anything is done to it: its backup goes by them.
+const LOOK: Duration = Duration::from_millis(100);
 
 /// A machine that is being backed up.
 pub(crate) struct Member<'a> {
@@ -40,6 +45,7 @@ pub(crate) struct Member<'a> {
     lies: BTreeMap<String, String>,
     /// The guest's writes when we began to look, and just before it was first frozen.
     load: WriteLoad,
+    looked: Instant,
     load_before: OnceLock<WriteLoad>,
     group: Option<Uuid>,
     /// All members of the group, this one among them.
@@ -60,7 +66,7 @@ impl<'a> Member<'a> {
         request: &'a BackupRequest,
         group: Option<Uuid>,
     ) -> Result<Self> {
-        let load = load(machine).await?;
+        let (load, looked) = (load(machine).await?, Instant::now());
         let description = machine.describe().await.doing(|| "ask the machine what it is".into())?;
         let (key, name) = match &request.kept_as {
             Some(told) => told.clone(),
@@ -85,6 +91,7 @@ impl<'a> Member<'a> {
             audited: BTreeMap::new(),
             lies: BTreeMap::new(),
             load,
+            looked,
             load_before: OnceLock::new(),
             group,
             group_members: Vec::new(),
@@ -102,6 +109,9 @@ impl<'a> Member<'a> {
     }
 
     pub(crate) async fn freeze(&self, rendezvous: Option<Arc<Rendezvous>>) -> Result<FrozenMachine> {
+        if self.request.back_off {
+            sleep_until(self.looked + LOOK).await;
+        }
         // Before any filter of ours slows its writes.
         let _ = self.load_before.set(load(self.machine).await?); // of a second freeze the first counts
         let disks = self.parent.iter().flat_map(|point| &point.disks);
@@ -175,9 +185,8 @@ impl<'a> Member<'a> {
             progress(Progress::Step(format!("Machine {}", self.name)));
         }
         let before = self.load_before.get().unwrap_or(&self.load);
-        let before = Backoff::baseline(&self.load, before);
-        let backoff = Backoff::new(before.filter(|_| self.request.back_off));
-        let own = Arc::new(Throttle::new(backoff.limits()));
+        let backoff = self.request.back_off.then(|| Backoff::new(&self.load, before));
+        let own = Arc::new(Throttle::new(backoff.as_ref().map(Backoff::limits).unwrap_or_default()));
         let mut throttles = self.request.throttles.clone();
         throttles.push(Arc::clone(&own));
         let moved = async {
@@ -192,9 +201,7 @@ impl<'a> Member<'a> {
             }
             Ok(Ready { session, draft: self.draft(frozen, instant), records })
         };
-        if !self.request.back_off {
-            return moved.await;
-        }
+        let Some(backoff) = backoff else { return moved.await };
         tokio::select! {
             done = moved => done,
             () = watch(self.machine, &own, backoff) => unreachable!("it watches for ever"),

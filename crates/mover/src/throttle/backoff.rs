@@ -19,7 +19,8 @@ const INTERVAL: Duration = Duration::from_millis(250);
 /// overwrites is saved first, and at 8 MiB/s that alone slowed its writes down for as long as they were looked at.
 const BYTES_MIN: u64 = 32 << 20;
 
-/// It begins so fast: full speed is felt before the first look is over.
+/// It begins so fast where it is known how fast the guest's writes are: full speed is felt before the first look is
+/// over. Where that is not known, it begins as slow as it gets.
 const BYTES_BEGIN: u64 = 64 << 20;
 /// More than anything here reads in a second: no limit from there on.
 const BYTES_FREE: u64 = 1 << 30;
@@ -30,18 +31,18 @@ pub(crate) struct Backoff {
     /// A write's mean latency without the backup, as far as is known.
     alone: Option<Duration>,
     limit: Option<u64>,
+    /// It was too fast once: near where that was, it comes back with care.
+    suffered: bool,
 }
 
 impl Backoff {
-    /// For a guest whose writes take so long `before`: of one that never wrote nothing is known, and nothing is limited.
-    pub(crate) fn new(before: Option<Duration>) -> Self {
-        Self { alone: before, limit: before.map(|_| BYTES_BEGIN) }
-    }
-
-    /// The mean latency between two looks before the backup, or since the machine was started if too little was
-    /// written in between.
-    pub(crate) fn baseline(earlier: &WriteLoad, now: &WriteLoad) -> Option<Duration> {
-        mean(earlier, now).or_else(|| mean(&WriteLoad::default(), now))
+    /// For a guest that was looked at twice before anything was read. If it wrote too little in between, what it wrote
+    /// since it was started tells something; of one that never wrote nothing is known, and nothing is limited.
+    pub(crate) fn new(earlier: &WriteLoad, now: &WriteLoad) -> Self {
+        let seen = mean(earlier, now);
+        let alone = seen.or_else(|| mean(&WriteLoad::default(), now));
+        let begin = if seen.is_some() { BYTES_BEGIN } else { BYTES_MIN };
+        Self { alone, limit: alone.map(|_| begin), suffered: false }
     }
 
     /// What may be read until the next look.
@@ -49,8 +50,9 @@ impl Backoff {
         Limits { bytes: self.limit.and_then(NonZeroU64::new), reads: None }
     }
 
-    /// Half as fast when writes are too slow; a quarter faster when they are not, until it need not be limited.
-    /// `speed` is what was read in a second.
+    /// Half as fast when writes are too slow; faster when they are not, until it need not be limited: twice where there
+    /// are none, a quarter where there are, and a sixteenth once it was too fast, so that most of the time is spent below
+    /// what is felt. `speed` is what was read in a second.
     fn observe(&mut self, latency: Option<Duration>, speed: u64) {
         let suffers = match (self.alone, latency) {
             (Some(alone), Some(now)) => now > alone.mul_f64(TOLERATED) + TOLERATED_FLOOR,
@@ -60,14 +62,20 @@ impl Backoff {
             // Next to nothing is read: the guest is busier than it was, and that is not ours to pay for.
             self.alone = latency;
         } else if let (Some(alone), Some(now)) = (self.alone, latency) {
-            // A quarter of the way: one quick interval may be chance.
-            self.alone = Some(alone - alone.saturating_sub(now) / 4);
+            // Half of the way: one quick interval may be chance, and what was known may be an hour's mean.
+            self.alone = Some(alone - alone.saturating_sub(now) / 2);
         }
+        self.suffered |= suffers;
+        let step = match latency {
+            None => 1,
+            Some(_) if self.suffered => 16,
+            Some(_) => 4,
+        };
         self.limit = if suffers {
             // A limit that was not reached is not what must become less.
             Some((speed.min(self.limit.unwrap_or(speed)) / 2).max(BYTES_MIN))
         } else {
-            self.limit.map(|limit| limit + limit / 4).filter(|more| *more <= BYTES_FREE)
+            self.limit.map(|limit| limit + limit / step).filter(|more| *more <= BYTES_FREE)
         };
     }
 }
@@ -110,14 +118,22 @@ mod tests {
         backoff.limits().bytes.map(NonZeroU64::get)
     }
 
+    /// For a guest whose writes took so long when it was looked at.
+    fn knowing(ms: u64) -> Backoff {
+        let seen = WriteLoad { writes: 100, busy: Duration::from_millis(100 * ms) };
+        Backoff::new(&WriteLoad::default(), &seen)
+    }
+
     #[test]
     fn it_halves_while_writes_suffer_and_comes_back_when_they_do_not() {
-        let mut backoff = Backoff::new(ms(10));
+        let mut backoff = knowing(10);
         assert_eq!(backoff.limits().bytes, NonZeroU64::new(BYTES_BEGIN), "before anything was seen");
         assert_eq!(after(&mut backoff, ms(11), 64 * MIB), Some(80 * MIB), "within what is borne");
         assert_eq!(after(&mut backoff, ms(20), 80 * MIB), Some(40 * MIB));
         assert_eq!(after(&mut backoff, ms(20), 40 * MIB), Some(BYTES_MIN));
-        let limits: Vec<Option<u64>> = (0..24).map(|_| after(&mut backoff, ms(11), 25 * MIB)).collect();
+        assert_eq!(after(&mut backoff, ms(11), 32 * MIB), Some(34 * MIB), "with care, where it was too fast");
+        assert_eq!(after(&mut backoff, None, 34 * MIB), Some(68 * MIB), "nobody is there to suffer");
+        let limits: Vec<Option<u64>> = (0..50).map(|_| after(&mut backoff, ms(11), 25 * MIB)).collect();
         assert!(
             limits.windows(2).all(|pair| pair[1].is_none_or(|next| pair[0].is_some_and(|one| one < next)))
         );
@@ -127,23 +143,25 @@ mod tests {
 
     #[test]
     fn it_never_stands_still_and_never_acts_on_nothing() {
-        let mut backoff = Backoff::new(ms(1));
+        let mut backoff = knowing(1);
         let mut latency = 500;
         for _ in 0..20 {
             latency *= 2; // whatever it does, it gets worse
             assert!(after(&mut backoff, ms(latency), 0).is_some_and(|limit| limit >= BYTES_MIN));
         }
-        assert_eq!(after(&mut Backoff::new(None), ms(500), MIB), None);
-        assert_eq!(after(&mut Backoff::new(ms(1)), None, MIB), Some(80 * MIB));
-        let us = |us| Some(Duration::from_micros(us));
-        assert_eq!(after(&mut Backoff::new(us(50)), us(64), MIB), Some(80 * MIB));
+        let never_wrote = &WriteLoad::default();
+        assert_eq!(after(&mut Backoff::new(never_wrote, never_wrote), ms(500), MIB), None);
+        assert_eq!(after(&mut knowing(1), None, MIB), Some(128 * MIB));
+        let us = |us| WriteLoad { writes: 100, busy: Duration::from_micros(100 * us) };
+        let mut quick = Backoff::new(&WriteLoad::default(), &us(50));
+        assert_eq!(after(&mut quick, Some(Duration::from_micros(64)), MIB), Some(80 * MIB));
     }
 
     #[test]
     fn a_guest_that_became_busier_does_not_hold_the_backup_for_ever() {
-        let mut backoff = Backoff::new(ms(10));
+        let mut backoff = knowing(10);
         // Three times slower, however little is read.
-        let limits: Vec<Option<u64>> = (0..40).map(|_| after(&mut backoff, ms(30), 100 * MIB)).collect();
+        let limits: Vec<Option<u64>> = (0..80).map(|_| after(&mut backoff, ms(30), 100 * MIB)).collect();
         assert!(limits.contains(&Some(BYTES_MIN)), "first it makes sure that it is not the cause");
         assert_eq!(limits.last(), Some(&None));
         // When it is less busy again, that is what it is compared with.
@@ -156,8 +174,10 @@ mod tests {
     #[test]
     fn few_writes_say_nothing() {
         let load = |writes, ms| WriteLoad { writes, busy: Duration::from_millis(ms) };
-        assert_eq!(Backoff::baseline(&load(100, 100), &load(110, 150)), ms(5));
-        assert_eq!(Backoff::baseline(&load(100, 200), &load(101, 202)), ms(2), "since its start");
-        assert_eq!(Backoff::baseline(&load(0, 0), &load(1, 50)), None);
+        let backoff = Backoff::new(&load(100, 100), &load(110, 150));
+        assert_eq!((backoff.alone, backoff.limit), (ms(5), Some(BYTES_BEGIN)));
+        let backoff = Backoff::new(&load(100, 200), &load(101, 202));
+        assert_eq!((backoff.alone, backoff.limit), (ms(2), Some(BYTES_MIN)), "since its start");
+        assert_eq!(Backoff::new(&load(0, 0), &load(1, 50)).alone, None);
     }
 }
