@@ -67,4 +67,4 @@ pub use restore_into::{Target, restore_into};
 pub use serve::serve;
 pub use snapshot::{SnapshotCopy, copy_snapshot, is_snapshot, snapshot_key};
 pub use store_disk::store_disk;
-pub use throttle::{Limits, Throttle, Throttled};
+pub use throttle::{Limits, Throttle, Throttled, beside};

@@ -6,7 +6,7 @@ use crate::error::{Doing, Result};
 use crate::progress::Progress;
 use crate::snapshot::{records_of, suits};
 use crate::store_disk::store_disk;
-use crate::throttle::{Backoff, READS_BESIDE_GUEST, Throttle, Throttled, watch};
+use crate::throttle::{Backoff, LOOK, READS_BESIDE_GUEST, Throttle, Throttled, watch};
 use hypervisor::{
     DiskSelection, FreezeRequest, FrozenDisk, FrozenMachine, Machine, MachineDescription, Rendezvous,
     SkippedDrive, Tracking, WriteLoad,
@@ -16,7 +16,6 @@ use nbd::NbdDisk;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 use uuid::Uuid;
 use vault::{Base, DiskRecord, MachineKey, Point, PointDraft, Session, Vault};
@@ -26,9 +25,6 @@ mod tests;
 
 /// Connections to QEMU for one disk: one keeps the order of requests from costing time, more do not help.
 const CONNECTIONS: usize = 2;
-
-/// How long a guest's writes are looked at, at least, before anything is done to it: its backup goes by them.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// A machine that is being backed up.
 pub(crate) struct Member<'a> {

@@ -5,9 +5,8 @@ use crate::op;
 use crate::timed::median;
 use anyhow::{Context, Result, ensure};
 use futures_util::future::BoxFuture;
-use mover::{Limits, Throttle};
+use mover::{Limits, Throttle, beside};
 use serde_json::Value;
-use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 use uuid::Uuid;
@@ -26,8 +25,6 @@ const BEFORE: usize = 4;
 const AFTER: usize = 8;
 /// Of the transfer.
 const MOVING: usize = 16;
-/// The usual limit of a vault's transfers.
-const TRANSFER_BYTES_PER_SECOND: u64 = 64 << 20;
 /// Further from before than this is felt.
 const FELT: f64 = 1.3;
 
@@ -41,7 +38,7 @@ impl Scene<'_> {
     pub(super) async fn tiers(&self) -> Result<()> {
         let snapshots = op::replica(&self.folder.join("vault"), &self.folder.join("snapshots")).await?;
         let first = self.snapshot(&snapshots).await?.0;
-        self.transfer(&snapshots, &[first], None).await?;
+        self.transfer(&snapshots, &[first]).await?;
         let (mut points, mut rounds) = (Vec::new(), Vec::new());
         for round in 0..ROUNDS {
             let seed = 500 + round;
@@ -74,28 +71,28 @@ impl Scene<'_> {
         self.second_phase(&snapshots, &points).await
     }
 
-    /// As fast as it goes, then at the limit that a vault has unless somebody says otherwise.
+    /// All of them, one behind the other.
     async fn second_phase(&self, snapshots: &Arc<Vault>, points: &[Point]) -> Result<()> {
-        let (first, others) = points.split_at(points.len() / 3);
-        let usual = NonZeroU64::new(TRANSFER_BYTES_PER_SECOND);
-        for (limit, points) in [(None, first), (usual, others)] {
-            self.start_slices(BEFORE + MOVING)?;
-            tokio::time::sleep(Duration::from_secs(BEFORE as u64)).await;
-            let began = self.uptime()?;
-            let moved = self.transfer(snapshots, points, limit).await?;
-            let ended = self.uptime()?;
-            let slices = self.slices()?;
-            let before = p50_of(&slices, |slice| slice.at + 1.0 <= began)?;
-            let during = p50_of(&slices, |slice| slice.at + 1.0 > began && slice.at < ended)?;
-            println!(
-                "second phase, limit {}: {} MiB moved in {:.1} s; guest's writes, p50: {before:.0} µs before, \
-                 {during:.0} µs during: {:.2} times (goal: nothing that can be measured)",
-                limit.map_or("none".to_owned(), |limit| format!("{} MiB/s", limit.get() >> 20)),
-                moved >> 20,
-                ended - began,
-                during / before
-            );
-        }
+        self.start_slices(BEFORE + MOVING)?;
+        tokio::time::sleep(Duration::from_secs(BEFORE as u64)).await;
+        let began = self.uptime()?;
+        let moved = self.transfer(snapshots, points).await?;
+        let ended = self.uptime()?;
+        let slices = self.slices()?;
+        let before = p50_of(&slices, |slice| slice.at + 1.0 <= began)?;
+        let during: Vec<f64> = slices
+            .iter()
+            .filter(|slice| slice.at + 1.0 > began && slice.at < ended)
+            .map(|slice| slice.p50 / before)
+            .collect();
+        println!(
+            "second phase: {} MiB moved in {:.1} s; guest's writes, p50: {:.2} times of before (goal: nothing that can \
+             be measured), second by second: {}",
+            moved >> 20,
+            ended - began,
+            median(during.clone()),
+            shown(&during)
+        );
         Ok(())
     }
 
@@ -106,19 +103,15 @@ impl Scene<'_> {
     }
 
     /// Moves points to the vault. Gives the bytes that this stored.
-    async fn transfer(
-        &self,
-        snapshots: &Arc<Vault>,
-        points: &[Point],
-        limit: Option<NonZeroU64>,
-    ) -> Result<u64> {
-        let throttle = Throttle::new(Limits { bytes: limit, reads: None });
+    async fn transfer(&self, snapshots: &Arc<Vault>, points: &[Point]) -> Result<u64> {
+        let throttle = Throttle::new(Limits::default());
         let pace = |bytes: u64| -> BoxFuture<'_, ()> { Box::pin(throttle.admit(bytes)) };
         let mut stored = 0;
         for point in points {
             let copy = CopyRun { session: SessionId(Uuid::now_v7()), now: op::now() };
             let course = CopyCourse { progress: &|_| (), pace: &pace };
-            match Box::pin(copy_point_at(snapshots, &self.vault, point, copy, course)).await? {
+            let moving = Box::pin(copy_point_at(snapshots, &self.vault, point, copy, course));
+            match beside(&self.machine, &throttle, moving).await? {
                 Copied::Made(made) => stored += made.stats.stored_bytes,
                 other => anyhow::bail!("nobody else has moved {}: {other:?}", point.id),
             }

@@ -25,6 +25,9 @@ const BYTES_BEGIN: u64 = 64 << 20;
 /// More than anything here reads in a second: no limit from there on.
 const BYTES_FREE: u64 = 1 << 30;
 
+/// How long a guest's writes are looked at, at least, before anything is done: what is done goes by them.
+pub(crate) const LOOK: Duration = Duration::from_millis(100);
+
 /// Decides how fast to read. Pure: it is told what was seen, and gives the limit until it is told again.
 #[derive(Debug)]
 pub(crate) struct Backoff {
@@ -83,6 +86,20 @@ impl Backoff {
 fn mean(earlier: &WriteLoad, now: &WriteLoad) -> Option<Duration> {
     let enough = now.writes.checked_sub(earlier.writes)? >= WRITES_MIN;
     now.mean_since(earlier).filter(|_| enough)
+}
+
+/// Does work no faster than the guest of `machine` bears, as far as it waits for `throttle`. Once the machine is gone,
+/// nobody is there to suffer.
+pub async fn beside<T>(machine: &dyn Machine, throttle: &Throttle, work: impl Future<Output = T>) -> T {
+    let load = || async { machine.write_load().await.ok().flatten().unwrap_or_default() };
+    let earlier = load().await;
+    sleep(LOOK).await;
+    let backoff = Backoff::new(&earlier, &load().await);
+    throttle.set(backoff.limits());
+    tokio::select! {
+        done = work => done,
+        () = watch(machine, throttle, backoff) => unreachable!("it watches for ever"),
+    }
 }
 
 /// Keeps `throttle` at what the guest of `machine` bears, as long as it is polled. It stands at `backoff`'s limits.

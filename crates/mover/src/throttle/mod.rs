@@ -6,7 +6,8 @@
 mod backoff;
 mod bucket;
 
-pub(crate) use backoff::{Backoff, watch};
+pub use backoff::beside;
+pub(crate) use backoff::{Backoff, LOOK, watch};
 
 use async_trait::async_trait;
 use block::{BlockSource, Extent};

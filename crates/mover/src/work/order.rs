@@ -237,6 +237,12 @@ impl Run {
         Ok(machine)
     }
 
+    /// A machine that is open.
+    pub(super) fn opened(&self) -> Option<Arc<dyn Machine>> {
+        let machines = self.machines.lock().expect("no holder panics");
+        machines.first().map(|opened| Arc::clone(&opened.machine))
+    }
+
     /// Keeps a machine that nobody else is to use until it was given back.
     pub(super) fn keep(&self, machine: Arc<dyn Machine>, inside: OwnedMutexGuard<()>) {
         self.machines.lock().expect("no holder panics").push(Opened { machine, _inside: inside });

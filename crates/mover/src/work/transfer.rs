@@ -2,12 +2,12 @@
 //!
 //! It goes on where it stopped, whoever stopped it: what an earlier claim has uploaded is inherited, so that only the
 //! packs that were open when it died are sealed again. It has a limit of its own, the vault's, shared by all transfers
-//! of a mover.
+//! of a mover; and where the machine's snapshot was taken just now, the guest that runs beside it sets one, too.
 
 use super::backup::{Tier, fence, makes_no_sense, told};
 use super::failure::Result;
 use super::order::Run;
-use crate::Progress;
+use crate::{Limits, Progress, Throttle, beside};
 use api::work::BackUpWork;
 use futures_util::future::BoxFuture;
 use model::job::Step;
@@ -41,9 +41,21 @@ pub(super) async fn to_vault(
     // Before, because a copy commits by itself; what was aborted meanwhile commits nothing.
     run.lease.renewed().await;
     let throttle = run.vaults().transfers(&run.order.vault);
-    let pace = |bytes: u64| -> BoxFuture<'_, ()> { Box::pin(throttle.admit(bytes)) };
+    let kind = Throttle::new(Limits::default());
+    let (shared, own) = (&*throttle, &kind);
+    let pace = |bytes: u64| -> BoxFuture<'_, ()> {
+        Box::pin(async move {
+            shared.admit(bytes).await;
+            own.admit(bytes).await;
+        })
+    };
     let course = CopyCourse { progress: &advance, pace: &pace };
-    let stored_bytes = match Box::pin(copy_point_at(snapshots, &vault, point, copy, course)).await? {
+    let moving = Box::pin(copy_point_at(snapshots, &vault, point, copy, course));
+    let moved = match run.opened() {
+        Some(machine) => beside(&*machine, &kind, moving).await,
+        None => moving.await,
+    };
+    let stored_bytes = match moved? {
         Copied::Made(made) => made.stats.stored_bytes,
         Copied::There(there) => stored_by(&vault, point, there).await?,
         Copied::Deleted(_) => {
