@@ -78,9 +78,9 @@ export function ago(at: string, now: number): string {
 /** "2 min 5 s". */
 export function lasted(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000));
-  if (seconds < MINUTE) return `${seconds} s`;
-  if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)} min ${seconds % MINUTE} s`;
-  return `${Math.floor(seconds / HOUR)} h ${Math.floor((seconds % HOUR) / MINUTE)} min`;
+  if (seconds < MINUTE) return `${seconds}\u00a0s`;
+  if (seconds < HOUR) return `${Math.floor(seconds / MINUTE)}\u00a0min\u00a0${seconds % MINUTE}\u00a0s`;
+  return `${Math.floor(seconds / HOUR)}\u00a0h\u00a0${Math.floor((seconds % HOUR) / MINUTE)}\u00a0min`;
 }
 
 export function count(many: number, one: string, several = `${one}s`): string {

@@ -39,6 +39,7 @@ test("every page is for everybody, light and dark", async ({ browser }) => {
       ["snapshots", "/snapshots"],
       ["snapshot", `/vaults/${ids.vault}/snapshots/${ids.snapshot}`],
       ["snapshot-new", "/snapshots/new"],
+      ["images", "/images"],
       ["jobs", "/jobs"],
       ["job", `/jobs/${ids.job}`],
       ["alerts", "/alerts"],
@@ -75,7 +76,7 @@ test("every page is for everybody, light and dark", async ({ browser }) => {
 });
 
 /** Pages to look at on the way. */
-const PHONE = ["overview", "machines", "machine", "jobs", "job", "snapshots", "snapshot", "vault", "costs", "restore-set", "alerts"];
+const PHONE = ["overview", "machines", "machine", "jobs", "job", "snapshots", "snapshot", "images", "vault", "costs", "restore-set", "alerts"];
 
 interface Ids {
   vault: string;

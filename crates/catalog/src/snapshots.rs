@@ -122,6 +122,14 @@ impl Catalog {
         query.fetch_one(&self.pool).await.map_err(|e| Error::sql("count the snapshots", e))
     }
 
+    /// The machines that a vault has snapshots of.
+    pub async fn machines_with_snapshots(&self, vault: VaultId) -> Result<Vec<MachineId>> {
+        let select = "select distinct machine_id from snapshot_disks where vault_id = $1 order by machine_id";
+        let query = sqlx::query(select).bind(vault.to_string());
+        let found = query.try_map(|row: AnyRow| parsed(&row, "machine_id")).fetch_all(&self.pool).await;
+        found.map_err(|e| Error::sql("look for machines with snapshots", e))
+    }
+
     /// Says until when a snapshot can be brought back, or that it is not deleted.
     ///
     /// # Errors

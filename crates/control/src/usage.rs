@@ -16,7 +16,7 @@ use jiff::tz::TimeZone;
 use jiff::{SignedDuration, Timestamp, ToSpan};
 use model::cost::{Bills, Month, Prices, StorageClass, Usage};
 use model::job::{Claim, JobKind};
-use model::{JobId, VaultId};
+use model::{JobId, Owner, VaultId};
 use serde_json::json;
 use std::collections::{BTreeMap, HashMap};
 use uuid::Uuid;
@@ -83,7 +83,7 @@ impl Control {
         for day in self.catalog.usage_days(vault, today - STANDS_DAYS.days(), today).await? {
             last.insert(day.class, day);
         }
-        let names = self.item_names(&row).await?;
+        let names = self.names_in(&row).await?;
         let mut stores = Vec::new();
         for day in last.into_values() {
             let rows = self.catalog.usage_on(&day).await?;
@@ -153,7 +153,7 @@ impl Control {
                 continue;
             }
             let bills = self.bills(&row, (month, today), &mut measured).await?;
-            let names = self.item_names(&row).await?;
+            let names = self.names_in(&row).await?;
             let tags = if which.tag.is_some() { self.item_tags(&row).await? } else { HashMap::new() };
             ledger.add(&row, &bills, &names, &tags);
         }
@@ -206,10 +206,22 @@ impl Control {
         Ok(bills)
     }
 
-    /// What people call the machines that a vault has or had points of.
-    async fn item_names(&self, vault: &VaultRow) -> Result<HashMap<String, String>> {
-        let items = self.items_in(vault).await?;
-        Ok(items.into_iter().map(|item| (item.id.to_string(), item.name)).collect())
+    /// What people call the machines that a vault has or had points of: by item, and by machine.
+    async fn names_in(&self, vault: &VaultRow) -> Result<HashMap<String, String>> {
+        let mut names = HashMap::new();
+        for item in self.items_in(vault).await? {
+            names.insert(item.machine.to_string(), item.name.clone());
+            names.insert(item.id.to_string(), item.name);
+        }
+        for machine in self.catalog.machines_with_snapshots(vault.id).await? {
+            // One that was forgotten has no name any more.
+            if let (false, Ok(row)) =
+                (names.contains_key(&machine.to_string()), self.catalog.machine(machine).await)
+            {
+                names.insert(machine.to_string(), row.name);
+            }
+        }
+        Ok(names)
     }
 
     /// How the machines of a vault's items are tagged.
@@ -267,5 +279,13 @@ fn part(row: UsageRow, names: &HashMap<String, String>) -> UsagePart {
 /// What people call a subject.
 pub(crate) fn name_of(subject: &str, names: &HashMap<String, String>) -> String {
     let own = OWN.iter().find(|(word, _)| *word == subject).map(|(_, name)| (*name).to_owned());
-    own.or_else(|| names.get(subject).cloned()).unwrap_or_else(|| subject.to_owned())
+    own.unwrap_or_else(|| {
+        let (owner, of) = Owner::split(subject);
+        let name = names.get(of).map_or(of, String::as_str);
+        match owner {
+            Owner::Policy => name.to_owned(),
+            Owner::Snapshot => format!("Snapshots of {name}"),
+            Owner::Image => format!("Image {name}"),
+        }
+    })
 }

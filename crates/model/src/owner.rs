@@ -36,9 +36,16 @@ impl Owner {
 
     /// Whose the points are that are kept under a name.
     pub fn of_key(key: &str) -> Self {
-        let word = key.split_once(MARK).map(|(word, _)| word);
-        let owners = [Self::Snapshot, Self::Image];
-        owners.into_iter().find(|owner| word.is_some() && owner.word() == word).unwrap_or(Self::Policy)
+        Self::split(key).0
+    }
+
+    /// The same, and what they are of.
+    pub fn split(key: &str) -> (Self, &str) {
+        let found = key.split_once(MARK).and_then(|(word, of)| {
+            let owner = [Self::Snapshot, Self::Image].into_iter().find(|owner| owner.word() == Some(word))?;
+            Some((owner, of))
+        });
+        found.unwrap_or((Self::Policy, key))
     }
 
     /// Whether retention has a say.
@@ -63,7 +70,7 @@ mod tests {
     fn a_key_tells_its_owner() {
         for owner in [Owner::Policy, Owner::Snapshot, Owner::Image] {
             for of in ["019ca7a4-0000-7000-8000-000000000000", "web"] {
-                assert_eq!(Owner::of_key(&owner.key(of)), owner, "{owner:?} {of}");
+                assert_eq!(Owner::split(&owner.key(of)), (owner, of));
             }
         }
         for own in ["snapshot", "image-7", "snapshot-1", "a--b", "snapshots--x", "--x", ""] {

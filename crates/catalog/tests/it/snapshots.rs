@@ -38,6 +38,9 @@ on_both! {
         catalog.add_snapshot(&other, &disks(&["vda"])).await?;
         let by_disk = catalog.snapshots_by_disk(vault, machine).await?;
         assert_eq!(by_disk.into_iter().collect::<Vec<_>>(), [("vda".to_owned(), 5), ("vdb".to_owned(), 5)]);
+        let mut machines = [machine, other.machine];
+        machines.sort_by_key(ToString::to_string);
+        assert_eq!(catalog.machines_with_snapshots(vault).await?, machines);
         let of = SnapshotFilter { machine: Some(machine), name: Some("*UPGRADE".to_owned()) };
         let first = catalog.snapshots(vault, &of, None, 3).await?;
         let second = catalog.snapshots(vault, &of, first.next.as_ref(), 3).await?;

@@ -6,7 +6,7 @@ use api::work::{ClaimRequest, Order, ReportedUsage, UsageReport};
 use api::{Code, CostBy, CostReport, Tags};
 use control::WhichCosts;
 use model::cost::{Prices, Redundancy, StorageTier};
-use model::{ClaimantId, VaultId};
+use model::{ClaimantId, Owner, VaultId};
 use serde_json::json;
 use uuid::Uuid;
 
@@ -17,7 +17,14 @@ on_both! {
         let (vault, _, item) = scene.protected("db").await?;
         let (order, claimant) = claimed(&scene, vault).await?;
         let subject = item.id.to_string();
-        let report = report(&order, claimant, &[("#unreferenced", GIB, None), (&subject, 9 * GIB, Some(GIB))]);
+        let [snapshots, image] = [Owner::Snapshot.key(item.machine), Owner::Image.key("web")];
+        let subjects = [
+            ("#unreferenced", GIB, None),
+            (&subject, 9 * GIB, Some(GIB)),
+            (&snapshots, GIB / 2, None),
+            (&image, GIB / 4, None),
+        ];
+        let report = report(&order, claimant, &subjects);
         // Whoever does not hold the claim says nothing.
         let other = UsageReport { claimant: ClaimantId(Uuid::now_v7()), ..report.clone() };
         ensure!(code(scene.control.keep_usage("server", order.job, other).await) == Code::Conflict);
@@ -30,9 +37,10 @@ on_both! {
             scene.control.keep_usage("server", order.job, more.clone()).await?;
         }
         let stores = scene.control.usage(vault).await?;
-        ensure!(stores.len() == 1 && stores[0].stored_bytes == 11 * GIB, "{stores:?}");
+        ensure!(stores.len() == 1 && stores[0].stored_bytes == 11 * GIB + GIB / 4 * 3, "{stores:?}");
         let names: Vec<_> = stores[0].parts.iter().map(|part| part.name.as_str()).collect();
-        ensure!(names == ["db", "(freed by later collections)", "by-hand"], "{names:?}");
+        let freed = "(freed by later collections)";
+        ensure!(names == ["db", freed, "by-hand", "Snapshots of db", "Image web"], "{names:?}");
         ensure!(stores[0].measured == scene.now());
         Ok(())
     }
