@@ -138,7 +138,8 @@ impl Sysprep {
 fn arguments(disks: &[(PathBuf, &'static str)], operations: &str) -> Vec<OsString> {
     let mut words: Vec<OsString> = vec!["--quiet".into(), "--no-network".into()];
     // A format holds for the disks after it. Where none is told it would be guessed, from what the guest has written.
-    for (path, format) in disks {
+    // Backwards, for so the program takes them: a guest whose fstab says /dev/vda1 finds it on its first disk alone.
+    for (path, format) in disks.iter().rev() {
         words.extend(["--format".into(), OsString::from(*format), "-a".into(), path.into()]);
     }
     words.extend(["--operations", operations].map(OsString::from));
