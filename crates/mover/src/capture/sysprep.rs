@@ -22,8 +22,8 @@ use tokio::time::timeout;
 /// The program, looked for in `PATH`.
 pub const SYSPREP: &str = "virt-sysprep";
 /// What to do where it is missing.
-pub const GET_SYSPREP: &str = "install virt-sysprep where its disks are (Debian: apt-get install guestfs-tools), or start the machine: \
-                               it is generalised through its agent then";
+pub const GET_SYSPREP: &str = "install virt-sysprep where its disks are (Debian: apt-get install guestfs-tools), or \
+                               start the machine: it is generalised through its agent then";
 
 /// What is done, in this order. Each is a run of its own: `customize` gives the machine an id where that is empty, and
 /// some versions do it last.
