@@ -308,11 +308,10 @@ fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
 
     let path = format!("{}:{path}", programs.display());
     let stand_in = |script: &str| -> Result<()> {
-        // Another file each time: one that is written cannot be run, and another test's fork may hold it for a moment.
+        // Written by another process: a file that another test's fork still holds open for writing cannot be run.
         let written = scene.path("stand-in");
         std::fs::write(&written, script)?;
-        let install = ["-m", "755"].map(str::to_owned);
-        run(Command::new("install").args(install).arg(&written).arg(programs.join("virt-sysprep")))?;
+        run(Command::new("install").args(["-m", "755"]).arg(&written).arg(programs.join("virt-sysprep")))?;
         Ok(())
     };
     stand_in("#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
@@ -326,5 +325,7 @@ fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
         .failed(13, &["it is not generalised: 1 things", "/etc/machine-id: the machine's id"])?;
     ensure!(scene.points()?.len() == 1, "there is no image yet");
     stand_in(&format!("#!/bin/sh\nexec cp {} {}\n", nobody.display(), somebody.display()))?;
-    with(&path, &["--yes"])?.said(&["web:1 is made, of golden"])
+    let made = with(&path, &["--yes"])?;
+    ensure!(made.succeeded()? == "web:1 is made, of golden\n", "{made:?}");
+    Ok(())
 }
