@@ -15,7 +15,7 @@ pub(crate) enum ImageCommand {
     ///
     /// They are looked into first: what belongs to one machine alone (host keys, the machine's id, what cloud-init
     /// remembers) is told, and the image refused. A running machine can be generalised through its guest agent, and is
-    /// shut down for it.
+    /// shut down for it; one that is off on its disks, by virt-sysprep.
     Create(Box<ImageCreateArgs>),
     /// List images and their versions.
     List {
@@ -104,8 +104,9 @@ pub(crate) struct ImageCreateArgs {
     pub(crate) vault: VaultArgs,
     #[command(flatten)]
     pub(crate) stop: StopArgs,
-    /// Generalise the guest through its agent before it is shut down. Says what it would do, unless --yes is given.
-    #[arg(long, conflicts_with_all = ["images", "specialized"])]
+    /// Generalise the guest through its agent before it is shut down, or, if it is off, on its disks by virt-sysprep
+    /// (Debian: guestfs-tools). Says what it would do, unless --yes is given.
+    #[arg(long, conflicts_with = "specialized")]
     pub(crate) generalize: bool,
     /// Do it.
     #[arg(long, requires = "generalize")]

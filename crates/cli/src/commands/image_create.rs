@@ -12,16 +12,17 @@ use hypervisor::recreate::{Stop, libvirt_is_off, stop_libvirt, stop_qemu};
 use hypervisor::{DiskSelection, Level, Machine, MachineDescription};
 use mover::BackupRequest;
 use mover::capture::{
-    CaptureRequest, Captured, Checked, GENERALISE_STEPS, ImageVersion, capture, generalise,
+    CaptureRequest, Captured, Checked, GENERALISE_STEPS, GET_SYSPREP, ImageVersion, SYSPREP, Sysprep,
+    capture, generalise,
 };
 use mover::machines::Known;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use uuid::Uuid;
 use vault::{PointId, SessionId, Vault};
 
 /// What to do about a machine that is somebody's.
-const HINT: &str = "see what is found; --generalize does it in a machine that runs (or virt-sysprep in one that is off), \
+const HINT: &str = "see what is found; --generalize removes it, in a machine that runs or on the disks of one that is off; \
                     --specialized takes it as it is";
 
 pub(crate) async fn run(output: &Output, args: ImageCreateArgs) -> Result<()> {
@@ -121,7 +122,12 @@ async fn by_images(args: &ImageCreateArgs, vault: &Vault) -> Result<(OfflineMach
         let what = format!("the machine of the point {} has no disk {}", point.id, unknown.name);
         return Err(Told::usage(what, "name its disks as the point does"));
     }
-    Ok(OfflineMachine::described(&told, args.source.allow_outside)?)
+    let (machine, told) = OfflineMachine::described(&told, args.source.allow_outside)?;
+    if args.generalize {
+        let name = told.name.as_deref().unwrap_or("the machine");
+        prepare_disks(name, args.yes, (&machine, &told)).await?;
+    }
+    Ok((machine, told))
 }
 
 /// The machine that is named, off: shut down for it if that is wished.
@@ -136,17 +142,17 @@ async fn named(args: &ImageCreateArgs) -> Result<(OfflineMachine, MachineDescrip
         let hint = "--stop asks its guest to shut down, --power-off cuts its power; --generalize before that";
         return Err(Told::state(format!("{name} runs, and an image is made of a machine that is off"), hint));
     }
-    if is_off && args.generalize {
-        let hint = "start it, or use virt-sysprep on its disks";
-        return Err(Told::state(format!("{name} is off: nobody in it can generalise it"), hint));
-    }
     let machine = connect(args).await?;
     let told = machine.describe().await?;
     // Everything that could stand in the way of reading it is known before the guest is touched.
-    OfflineMachine::described(&told, args.source.allow_outside)?;
-    if args.generalize {
-        agree(&name, args.yes)?;
-        generalise(&*machine).await?;
+    let (off, described) = OfflineMachine::described(&told, args.source.allow_outside)?;
+    match (args.generalize, is_off) {
+        (true, true) => prepare_disks(&name, args.yes, (&off, &described)).await?,
+        (true, false) => {
+            agree(&name, args.yes, "Then it is shut down.")?;
+            generalise(&*machine).await?;
+        }
+        (false, _) => {}
     }
     // Its monitor serves one at a time.
     drop(machine);
@@ -160,11 +166,27 @@ async fn named(args: &ImageCreateArgs) -> Result<(OfflineMachine, MachineDescrip
     Ok(OfflineMachine::described(&told, args.source.allow_outside)?)
 }
 
+/// Has a machine that is off forget who it is, on its disks.
+async fn prepare_disks(name: &str, yes: bool, machine: (&OfflineMachine, &MachineDescription)) -> Result<()> {
+    let sysprep = Sysprep::plan(Path::new(SYSPREP), machine).await?;
+    if !sysprep.is_installed() {
+        let what = format!("{name} is off, and {SYSPREP} is not installed here");
+        return Err(Told::state(what, GET_SYSPREP));
+    }
+    agree(
+        name,
+        yes,
+        &format!("It is off, so this is done on its disks:\n  {}", sysprep.commands().join("\n  ")),
+    )?;
+    eprintln!("Running {SYSPREP}, which may take minutes");
+    super::unless_interrupted("generalising the machine's disks", async { Ok(sysprep.run().await?) }).await
+}
+
 /// Says what is going to be done, and whether it is wished.
-fn agree(name: &str, yes: bool) -> Result<()> {
+fn agree(name: &str, yes: bool, how: &str) -> Result<()> {
     eprintln!("In {name}, for ever:");
     GENERALISE_STEPS.iter().for_each(|step| eprintln!("  {step}"));
-    eprintln!("Then it is shut down.");
+    eprintln!("{how}");
     match yes {
         true => Ok(()),
         false => Err(Told::declined("nothing was done: add --yes to do it")),

@@ -20,7 +20,7 @@ pub(crate) enum ImageCommand {
     ///
     /// They are looked into first: what belongs to one machine alone (host keys, the machine's id, what cloud-init
     /// remembers) is told, and the image refused. A running machine can be generalised through its guest agent, and is
-    /// shut down for it.
+    /// shut down for it; one that is off on its disks, by virt-sysprep.
     Create(Box<CreateArgs>),
     /// List images and their versions.
     List {
@@ -78,7 +78,8 @@ pub(crate) struct CreateArgs {
     vault: InVault,
     #[command(flatten)]
     stop: StopArgs,
-    /// Generalise the guest through its agent before it is shut down. Asks first.
+    /// Generalise the guest through its agent before it is shut down, or, if it is off, on its disks by virt-sysprep
+    /// (Debian: guestfs-tools, on its host). Asks first.
     #[arg(long, conflicts_with = "specialized")]
     generalize: bool,
     /// Take the machine although it is not generalised, or nobody can say: its machines share what is found.
@@ -217,7 +218,9 @@ async fn create(output: &Output, client: &Client, args: CreateArgs) -> Result<()
 
 fn forgets(machine: &str) -> String {
     let steps: String = mover::capture::GENERALISE_STEPS.iter().map(|step| format!("  {step}\n")).collect();
-    format!("In {machine}, for ever:\n{steps}Then it is stopped.")
+    format!(
+        "In {machine}, for ever:\n{steps}Then it is stopped. If it is off, virt-sysprep does this on its disks."
+    )
 }
 
 /// Waits for a job that makes a version in a vault, and prints that.

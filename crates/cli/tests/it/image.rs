@@ -7,7 +7,7 @@ use crate::scene::Scene;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use testkit::{Agent, GuestMachine, LibvirtDaemon, LibvirtGuest, MachineOptions, Monitor};
 
@@ -269,5 +269,63 @@ fn libvirt_gets_machines_of_an_image_too() -> Result<()> {
     }
     let is_other = |place: usize| identities[0][place] != identities[1][place];
     ensure!((0..5).all(is_other), "the machines share something: {identities:?}");
+    Ok(())
+}
+
+/// A disk that is a file system with these files on it.
+fn disk_of(scene: &Scene, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
+    let (tree, disk) = (scene.path(name), scene.path(&format!("{name}.raw")));
+    for (path, text) in files {
+        let path = tree.join(path);
+        std::fs::create_dir_all(path.parent().context("it lies in a folder")?)?;
+        std::fs::write(path, text)?;
+    }
+    run(Command::new("mkfs.ext4").args(["-q", "-d"]).arg(&tree).arg(&disk).arg("8M"))?;
+    Ok(disk)
+}
+
+#[test]
+fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
+    let scene = Scene::new()?;
+    let (system, id) = (("etc/os-release", "ID=debian\n"), ("etc/machine-id", "0123456789abcdef\n"));
+    let somebody = disk_of(&scene, "somebody", &[system, id])?;
+    let nobody = disk_of(&scene, "nobody", &[system])?;
+    let disk = format!("d0={}", somebody.display());
+    let backup = ["backup", "--name", "golden", "--image", &disk];
+    scene.run(backup)?.succeeded()?;
+    let points = scene.points()?;
+    let point = points[0]["id"].as_str().context("a point")?;
+    let create = ["image", "create", "web", "--image", &disk, "--like", point, "--generalize"];
+    let programs = scene.path("programs");
+    std::fs::create_dir(&programs)?;
+    let path = std::env::var("PATH")?;
+    let with = |path: &str, yes: &[&str]| {
+        Running::start(scene.command([&create[..], yes].concat()).env("PATH", path))?.finish()
+    };
+    let missing =
+        ["golden is off, and virt-sysprep is not installed here", "guestfs-tools", "start the machine"];
+    with(&programs.display().to_string(), &["--yes"])?.failed(13, &missing)?;
+
+    let path = format!("{}:{path}", programs.display());
+    let stand_in = |script: &str| -> Result<()> {
+        // Written by another process: a file that another test's fork still holds open for writing cannot be run.
+        let written = scene.path("stand-in");
+        std::fs::write(&written, script)?;
+        run(Command::new("install").args(["-m", "755"]).arg(&written).arg(programs.join("virt-sysprep")))?;
+        Ok(())
+    };
+    stand_in("#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
+    let command = format!("virt-sysprep --quiet --no-network --format raw -a {}", somebody.display());
+    let plan = ["the host keys of SSH are removed", "on its disks", &command, "nothing was done: add --yes"];
+    with(&path, &[])?.failed(1, &plan)?;
+    let failed = "it failed (exit status: 1): no operating systems were found";
+    with(&path, &["--yes"])?.failed(1, &["generalise the machine's disks by virt-sysprep", failed])?;
+    stand_in("#!/bin/sh\nexit 0\n")?;
+    with(&path, &["--yes"])?
+        .failed(13, &["it is not generalised: 1 things", "/etc/machine-id: the machine's id"])?;
+    ensure!(scene.points()?.len() == 1, "there is no image yet");
+    stand_in(&format!("#!/bin/sh\nexec cp {} {}\n", nobody.display(), somebody.display()))?;
+    let made = with(&path, &["--yes"])?;
+    ensure!(made.succeeded()? == "web:1 is made, of golden\n", "{made:?}");
     Ok(())
 }

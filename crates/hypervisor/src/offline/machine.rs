@@ -41,6 +41,11 @@ impl OfflineMachine {
         let identity = Identity { name: name.to_owned(), uuid: uuid.map(str::to_ascii_lowercase) };
         Ok(Self { identity, images, turn: Turn::default() })
     }
+
+    /// Its images.
+    pub fn images(&self) -> &[Image] {
+        &self.images
+    }
 }
 
 impl Identity {

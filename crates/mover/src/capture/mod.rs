@@ -9,14 +9,17 @@
 //! | `course.rs` | [`capture()`] |
 //! | `check.rs` | what on the disks belongs to one machine alone |
 //! | `generalise.rs` | having a running guest forget it |
+//! | `sysprep.rs` | the same on the disks of a stopped one |
 //! | `record.rs` | what a version says of itself; which is meant |
 
 mod check;
 mod course;
 mod generalise;
 mod record;
+mod sysprep;
 
 pub use check::{Checked, Finding};
 pub use course::{CaptureRequest, Captured, capture};
 pub use generalise::{GENERALISE_STEPS, generalise};
 pub use record::{ImageRecord, ImageVersion, image, images};
+pub use sysprep::{GET_SYSPREP, SYSPREP, Sysprep};

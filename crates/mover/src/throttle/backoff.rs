@@ -169,7 +169,7 @@ mod tests {
         let never_wrote = &WriteLoad::default();
         assert_eq!(after(&mut Backoff::new(never_wrote, never_wrote), ms(500), MIB), None);
         assert_eq!(after(&mut knowing(1), None, MIB), Some(128 * MIB));
-        let us = |us| WriteLoad { writes: 100, busy: Duration::from_micros(100 * us) };
+        let us = |us: u64| WriteLoad { writes: 100, busy: Duration::from_micros(100 * us) };
         let mut quick = Backoff::new(&WriteLoad::default(), &us(50));
         assert_eq!(after(&mut quick, Some(Duration::from_micros(64)), MIB), Some(80 * MIB));
     }

@@ -9,7 +9,10 @@ use super::create;
 use super::doors::libvirt_of;
 use super::failure::{Failed, Result};
 use super::order::Run;
-use crate::capture::{CaptureRequest, Captured, Checked, ImageRecord, capture, generalise};
+use super::server::in_words;
+use crate::capture::{
+    CaptureRequest, Captured, Checked, GET_SYSPREP, ImageRecord, SYSPREP, Sysprep, capture, generalise,
+};
 use crate::machines::{self, Known};
 use crate::{BackupRequest, SnapshotCopy, copy_snapshot};
 use api::StopMachine;
@@ -246,18 +249,24 @@ async fn prepare(run: &Run, meant: &Meant<'_>, note: &Note) -> Result<MachineDes
         let text = format!("the machine {} runs, and an image is made of a machine that is off", meant.name);
         return Err(Failed::new(Failure::Invalid, text, STOP_IT));
     }
-    if is_off && meant.wish.generalize {
-        let text = format!("the machine {} is off: nobody in it can generalise it", meant.name);
-        return Err(Failed::new(Failure::Invalid, text, "start it, or use virt-sysprep on its disks"));
-    }
     let machine = known.connect().await?;
     let told = machine.describe().await?;
     // Everything that could stand in the way of reading it is known before the guest is touched.
-    OfflineMachine::described(&told, false)?;
+    let (off, described) = OfflineMachine::described(&told, false)?;
+    let sysprep = match is_off && meant.wish.generalize {
+        true => Some(planned(meant.name, (&off, &described)).await?),
+        false => None,
+    };
     // From here on it is changed: nobody else must be at it.
     run.lease.renewed().await;
-    if meant.wish.generalize {
-        generalise(&*machine).await?;
+    match sysprep {
+        // The next attempt would meet the same disks.
+        Some(sysprep) => sysprep
+            .run()
+            .await
+            .map_err(|error| Failed::new(Failure::Invalid, in_words(&error), GENERALISE_IT))?,
+        None if meant.wish.generalize => generalise(&*machine).await?,
+        None => {}
     }
     // Its monitor serves one at a time.
     drop(machine);
@@ -268,6 +277,17 @@ async fn prepare(run: &Run, meant: &Meant<'_>, note: &Note) -> Result<MachineDes
         (false, Some(how), Known::Qemu(address)) => stop_one(&address.qmp, how).await?,
     }
     Ok(told)
+}
+
+async fn planned(name: &str, machine: (&OfflineMachine, &MachineDescription)) -> Result<Sysprep> {
+    let sysprep = Sysprep::plan(Path::new(SYSPREP), machine).await?;
+    match sysprep.is_installed() {
+        true => Ok(sysprep),
+        false => {
+            let text = format!("the machine {name} is off, and {SYSPREP} is not installed on its host");
+            Err(Failed::new(Failure::Invalid, text, GET_SYSPREP))
+        }
+    }
 }
 
 /// Stops a machine by the first of its QMP sockets that nobody else holds.
