@@ -24,6 +24,7 @@ const LEAST_ROLE = {
   CreateVault: "backup_contributor",
   UpdateVault: "backup_contributor",
   DeleteVault: "vault_owner",
+  RotateKey: "vault_owner",
   GrantAccess: "vault_owner",
   ViewAudit: "vault_owner",
 } satisfies Record<string, Role>;
@@ -50,5 +51,5 @@ export const ROLE_MEANS: Record<Role, string> = {
   backup_reader: "sees everything, changes nothing",
   backup_operator: "also backs up, restores and protects; takes nothing away",
   backup_contributor: "also makes policies and vaults, stops protection, deletes points",
-  vault_owner: "also deletes vaults, gives roles, reads the audit log",
+  vault_owner: "also deletes vaults, gives them new data keys, gives roles, reads the audit log",
 };

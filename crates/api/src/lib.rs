@@ -25,6 +25,7 @@ pub mod files;
 pub mod images;
 mod items;
 mod jobs;
+mod keys;
 mod machines;
 mod page;
 mod points;
@@ -54,6 +55,7 @@ pub use items::{
 pub use jobs::{
     Accepted, DiskProgress, Job, JobError, JobLogEntry, JobProgress, JobState, JobStep, SkippedRun, StepState,
 };
+pub use keys::{KeyHolder, VaultKeys};
 pub use machines::{Host, Machine, MachineDisk, MachineStanding, MachineState, Mover, NewHost, Tags};
 pub use page::Page;
 pub use points::{KeptFor, NewMachine, NewNetwork, Pin, Point, PointDisk, Restore, RestoreFormat};

@@ -33,6 +33,7 @@ mod error;
 mod faults;
 mod follow;
 mod forecast;
+mod holders;
 mod images;
 mod inventory;
 mod items;

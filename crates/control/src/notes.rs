@@ -169,11 +169,16 @@ impl Control {
 
     /// Opens a vault of the catalog's with this server's key and credentials.
     pub(crate) async fn open_vault(&self, row: &VaultRow) -> Result<Vault> {
-        let key = self.vault_key(row.id).await?;
-        let key = KeyFile::from_text(&key).map_err(|error| unusable(row.id, &error))?;
+        let key = self.key_file(row.id).await?;
         let address = StoreAddress::parse(&row.location).map_err(|error| unusable(row.id, &error))?;
         let store = store::open(&address).await?;
         Box::pin(Vault::open(store, &key)).await.map_err(|error| store::refused(&error))
+    }
+
+    /// This server's key to a vault.
+    pub(crate) async fn key_file(&self, vault: VaultId) -> Result<KeyFile> {
+        let text = self.vault_key(vault).await?;
+        KeyFile::from_text(&text).map_err(|error| unusable(vault, &error))
     }
 }
 

@@ -82,6 +82,8 @@ pub enum Action {
     UpdateVault,
     /// Delete a vault.
     DeleteVault,
+    /// Give a vault a new data key.
+    RotateKey,
     /// Give and take roles, and see who has which.
     GrantAccess,
     /// See the audit log.
@@ -101,7 +103,7 @@ impl Role {
 
 impl Action {
     /// All of them.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 22] = [
         Self::View,
         Self::Protect,
         Self::ChangeProtection,
@@ -121,6 +123,7 @@ impl Action {
         Self::CreateVault,
         Self::UpdateVault,
         Self::DeleteVault,
+        Self::RotateKey,
         Self::GrantAccess,
         Self::ViewAudit,
     ];
@@ -146,7 +149,7 @@ impl Action {
             | Self::WritePolicy
             | Self::CreateVault
             | Self::UpdateVault => Role::BackupContributor,
-            Self::DeleteVault | Self::GrantAccess | Self::ViewAudit => Role::VaultOwner,
+            Self::DeleteVault | Self::RotateKey | Self::GrantAccess | Self::ViewAudit => Role::VaultOwner,
         }
     }
 }
@@ -172,7 +175,7 @@ mod tests {
     const THERE: VaultId = VaultId(Uuid::from_u128(2));
 
     /// Reader, Operator, Contributor, Owner. Written out, so that moving an action is a change of two places.
-    const MATRIX: [(Action, &str); 21] = [
+    const MATRIX: [(Action, &str); 22] = [
         (Action::View, "yes yes yes yes"),
         (Action::Protect, "- yes yes yes"),
         (Action::ChangeProtection, "- yes yes yes"),
@@ -192,6 +195,7 @@ mod tests {
         (Action::CreateVault, "- - yes yes"),
         (Action::UpdateVault, "- - yes yes"),
         (Action::DeleteVault, "- - - yes"),
+        (Action::RotateKey, "- - - yes"),
         (Action::GrantAccess, "- - - yes"),
         (Action::ViewAudit, "- - - yes"),
     ];

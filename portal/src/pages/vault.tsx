@@ -17,6 +17,7 @@ import { When } from "../parts/when";
 import { count, day, ITEM, number } from "../words";
 import { People } from "./access/people";
 import { scheduleWords } from "./policy/document";
+import { Keys } from "./vault/keys";
 import { SecondStore } from "./vault/second-store";
 
 /** Machines that are listed here; the list of machines has all. */
@@ -69,6 +70,7 @@ export default function Vault() {
               <Settings key={vault.revision} vault={vault} />
             </div>
             <SecondStore vault={vault} />
+            <Keys vault={vault} />
             {may(me, "GrantAccess", null) && <People vault={vault} />}
           </>
         )}

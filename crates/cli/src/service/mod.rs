@@ -26,6 +26,7 @@ mod image;
 mod image_machines;
 mod item;
 mod job;
+mod keys;
 mod login;
 mod machine;
 pub(crate) mod mover;

@@ -4,6 +4,7 @@ use super::archive::{self, ArchiveArgs};
 use super::confirm::{Undo, Yes, confirm};
 use super::copies::{self, CopyArgs};
 use super::follow::Wait;
+use super::keys;
 use super::names;
 use super::words::{count, or_dash};
 use crate::failure::Told;
@@ -94,6 +95,27 @@ pub(crate) enum VaultCommand {
         /// Only show what would move, and why the rest stays.
         #[arg(long)]
         dry_run: bool,
+    },
+    /// List the keys that open a vault: the server's own, the recovery key on paper, any others; and how often the vault
+    /// was given a new data key.
+    ///
+    /// Any one of them opens everything in the vault, so it is worth a look whether each is still where it should be.
+    /// `strongroom rescue key add` and `remove` change who opens it, on a host that has one of the keys.
+    Keys {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
+    },
+    /// Give a vault a new data key: what is written from now on is sealed under it.
+    ///
+    /// For when somebody may have had a key of the vault in hand. Take that key out first with `strongroom rescue key
+    /// remove`: what is written after the rotation is then closed to it. What lies in the vault stays as it is and
+    /// readable, nothing is written anew, and every key that opens the vault goes on opening it. Backups that are under
+    /// way are not disturbed.
+    RotateKey {
+        /// The vault, by its name or id; may be left out when there is one.
+        #[arg(value_name = "VAULT")]
+        vault: Option<String>,
     },
     /// Have the server forget a vault that protects no machine. What lies in its store stays there.
     Delete {
@@ -255,6 +277,14 @@ pub(crate) async fn run(output: &Output, client: &Client, command: VaultCommand)
         VaultCommand::Archive { vault, dry_run } => {
             let vault = names::vault(client, vault.as_deref()).await?;
             archive::archive(output, client, &vault, dry_run).await
+        }
+        VaultCommand::Keys { vault } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            keys::list(output, client, &vault).await
+        }
+        VaultCommand::RotateKey { vault } => {
+            let vault = names::vault(client, vault.as_deref()).await?;
+            keys::rotate(output, client, &vault).await
         }
         VaultCommand::Delete { vault, yes } => {
             let vault = names::vault(client, Some(&vault)).await?;

@@ -135,6 +135,9 @@ fn a_machine_is_protected_by_a_server_and_brought_back() -> Result<()> {
     let items = scene.run_program(&["item", "list", "--query", "[].[name,state]", "--output", "tsv"])?;
     ensure!(items.succeeded()? == format!("{}\tprotected\n", guest.name()), "{items:?}");
 
+    // From here on points lean on what two data keys have sealed.
+    the_vault_gets_a_new_data_key(&scene)?;
+
     // Of the paused machine: the very bytes.
     guest.sh("guest-probe fill /data0/more 3000000 7 && sync")?;
     guest.machine.pause()?;
@@ -155,6 +158,18 @@ fn a_machine_is_protected_by_a_server_and_brought_back() -> Result<()> {
     scene.ask_program(&["audit", "check"])?;
     server.stop()?;
     guest.quit_and_check()
+}
+
+/// Whoever opens the vault goes on opening it.
+fn the_vault_gets_a_new_data_key(scene: &Scene) -> Result<()> {
+    let before = scene.ask_program(&["vault", "keys"])?;
+    let kinds: Vec<_> = before["holders"].as_array().into_iter().flatten().map(|one| &one["kind"]).collect();
+    ensure!(kinds == ["key-file", "recovery-key"] && before["epochs"] == 1, "{before}");
+    let after = scene.ask_program(&["vault", "rotate-key", "main"])?;
+    ensure!(after["epochs"] == 2 && after["holders"] == before["holders"], "{after}");
+    let told = scene.run_program(&["vault", "keys"])?;
+    ensure!(told.succeeded()?.contains("2 data keys open what is there"), "{told:?}");
+    Ok(())
 }
 
 /// Deletion is asked about, soft, and undone; protection ends and is taken up again.

@@ -29,6 +29,7 @@ mod files;
 mod images;
 mod items;
 mod jobs;
+mod keys;
 mod machines;
 mod meta;
 mod movers;
@@ -75,6 +76,7 @@ nouns! {
     images,
     items,
     jobs,
+    keys,
     machines,
     meta,
     movers,

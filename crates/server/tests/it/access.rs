@@ -110,6 +110,8 @@ POST   /v1/vaults/{vault}/items/{item}/resume                  vault operator
 GET    /v1/vaults/{vault}/items/{item}/skipped                 vault reader
 POST   /v1/vaults/{vault}/items/{item}/stop                    vault contributor
 POST   /v1/vaults/{vault}/items/{item}/undelete                vault contributor
+GET    /v1/vaults/{vault}/keys                                 vault reader
+POST   /v1/vaults/{vault}/keys/rotate                          vault owner
 POST   /v1/vaults/{vault}/measure                              vault contributor
 GET    /v1/vaults/{vault}/policies                             vault reader
 POST   /v1/vaults/{vault}/policies                             vault contributor

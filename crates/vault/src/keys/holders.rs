@@ -102,6 +102,11 @@ impl<'k> Holders<'k> {
         self.opened.keys.current_epoch().0
     }
 
+    /// How many epochs there are: each of them still opens what was sealed under it.
+    pub fn epochs(&self) -> u32 {
+        self.opened.keys.epoch_count()
+    }
+
     /// Adds a holder.
     ///
     /// # Errors

@@ -89,6 +89,11 @@ impl Keyring {
         &self.ids.node_id
     }
 
+    /// How many epochs there are.
+    pub(super) fn epoch_count(&self) -> u32 {
+        u32::try_from(self.epochs().0.len()).expect("at most 1024 epochs")
+    }
+
     /// The epoch that new objects are sealed under.
     pub(crate) fn current_epoch(&self) -> (u32, EpochKey) {
         let (number, key) = *self.epochs().last();

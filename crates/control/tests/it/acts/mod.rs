@@ -2,6 +2,7 @@
 
 mod files;
 mod items;
+mod keys;
 mod machines;
 mod points;
 mod policies;
