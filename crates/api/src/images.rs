@@ -84,8 +84,8 @@ pub struct NewImage {
     /// How the machine is stopped if it runs; none: it must be off.
     #[serde(default)]
     pub stop: Option<StopMachine>,
-    /// Have its guest forget who it is, through its agent, before it is stopped. The machine itself is as good as new
-    /// afterwards.
+    /// Have its guest forget who it is: through its agent, before it is stopped, or with `virt-sysprep` on the disks of a
+    /// libvirt machine that is off. The machine itself is as good as new afterwards.
     #[serde(default)]
     pub generalize: bool,
     /// Take it although it is not generalised, or nobody can say: its machines share what is found.

@@ -12,8 +12,8 @@ use hypervisor::recreate::{Stop, libvirt_is_off, stop_libvirt, stop_qemu};
 use hypervisor::{DiskSelection, Level, Machine, MachineDescription};
 use mover::BackupRequest;
 use mover::capture::{
-    CaptureRequest, Captured, Checked, GENERALISE_STEPS, GET_SYSPREP, ImageVersion, SYSPREP, Sysprep,
-    capture, generalise,
+    CaptureRequest, Captured, Checked, GENERALISE_STEPS, GET_SYSPREP, ImageVersion, OfflineGeneralise,
+    SYSPREP, capture, generalise,
 };
 use mover::machines::Known;
 use std::path::{Path, PathBuf};
@@ -168,7 +168,7 @@ async fn named(args: &ImageCreateArgs) -> Result<(OfflineMachine, MachineDescrip
 
 /// Has a machine that is off forget who it is, on its disks.
 async fn prepare_disks(name: &str, yes: bool, machine: (&OfflineMachine, &MachineDescription)) -> Result<()> {
-    let sysprep = Sysprep::plan(Path::new(SYSPREP), machine).await?;
+    let sysprep = OfflineGeneralise::plan(Path::new(SYSPREP), machine).await?;
     if !sysprep.is_installed() {
         let what = format!("{name} is off, and {SYSPREP} is not installed here");
         return Err(Told::state(what, GET_SYSPREP));

@@ -22,4 +22,4 @@ pub use check::{Checked, Finding};
 pub use course::{CaptureRequest, Captured, capture};
 pub use generalise::{GENERALISE_STEPS, generalise};
 pub use record::{ImageRecord, ImageVersion, image, images};
-pub use sysprep::{GET_SYSPREP, SYSPREP, Sysprep};
+pub use sysprep::{GET_SYSPREP, OfflineGeneralise, SYSPREP};

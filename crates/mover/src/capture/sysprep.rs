@@ -50,13 +50,13 @@ const TOLD_BYTES: usize = 4096;
 
 /// What will be run.
 #[derive(Debug)]
-pub struct Sysprep {
+pub struct OfflineGeneralise {
     program: PathBuf,
     /// Arguments.
     runs: Vec<Vec<OsString>>,
 }
 
-impl Sysprep {
+impl OfflineGeneralise {
     /// Plans it for a machine that is stopped, as [`OfflineMachine::described`] tells of it. Nothing is changed.
     ///
     /// # Errors

@@ -11,7 +11,8 @@ use super::failure::{Failed, Result};
 use super::order::Run;
 use super::server::in_words;
 use crate::capture::{
-    CaptureRequest, Captured, Checked, GET_SYSPREP, ImageRecord, SYSPREP, Sysprep, capture, generalise,
+    CaptureRequest, Captured, Checked, GET_SYSPREP, ImageRecord, OfflineGeneralise, SYSPREP, capture,
+    generalise,
 };
 use crate::machines::{self, Known};
 use crate::{BackupRequest, SnapshotCopy, copy_snapshot};
@@ -279,8 +280,8 @@ async fn prepare(run: &Run, meant: &Meant<'_>, note: &Note) -> Result<MachineDes
     Ok(told)
 }
 
-async fn planned(name: &str, machine: (&OfflineMachine, &MachineDescription)) -> Result<Sysprep> {
-    let sysprep = Sysprep::plan(Path::new(SYSPREP), machine).await?;
+async fn planned(name: &str, machine: (&OfflineMachine, &MachineDescription)) -> Result<OfflineGeneralise> {
+    let sysprep = OfflineGeneralise::plan(Path::new(SYSPREP), machine).await?;
     match sysprep.is_installed() {
         true => Ok(sysprep),
         false => {

@@ -6,11 +6,11 @@ use hypervisor::offline::{Format, Image};
 use std::fs;
 
 /// A shell that runs this script, with the arguments: no file that somebody else's fork may have open.
-fn stand_in(script: &str, runs: Vec<Vec<OsString>>) -> Sysprep {
+fn stand_in(script: &str, runs: Vec<Vec<OsString>>) -> OfflineGeneralise {
     let shell = |arguments: Vec<OsString>| {
         ["-c", script, "virt-sysprep"].into_iter().map(OsString::from).chain(arguments).collect()
     };
-    Sysprep { program: "/bin/sh".into(), runs: runs.into_iter().map(shell).collect() }
+    OfflineGeneralise { program: "/bin/sh".into(), runs: runs.into_iter().map(shell).collect() }
 }
 
 async fn fails(script: &str, limit: Duration) -> String {
@@ -61,7 +61,7 @@ fn each_disk_is_named_with_its_format() {
 async fn the_machines_disks_and_no_others_are_handed_over_as_they_are() {
     let folder = tempfile::tempdir().expect("a folder");
     let (machine, told) = machine(folder.path());
-    let plan = Sysprep::plan(Path::new(SYSPREP), (&machine, &told)).await.expect("a plan");
+    let plan = OfflineGeneralise::plan(Path::new(SYSPREP), (&machine, &told)).await.expect("a plan");
     let shown = plan.commands();
     let begin = "LIBGUESTFS_BACKEND=direct virt-sysprep --quiet --no-network --format raw -a /";
     assert!(shown.len() == 2 && shown.iter().all(|one| one.starts_with(begin)), "{shown:?}");
@@ -88,13 +88,14 @@ async fn a_disk_that_is_not_there_or_in_use_is_refused_before() {
     let file =
         fs::OpenOptions::new().read(true).write(true).open(folder.path().join("two.img")).expect("opened");
     rustix::fs::fcntl_lock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive).expect("locked");
-    let refused = Sysprep::plan(Path::new(SYSPREP), (&machine, &told)).await.expect_err("somebody writes it");
+    let refused =
+        OfflineGeneralise::plan(Path::new(SYSPREP), (&machine, &told)).await.expect_err("somebody writes it");
     let crate::Error::Machine(_, error) = refused else { panic!("{refused:?}") };
     assert_eq!(error.kind(), hypervisor::ErrorKind::Busy);
     drop(file);
-    Sysprep::plan(Path::new(SYSPREP), (&machine, &told)).await.expect("nobody writes it");
+    OfflineGeneralise::plan(Path::new(SYSPREP), (&machine, &told)).await.expect("nobody writes it");
     fs::remove_file(folder.path().join("two.img")).expect("removed");
-    assert!(Sysprep::plan(Path::new(SYSPREP), (&machine, &told)).await.is_err());
+    assert!(OfflineGeneralise::plan(Path::new(SYSPREP), (&machine, &told)).await.is_err());
 }
 
 #[tokio::test]
@@ -118,7 +119,8 @@ async fn one_that_does_not_end_is_ended() {
 
 #[tokio::test]
 async fn where_it_is_missing_that_is_told() {
-    let missing = Sysprep { program: "virt-sysprep-that-nobody-has".into(), runs: vec![Vec::new()] };
+    let missing =
+        OfflineGeneralise { program: "virt-sysprep-that-nobody-has".into(), runs: vec![Vec::new()] };
     assert!(!missing.is_installed() && stand_in("true", Vec::new()).is_installed());
     assert!(missing.run().await.is_err());
 }
