@@ -68,8 +68,13 @@ impl Control {
             self.file_key(vault, &text)?;
             return Ok(text.to_string());
         }
-        let path = key_path(&self.keys(), vault);
-        Err(failed("read a key", &path, &std::io::Error::from(ErrorKind::NotFound)))
+        let detail = format!(
+            "{} is missing: the server cannot open that vault",
+            key_path(&self.keys(), vault).display()
+        );
+        let hint =
+            "put it back, or take the vault in again with a key file that opens it: `strongroom vault adopt`";
+        Err(Error::new(Code::Unavailable, detail).hint(hint))
     }
 
     /// What this server's own file says.

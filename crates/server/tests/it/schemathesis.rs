@@ -1,12 +1,11 @@
 //! Schemathesis reads the API's document and sends what it can think of: requests that fit, and requests that do not.
 
-use crate::scene::Scene;
+use crate::scene::{Ask, Scene};
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use server::{Options, Tls, start};
 use std::net::{Ipv4Addr, SocketAddr};
 use tokio::process::Command;
-use uuid::Uuid;
 
 /// Never the server's fault, always a status, a type and a shape that the document tells of.
 const CHECKS: &str =
@@ -14,16 +13,20 @@ const CHECKS: &str =
 /// Signing out would end the test, streams never end, and a vault is made in whatever directory it is told. Without
 /// the vault there would be nothing left to ask about.
 const LEFT_OUT: [&str; 5] = ["logout", "watch", "watch_job", "create_vault", "remove_vault"];
-const VAULT: Uuid = Uuid::from_u128(1);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn schemathesis_finds_nothing() -> Result<()> {
     let python = tokio::task::spawn_blocking(|| testkit::schemathesis(&testkit::to_stderr)).await??;
     let (scene, token) = Scene::with_owner().await?;
-    scene.vault(VAULT, "one").await?;
+    // A real one: its keys are read where it lies.
+    let place = scene.folder.path().join("vault");
+    let made =
+        scene.ask(Ask::post("/v1/vaults", json!({ "name": "one", "location": place })).token(&token)).await;
+    let made = made.json();
+    let vault = made["vault"]["id"].as_str().with_context(|| format!("{made:?}"))?;
     let (user, _) = scene.user(&token, "somebody", json!([])).await?;
     // Read from the folder it runs in: ids that are there, for none is found by chance.
-    let parameters = format!("[parameters]\n\"path.vault\" = \"{VAULT}\"\n\"path.user\" = \"{user}\"\n");
+    let parameters = format!("[parameters]\n\"path.vault\" = \"{vault}\"\n\"path.user\" = \"{user}\"\n");
     std::fs::write(scene.folder.path().join("schemathesis.toml"), parameters)?;
     // Nobody is slowed down where time flies.
     scene.tick();
