@@ -68,6 +68,11 @@ impl LibvirtDaemon {
         format!("qemu:///system?socket={}", self.folder.join("run/libvirt-sock").display())
     }
 
+    /// Defines a machine, by a file with its XML; it stays off.
+    pub fn define(&self, xml: &Path) -> Result<()> {
+        virsh(&self.uri(), &["define", "--file", &xml.display().to_string()]).map(drop)
+    }
+
     /// Ends the daemon; its machines run on.
     pub fn stop(&mut self) -> Result<()> {
         let id = self.process.id().to_string();
@@ -153,7 +158,7 @@ impl LibvirtGuest {
         fs::write(&file, libvirt_xml(image, &options, accel)?)
             .with_context(|| format!("cannot write {}", file.display()))?;
         let uri = daemon.uri();
-        virsh(&uri, &["define", "--file", &file.display().to_string()])?;
+        daemon.define(&file)?;
         let pid_file = daemon.folder.join(format!("run/qemu/{}.pid", options.name));
         let agent = Agent::of_libvirt(&uri, &options.name);
         let machine = Self { uri, options, agent, pid_file };

@@ -21,6 +21,9 @@ const REMEMBERED: &str = "mkdir -p /var/lib/cloud/instances/i-1 /data0/etc/udev/
     echo i-1 >/var/lib/cloud/data/instance-id && echo golden >/data0/mark && \
     echo x >/data0/etc/udev/rules.d/70-persistent-net.rules && ln -sfn /data0/etc/udev /etc/udev && sync";
 
+/// The program of others that works on the disks of a machine that is off.
+pub(crate) const SYSPREP: &str = "virt-sysprep";
+
 /// Machines that were started as processes of their own; dropped, they end.
 struct Started(Vec<(String, Value)>);
 
@@ -273,7 +276,7 @@ fn libvirt_gets_machines_of_an_image_too() -> Result<()> {
 }
 
 /// A disk that is a file system with these files on it.
-fn disk_of(scene: &Scene, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
+pub(crate) fn disk_of(scene: &Scene, name: &str, files: &[(&str, &str)]) -> Result<PathBuf> {
     let (tree, disk) = (scene.path(name), scene.path(&format!("{name}.raw")));
     for (path, text) in files {
         let path = tree.join(path);
@@ -286,7 +289,7 @@ fn disk_of(scene: &Scene, name: &str, files: &[(&str, &str)]) -> Result<PathBuf>
 
 #[test]
 fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
-    let scene = Scene::new()?;
+    let mut scene = Scene::new()?;
     let (system, id) = (("etc/os-release", "ID=debian\n"), ("etc/machine-id", "0123456789abcdef\n"));
     let somebody = disk_of(&scene, "somebody", &[system, id])?;
     let nobody = disk_of(&scene, "nobody", &[system])?;
@@ -296,36 +299,25 @@ fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
     let points = scene.points()?;
     let point = points[0]["id"].as_str().context("a point")?;
     let create = ["image", "create", "web", "--image", &disk, "--like", point, "--generalize"];
-    let programs = scene.path("programs");
-    std::fs::create_dir(&programs)?;
-    let path = std::env::var("PATH")?;
-    let with = |path: &str, yes: &[&str]| {
-        Running::start(scene.command([&create[..], yes].concat()).env("PATH", path))?.finish()
-    };
+    let with = |scene: &Scene, yes: &[&str]| scene.run([&create[..], yes].concat());
     let missing =
         ["golden is off, and virt-sysprep is not installed here", "guestfs-tools", "start the machine"];
-    with(&programs.display().to_string(), &["--yes"])?.failed(13, &missing)?;
+    let nowhere = scene.path("tmp");
+    let without = Running::start(scene.command([&create[..], &["--yes"]].concat()).env("PATH", nowhere))?;
+    without.finish()?.failed(13, &missing)?;
 
-    let path = format!("{}:{path}", programs.display());
-    let stand_in = |script: &str| -> Result<()> {
-        // Written by another process: a file that another test's fork still holds open for writing cannot be run.
-        let written = scene.path("stand-in");
-        std::fs::write(&written, script)?;
-        run(Command::new("install").args(["-m", "755"]).arg(&written).arg(programs.join("virt-sysprep")))?;
-        Ok(())
-    };
-    stand_in("#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
+    scene.stand_in(SYSPREP, "#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
     let command = format!("virt-sysprep --quiet --no-network --format raw -a {}", somebody.display());
     let plan = ["the host keys of SSH are removed", "on its disks", &command, "nothing was done: add --yes"];
-    with(&path, &[])?.failed(1, &plan)?;
+    with(&scene, &[])?.failed(1, &plan)?;
     let failed = "it failed (exit status: 1): no operating systems were found";
-    with(&path, &["--yes"])?.failed(1, &["generalise the machine's disks by virt-sysprep", failed])?;
-    stand_in("#!/bin/sh\nexit 0\n")?;
-    with(&path, &["--yes"])?
+    with(&scene, &["--yes"])?.failed(1, &["generalise the machine's disks by virt-sysprep", failed])?;
+    scene.stand_in(SYSPREP, "#!/bin/sh\nexit 0\n")?;
+    with(&scene, &["--yes"])?
         .failed(13, &["it is not generalised: 1 things", "/etc/machine-id: the machine's id"])?;
     ensure!(scene.points()?.len() == 1, "there is no image yet");
-    stand_in(&format!("#!/bin/sh\nexec cp {} {}\n", nobody.display(), somebody.display()))?;
-    let made = with(&path, &["--yes"])?;
+    scene.stand_in(SYSPREP, &format!("#!/bin/sh\nexec cp {} {}\n", nobody.display(), somebody.display()))?;
+    let made = with(&scene, &["--yes"])?;
     ensure!(made.succeeded()? == "web:1 is made, of golden\n", "{made:?}");
     Ok(())
 }

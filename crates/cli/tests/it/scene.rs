@@ -17,6 +17,8 @@ pub(crate) struct Scene {
     key: Option<PathBuf>,
     /// What `libfaketime` reads: by how much the program's clock is ahead.
     clock: Option<PathBuf>,
+    /// Programs that the program finds before all others.
+    programs: Option<PathBuf>,
 }
 
 impl Scene {
@@ -35,7 +37,7 @@ impl Scene {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let vault = folder.path().join("vault");
-        Ok(Self { folder, vault, key: None, clock: None })
+        Ok(Self { folder, vault, key: None, clock: None, programs: None })
     }
 
     /// With a vault in the folder `name` of the scene, which from now on is *the* vault.
@@ -56,6 +58,19 @@ impl Scene {
         std::fs::write(&part, format!("{seconds_ahead:+}\n"))?;
         std::fs::rename(&part, &clock)?;
         self.clock = Some(clock);
+        Ok(())
+    }
+
+    /// From now on the program finds this script where it looks for a program of others.
+    pub(crate) fn stand_in(&mut self, name: &str, script: &str) -> Result<()> {
+        let (folder, written) = (self.path("programs"), self.path("stand-in"));
+        std::fs::create_dir_all(&folder)?;
+        // Put there by another process: a file that another test's fork still holds open for writing cannot be run.
+        std::fs::write(&written, script)?;
+        let mut install = Command::new("install");
+        install.args(["-m", "755"]).arg(&written).arg(folder.join(name));
+        ensure!(install.status()?.success(), "{install:?}");
+        self.programs = Some(folder);
         Ok(())
     }
 
@@ -102,6 +117,10 @@ impl Scene {
         command.env("STRONGROOM_VAULT", &self.vault);
         if let Some(key) = &self.key {
             command.env("STRONGROOM_KEY_FILE", key);
+        }
+        if let Some(programs) = &self.programs {
+            let path = std::env::var("PATH").unwrap_or_default();
+            command.env("PATH", format!("{}:{path}", programs.display()));
         }
         if let Some(clock) = &self.clock {
             command.env("LD_PRELOAD", FAKETIME).env("FAKETIME_TIMESTAMP_FILE", clock);

@@ -1,14 +1,15 @@
 //! Images by a server: a machine that is somebody's is refused, forgets who it is, becomes an image, and that machines,
 //! each another; the image goes, and they stay.
 
-use crate::guest::{BOOT, Guest};
+use crate::guest::{BOOT, Guest, until};
+use crate::image::{SYSPREP, disk_of};
 use crate::scene::{Scene, id};
-use crate::service::{Server, only, prepare, text};
+use crate::service::{Server, only, prepare, prepare_vault, text};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
-use testkit::{Agent, Monitor};
+use testkit::{Agent, LibvirtDaemon, Monitor};
 
 /// The guest keeps who it is; and an emulated one on a busy host panics when it tries its timer in vain.
 const APPEND: &str = "os=/data0 no_timer_check";
@@ -128,4 +129,50 @@ fn copied_and_deleted(scene: &Scene) -> Result<()> {
     let there = scene.ask_program(&["image", "list", "--vault", "region"])?;
     ensure!(only(&there)?["name"] == "web", "{there}");
     Ok(())
+}
+
+/// Of libvirt, which knows machines that are off. The program that works on their disks is a stand-in, for the real one
+/// starts a machine of its own.
+#[test]
+fn a_server_generalises_a_machine_that_is_off_on_its_disks() -> Result<()> {
+    let mut scene = Scene::without_vault()?;
+    let (system, id) = (("etc/os-release", "ID=debian\n"), ("etc/machine-id", "0123456789abcdef\n"));
+    let somebody = disk_of(&scene, "somebody", &[system, id])?;
+    let nobody = disk_of(&scene, "nobody", &[system])?;
+    let daemon = LibvirtDaemon::start(&scene.path("libvirt"))?;
+    let xml = scene.path("golden.xml");
+    std::fs::write(&xml, definition("golden", &somebody))?;
+    daemon.define(&xml)?;
+    scene.stand_in(SYSPREP, "#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
+    let server = Server::start(&scene)?;
+    scene.ask_program(&["host", "add", "here", "--address", &daemon.uri()])?;
+    prepare_vault(&scene)?;
+    until("the machine to be told of", || {
+        Ok(scene.ask_program(&["machine", "list"])?[0]["state"] == "stopped")
+    })?;
+
+    let create = ["image", "create", "web", "--from", "golden"];
+    let refused = ["the machine is not generalised", "vda:/etc/machine-id (the machine's id)"];
+    scene.run_program(&create)?.failed(REFUSED, &refused)?;
+    let generalise = [&create[..], &["--generalize"]].concat();
+    scene.run_program(&generalise)?.failed(2, &["virt-sysprep does this on its disks", "add --yes"])?;
+    let generalise = [&generalise[..], &["--yes"]].concat();
+    let failed = "it failed (exit status: 1): no operating systems were found";
+    scene.run_program(&generalise)?.failed(REFUSED, &[failed])?;
+    scene.stand_in(SYSPREP, &format!("#!/bin/sh\nexec cp {} {}\n", nobody.display(), somebody.display()))?;
+    let made = scene.ask_program(&generalise)?;
+    ensure!(made["version"] == 1 && made["generalised"] == true && made["from"] == "golden", "{made}");
+    server.stop()
+}
+
+/// The least that libvirt takes for a machine.
+fn definition(name: &str, disk: &Path) -> String {
+    format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64' machine='pc'>hvm</type></os>\
+         <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file' device='disk'>\
+         <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
+         </devices></domain>",
+        disk.display()
+    )
 }

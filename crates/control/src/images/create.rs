@@ -31,9 +31,6 @@ impl Control {
         if wish.generalize && wish.specialized {
             faults.add("/specialized", "must not be wished together with `generalize`");
         }
-        if wish.generalize && wish.stop.is_none() {
-            faults.add("/stop", "must say how the machine is stopped once it was generalised");
-        }
         faults.none()?;
         self.machine_and_host(wish.machine).await?;
         let detail = json!({

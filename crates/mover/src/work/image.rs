@@ -36,7 +36,7 @@ use vault::{MachineKey, Point, SessionId, Vault};
 /// What to do about a machine that runs.
 const STOP_IT: &str = "shut it down, or have it stopped: --stop, --power-off";
 /// What to do about one that is somebody's.
-const GENERALISE_IT: &str = "start it again and generalise it: --generalize; --specialized takes it as it is";
+const GENERALISE_IT: &str = "generalise it: --generalize (one of QEMU's own is started again before); --specialized takes it as it is";
 
 /// A machine that is to become a version.
 struct Meant<'a> {

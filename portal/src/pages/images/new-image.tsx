@@ -49,7 +49,7 @@ export function NewImage({ vaults, close }: { vaults: Vault[]; close: () => void
     then: close,
   });
   // What a guest forgets is gone for ever, so it is said yes to.
-  const ready = name !== "" && machine !== "" && vault !== "" && (!generalize || (agreed && stop !== "none"));
+  const ready = name !== "" && machine !== "" && vault !== "" && (!generalize || agreed);
   const submit = (event: FormEvent) => {
     event.preventDefault();
     if (ready && !make.isPending) make.mutate();
