@@ -7,6 +7,7 @@ mod demo;
 mod portal;
 mod run;
 mod schedule;
+mod suites;
 mod test;
 mod tidy;
 

@@ -17,7 +17,8 @@ pub(crate) fn cargo_with<S: AsRef<OsStr>>(
     run(cargo_command().args(arguments).env(name, value))
 }
 
-fn cargo_command() -> Command {
+/// `cargo` in the workspace.
+pub(crate) fn cargo_command() -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(crate::workspace());
     command

@@ -2,6 +2,7 @@
 
 use crate::portal;
 use crate::run::{cargo, cargo_with, has_cargo_command, install};
+use crate::suites;
 use crate::tidy;
 use anyhow::{Context, Result};
 use std::time::Instant;
@@ -20,10 +21,7 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         ("documentation", documentation),
         ("system packages", system_packages),
         ("the portal", || portal::build().and_then(|()| portal::browser())),
-        // Without lto and on the profile that the tests themselves use: the end-to-end tests run it.
-        ("the program", || cargo(["build", "--package", "cli", "--quiet"])),
-        // One crate after the other: guests under emulation want the cores for themselves.
-        ("tests", || cargo(["test", "--workspace", "--quiet", "--", "--test-threads=2"])),
+        ("tests", suites::run),
     ];
     let small: &[Step] = &[("tests", || {
         cargo([
@@ -82,7 +80,8 @@ fn system_packages() -> Result<()> {
 /// `deny.toml`, by cargo-deny. Its advisories need the network and are left to a scheduled run.
 fn licences() -> Result<()> {
     if !has_cargo_command("deny") {
-        cargo(["install", "cargo-deny", "--locked", "--quiet"])?;
+        // Used once a run: optimising it takes longer than it ever works.
+        cargo(["install", "cargo-deny", "--locked", "--debug", "--quiet"])?;
     }
     cargo(["deny", "--all-features", "check", "--hide-inclusion-graph", "licenses", "bans", "sources"])
 }
