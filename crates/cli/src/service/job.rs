@@ -8,7 +8,7 @@ use super::words::{when, word};
 use crate::output::{self, Output};
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
-use api::{Accepted, Job};
+use api::{Accepted, Job, JobLogEntry};
 use clap::Subcommand;
 
 #[derive(Debug, Subcommand)]
@@ -35,6 +35,12 @@ pub(crate) enum JobCommand {
     },
     /// Show a job until it is over; ends as the job does.
     Watch {
+        /// The job, by its id or the end of it.
+        #[arg(value_name = "JOB")]
+        job: String,
+    },
+    /// Show what happened to a job: who asked for it, which mover began, what was done, lost, tried again.
+    Log {
         /// The job, by its id or the end of it.
         #[arg(value_name = "JOB")]
         job: String,
@@ -75,6 +81,11 @@ pub(crate) async fn run(output: &Output, client: &Client, command: JobCommand) -
         JobCommand::Watch { job } => {
             let job = find(client, &job).await?;
             follow::finish(output, &follow::follow(client, job.id).await?)
+        }
+        JobCommand::Log { job } => {
+            let job = find(client, &job).await?;
+            let log: Vec<JobLogEntry> = client.all(&format!("/v1/jobs/{}/log", job.id)).await?;
+            output::print(output, &log, || log_table(&log))
         }
         JobCommand::Cancel { job, yes } => {
             let job = find(client, &job).await?;
@@ -118,6 +129,12 @@ fn table(all: &[Job]) -> String {
         ]
     });
     output::table(&["JOB", "OF", "STATE", "DONE", "SINCE", "ENDED", "ID"], &["DONE"], rows)
+}
+
+fn log_table(log: &[JobLogEntry]) -> String {
+    let rows =
+        log.iter().map(|entry| vec![output::instant(entry.at), word(&entry.event), entry.text.clone()]);
+    output::table(&["AT", "WHAT", "ABOUT"], &[], rows)
 }
 
 pub(super) fn show(job: &Job) -> String {

@@ -31,6 +31,7 @@ mod program;
 mod restores;
 mod room;
 mod scene;
+mod second_phase;
 mod serve;
 mod served_drill;
 mod served_files;

@@ -50,10 +50,20 @@ impl Server {
         Ok(())
     }
 
-    /// Killed as by a power cut, and run again at the same address.
-    fn kill_and_run_again(&mut self, scene: &Scene) -> Result<()> {
+    /// Killed as by a power cut.
+    pub(crate) fn kill(&mut self) -> Result<()> {
         self.running.signal("KILL")?;
-        self.running.wait_gone()?;
+        self.running.wait_gone()
+    }
+
+    /// Told to stop, as systemd does, to be run again.
+    pub(crate) fn end(&mut self) -> Result<()> {
+        self.running.signal("TERM")?;
+        self.running.wait_gone()
+    }
+
+    /// Run again at the same address.
+    pub(crate) fn run_again(&mut self, scene: &Scene) -> Result<()> {
         let address = self.url.trim_start_matches("https://").to_owned();
         let (running, url) = run(scene, &address, &[])?;
         ensure!(url == self.url, "{url}");
@@ -87,8 +97,13 @@ pub(crate) fn text(path: &std::path::Path) -> Result<&str> {
 
 /// A vault, a policy, and the guest's host, whose machines have been told of.
 pub(crate) fn prepare(scene: &Scene, guest: &Guest) -> Result<()> {
-    scene.ask_program(&["host", "add", "here"])?;
     prepare_vault(scene)?;
+    prepare_host(scene, guest)
+}
+
+/// The guest's host, whose machines have been told of.
+pub(crate) fn prepare_host(scene: &Scene, guest: &Guest) -> Result<()> {
+    scene.ask_program(&["host", "add", "here"])?;
     until("the host's machines to be told of", || {
         let machines = scene.ask_program(&["machine", "list", "--standing", "protectable"])?;
         let mut machines = machines.as_array().into_iter().flatten();
@@ -208,7 +223,8 @@ fn a_server_that_is_killed_goes_on_where_it_was() -> Result<()> {
         let jobs = scene.ask_program(&["job", "list"])?;
         Ok(only(&jobs)?["state"] != "queued")
     })?;
-    server.kill_and_run_again(&scene)?;
+    server.kill()?;
+    server.run_again(&scene)?;
 
     let jobs = scene.ask_program(&["job", "list"])?;
     let watched = scene.ask_program(&["job", "watch", id(only(&jobs)?)?])?;
