@@ -287,7 +287,10 @@ impl Vault {
 
     /// Takes over the newest keyring of another store of this vault, so that a data key that was rotated away
     /// there seals nothing here. Where keys were changed here by themselves, they stay as they are.
-    pub(crate) async fn follow_keys(&self, from: &Self) -> Result<()> {
+    ///
+    /// # Errors
+    /// Those of the two stores; `Key` when a keyring does not open.
+    pub async fn follow_keys(&self, from: &Self) -> Result<()> {
         from.refresh_keys().await?;
         self.refresh_keys().await?;
         if from.keys().extends(self.keys()) {

@@ -34,6 +34,8 @@ pub(super) async fn to_vault(
     let vault = run.vaults().vault(&run.order.vault).await?;
     run.vaults().attach(&vault).await?;
     fence(run, &vault).await?;
+    // Keys are changed in the vault, and snapshots do not ask it: it may be away when they are taken.
+    snapshots.follow_keys(&vault).await?;
     run.lease.begin(&Step::TransferToVault.to_string(), 0);
     run.will_write();
     let copy = CopyRun { session: session_of_transfer(run.order.session), now: run.now() };

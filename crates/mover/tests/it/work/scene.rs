@@ -60,15 +60,23 @@ impl Scene {
         Settings::below(self.path(name), now, Uuid::now_v7)
     }
 
+    /// What opens the vault and every replica of it.
+    pub(crate) fn key(&self) -> Result<KeyFile> {
+        Ok(KeyFile::from_text(&self.key)?)
+    }
+
+    pub(crate) fn store(&self, name: &str) -> Result<Store> {
+        Ok(Store::local(&self.path(name))?)
+    }
+
     /// The vault, or a replica of it, opened by somebody else.
     pub(crate) async fn open(&self, name: &str) -> Result<Arc<Vault>> {
-        let key = KeyFile::from_text(&self.key)?;
-        Ok(Arc::new(Vault::open(Store::local(&self.path(name))?, &key).await?))
+        Ok(Arc::new(Vault::open(self.store(name)?, &self.key()?).await?))
     }
 
     /// Another store of a vault, with small packs.
     pub(crate) async fn make_replica(&self, name: &str, of: &Vault) -> Result<Arc<Vault>> {
-        let (store, key) = (Store::local(&self.path(name))?, KeyFile::from_text(&self.key)?);
+        let (store, key) = (self.store(name)?, self.key()?);
         Ok(Arc::new(Vault::create_replica(store, of, now(), &key).await?.with_pack_bytes(1 << 20)))
     }
 

@@ -7,6 +7,7 @@ use api::RestoreFormat;
 use api::work::{Order, Report, ReportEvent, Work};
 use model::job::{JobKind, Step};
 use serde_json::Value;
+use vault::Holders;
 
 fn tiered(scene: &Scene, guest: &Guest) -> Order {
     let mut order = scene.back_up(guest);
@@ -55,6 +56,38 @@ async fn a_point_gets_to_the_vault_by_the_snapshot_tier_and_the_next_one_builds_
     let read = |point: &api::work::MadePoint| point.disks.iter().map(|disk| disk.read_bytes).sum::<u64>();
     ensure!(read(&kept) * 4 < read(&point), "{} and {}", read(&kept), read(&point));
     working.stop().await;
+    guest.assert_left_alone()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn snapshots_are_sealed_under_the_vaults_new_data_key() -> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let first = tiered(&scene, &guest);
+    let desk = Desk::kind(vec![first.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    made(&desk.end_of(&first).await)?;
+    let key = scene.key()?;
+    let mut holders = Holders::open(scene.store("vault")?, &key).await?;
+    holders.rotate().await?;
+    let second = tiered(&scene, &guest);
+    desk.hand_out(second.clone());
+    made(&desk.end_of(&second).await)?;
+    let snapshots = Holders::open(scene.store("snapshots")?, &key).await?;
+    ensure!(
+        snapshots.epoch() == holders.epoch() && snapshots.keyring() == holders.keyring(),
+        "it is followed"
+    );
+    // The snapshot that is taken next builds on ones of the key before.
+    let third = tiered(&scene, &guest);
+    desk.hand_out(third.clone());
+    let point = made(&desk.end_of(&third).await)?;
+    working.stop().await;
+    for name in ["snapshots", "vault"] {
+        let vault = scene.open(name).await?;
+        ensure!(scene.points(name).await?.iter().any(|there| there.id.0 == point.point.0), "{name}");
+        ensure!(vault.verify(&|_| ()).await?.damage.is_empty(), "{name}");
+    }
     guest.assert_left_alone()
 }
 
