@@ -266,6 +266,35 @@ test("machines are restored as one, and it is seen how all of it goes", async ()
   expect(readdirSync(`${folder()}/many/${machine()}`).length).toBeGreaterThan(0);
 });
 
+test("a machine that is off becomes an image, and machines are made of that", async () => {
+  await page.getByRole("link", { name: "Hosts" }).click();
+  await page.getByRole("button", { name: "Add a host" }).click();
+  const dialog = page.getByRole("dialog");
+  await dialog.getByLabel("Name").fill("racks");
+  await dialog.getByRole("radio", { name: /a libvirt/ }).check();
+  await dialog.getByLabel("libvirt's address").fill(told("PORTAL_LIBVIRT"));
+  await dialog.getByRole("button", { name: "Add" }).click();
+  await expect(page.getByRole("cell", { name: "racks", exact: true })).toBeVisible();
+
+  await page.getByRole("link", { name: "Images" }).click();
+  await page.getByRole("button", { name: "Make an image" }).first().click();
+  await dialog.getByLabel(/^Image/).fill("web");
+  // Its host has just been added, and tells of it in a moment.
+  await dialog.getByLabel("Of the machine").selectOption("golden", { timeout: 60_000 });
+  await dialog.getByRole("radio", { name: /it must be off/ }).check();
+  await dialog.getByRole("button", { name: "Make it" }).click();
+  const created = page.getByRole("button", { name: "Create machines" });
+  await created.click({ timeout: 180_000 });
+  await dialog.getByLabel("How many").fill("3");
+  await dialog.getByLabel(/^Host/).selectOption("racks");
+  await dialog.getByLabel("Folder on the host").fill(`${folder()}/web`);
+  await dialog.getByLabel("Start them").uncheck();
+  await dialog.getByRole("button", { name: "Create them" }).click();
+  await page.getByRole("button", { name: "Show" }).last().click();
+  await expect(page.locator(".page-title").getByText(/Completed/)).toBeVisible({ timeout: 180_000 });
+  expect(readdirSync(`${folder()}/web`).sort()).toEqual(expect.arrayContaining(["web-1", "web-2", "web-3"]));
+});
+
 test("what a month comes to is shown at one's own prices", async () => {
   await page.getByRole("link", { name: "Costs" }).click();
   await page.getByRole("button", { name: "Say prices" }).click();

@@ -1,7 +1,7 @@
 // What pages ask, each under one key, so that what is known is shown at once and asked again behind it.
 import { keepPreviousData, QueryClient, queryOptions, useQuery } from "@tanstack/react-query";
 import { client, pages, ProblemError, take } from "./client";
-import type { Item, Machine } from "./types";
+import type { Host, Item, Machine } from "./types";
 
 /** More machines than this are searched by the server, not in the page. */
 export const MACHINES_MOST = 20_000;
@@ -10,6 +10,8 @@ export const SNAPSHOTS_MOST = 10_000;
 /** As the API allows. */
 const PAGE = 1000;
 const RETRIES = 2;
+/** How often is asked for what somebody waits for. */
+const WAITING_MS = 2_000;
 
 export const queries = new QueryClient({
   defaultOptions: {
@@ -39,8 +41,12 @@ export const vaults = queryOptions({
   queryFn: async () =>
     (await pages((after) => take(client.GET("/v1/vaults", { params: { query: { after, limit: PAGE } } })), PAGE)).items,
 });
+/** Whether a host has not told of its machines yet. */
+const isAwaited = (known?: Host[]) => known?.some((host) => !host.seen) ?? false;
 export const hosts = queryOptions({
   queryKey: ["hosts"],
+  // Whoever has just added one waits for it.
+  refetchInterval: (query) => (isAwaited(query.state.data) ? WAITING_MS : false),
   queryFn: async () =>
     (await pages((after) => take(client.GET("/v1/hosts", { params: { query: { after, limit: PAGE } } })), 10 * PAGE)).items,
 });
@@ -60,8 +66,10 @@ export const machines = queryOptions({
   queryKey: ["machines"],
   staleTime: 30_000,
   // Whoever has just added a host waits for its machines.
-  refetchInterval: (query) => (query.state.data?.items.length ? 60_000 : 2_000),
+  refetchInterval: (query) =>
+    query.state.data?.items.length && !isAwaited(queries.getQueryData(["hosts"])) ? 60_000 : WAITING_MS,
   queryFn: () => {
+    if (isAwaited(queries.getQueryData(["hosts"]))) void queries.prefetchQuery(hosts);
     const first = queries.getQueryData<{ items: Machine[]; more: boolean }>(["machines"]) === undefined;
     const told = (items: Machine[]) => first && queries.setQueryData(["machines"], { items, more: true });
     return pages(

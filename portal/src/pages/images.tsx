@@ -57,6 +57,8 @@ function InVault({ vault }: { vault: Vault }) {
   const me = useMe();
   const images = useQuery({
     queryKey: ["images", vault.id],
+    // They come and go with the ends of jobs.
+    refetchInterval: 10_000,
     queryFn: async () =>
       (
         await pages(

@@ -287,6 +287,21 @@ pub(crate) fn disk_of(scene: &Scene, name: &str, files: &[(&str, &str)]) -> Resu
     Ok(disk)
 }
 
+/// Defines a machine of this disk, which stays off: the least that libvirt takes for one.
+pub(crate) fn define(scene: &Scene, daemon: &LibvirtDaemon, name: &str, disk: &Path) -> Result<()> {
+    let xml = format!(
+        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>\
+         <os><type arch='x86_64' machine='pc'>hvm</type></os>\
+         <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file' device='disk'>\
+         <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
+         </devices></domain>",
+        disk.display()
+    );
+    let path = scene.path(&format!("{name}.xml"));
+    std::fs::write(&path, xml)?;
+    daemon.define(&path)
+}
+
 #[test]
 fn one_that_is_off_is_generalised_on_its_disks() -> Result<()> {
     let mut scene = Scene::new()?;

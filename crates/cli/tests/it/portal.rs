@@ -1,9 +1,10 @@
 //! The portal as people use it: a real browser, a real server, a real guest. What is done in the pages stands in
 //! `portal/tests`; here is what they are done with.
 //!
-//! With `STRONGROOM_SCREENSHOTS` set to a folder, every page is pictured into it.
+//! With [`SCREENSHOTS`] set to a folder, every page is pictured into it.
 
 use crate::guest::{Guest, run, until};
+use crate::image::{define, disk_of};
 use crate::scene::Scene;
 use crate::service::{Server, text};
 use anyhow::{Context, Result, ensure};
@@ -11,10 +12,12 @@ use serde_json::json;
 use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::process::Command;
-use testkit::AnotherProvider;
+use testkit::{AnotherProvider, LibvirtDaemon};
+
+const SCREENSHOTS: &str = "STRONGROOM_SCREENSHOTS";
 
 /// Runs tests of Playwright's against a server.
-fn browse(scene: &Scene, server: &Server, machine: &str, tests: &[&str]) -> Result<()> {
+fn browse(scene: &Scene, server: &Server, told: &[(&str, &str)], tests: &[&str]) -> Result<()> {
     let portal = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../portal");
     for made in ["dist/index.html", "node_modules/.bin/playwright"] {
         ensure!(portal.join(made).exists(), "portal/{made} is not there: run `cargo xtask portal` first");
@@ -23,8 +26,8 @@ fn browse(scene: &Scene, server: &Server, machine: &str, tests: &[&str]) -> Resu
     command.args(["--no-install", "playwright", "test"]).args(tests).current_dir(&portal);
     command.arg("--output").arg(scene.path("playwright"));
     command.env("PORTAL_URL", &server.url).env("PORTAL_PASSWORD", server.said("password")?);
-    command.env("PORTAL_MACHINE", machine).env("PORTAL_FOLDER", text(&scene.path(""))?.trim_end_matches('/'));
-    if let Some(folder) = std::env::var_os("STRONGROOM_SCREENSHOTS") {
+    command.env("PORTAL_FOLDER", text(&scene.path(""))?.trim_end_matches('/')).envs(told.iter().copied());
+    if let Some(folder) = std::env::var_os(SCREENSHOTS) {
         command.env("PORTAL_SCREENSHOTS", folder);
     }
     let status = command.status().context("run npx, which comes with npm")?;
@@ -43,10 +46,20 @@ fn end_twin(folder: &Path) -> Result<()> {
 #[test]
 fn people_find_their_way_through_the_portal() -> Result<()> {
     let scene = Scene::without_vault()?;
-    let guest = Guest::boot(Guest::options(&scene, "portal")?)?;
+    let mut options = Guest::options(&scene, "portal")?;
+    if std::env::var_os(SCREENSHOTS).is_some() {
+        // Nothing else runs then, so its name need not be the only one.
+        options.name = "shop".into();
+    }
+    let guest = Guest::boot(options)?;
     guest.sh("echo 'dear reader' > /data0/lost-letter.txt && sync")?;
+    // A machine that images are made of: off, and nobody's.
+    let disk = disk_of(&scene, "golden", &[("etc/os-release", "ID=debian\n")])?;
+    let libvirt = LibvirtDaemon::start(&scene.path("libvirt"))?;
+    define(&scene, &libvirt, "golden", &disk)?;
     let server = Server::start(&scene)?;
-    let walked = browse(&scene, &server, guest.name(), &["journey", "pages"]);
+    let told = [("PORTAL_MACHINE", guest.name()), ("PORTAL_LIBVIRT", &libvirt.uri())];
+    let walked = browse(&scene, &server, &told, &["journey", "pages"]);
     let ended = end_twin(&scene.path("twin"));
     walked?;
     ended?;
@@ -73,7 +86,7 @@ fn somebody_comes_in_by_single_sign_on() -> Result<()> {
         ["--sso-redirect", &redirect],
     ];
     let server = Server::start_at(&scene, &address, more.as_flattened())?;
-    browse(&scene, &server, "", &["sign-on"])?;
+    browse(&scene, &server, &[], &["sign-on"])?;
     server.stop()
 }
 
@@ -81,6 +94,6 @@ fn somebody_comes_in_by_single_sign_on() -> Result<()> {
 fn ten_thousand_machines_are_quick_to_look_at() -> Result<()> {
     let scene = Scene::without_vault()?;
     let server = Server::start(&scene)?;
-    browse(&scene, &server, "", &["many"])?;
+    browse(&scene, &server, &[], &["many"])?;
     server.stop()
 }

@@ -2,7 +2,7 @@
 //! each another; the image goes, and they stay.
 
 use crate::guest::{BOOT, Guest, until};
-use crate::image::{SYSPREP, disk_of};
+use crate::image::{SYSPREP, define, disk_of};
 use crate::scene::{Scene, id};
 use crate::service::{Server, only, prepare, prepare_vault, text};
 use anyhow::{Context, Result, ensure};
@@ -140,9 +140,7 @@ fn a_server_generalises_a_machine_that_is_off_on_its_disks() -> Result<()> {
     let somebody = disk_of(&scene, "somebody", &[system, id])?;
     let nobody = disk_of(&scene, "nobody", &[system])?;
     let daemon = LibvirtDaemon::start(&scene.path("libvirt"))?;
-    let xml = scene.path("golden.xml");
-    std::fs::write(&xml, definition("golden", &somebody))?;
-    daemon.define(&xml)?;
+    define(&scene, &daemon, "golden", &somebody)?;
     scene.stand_in(SYSPREP, "#!/bin/sh\necho no operating systems were found >&2\nexit 1\n")?;
     let server = Server::start(&scene)?;
     scene.ask_program(&["host", "add", "here", "--address", &daemon.uri()])?;
@@ -163,16 +161,4 @@ fn a_server_generalises_a_machine_that_is_off_on_its_disks() -> Result<()> {
     let made = scene.ask_program(&generalise)?;
     ensure!(made["version"] == 1 && made["generalised"] == true && made["from"] == "golden", "{made}");
     server.stop()
-}
-
-/// The least that libvirt takes for a machine.
-fn definition(name: &str, disk: &Path) -> String {
-    format!(
-        "<domain type='qemu'><name>{name}</name><memory unit='MiB'>64</memory>\
-         <os><type arch='x86_64' machine='pc'>hvm</type></os>\
-         <devices><emulator>/usr/bin/qemu-system-x86_64</emulator><disk type='file' device='disk'>\
-         <driver name='qemu' type='raw'/><source file='{}'/><target dev='vda' bus='virtio'/></disk>\
-         </devices></domain>",
-        disk.display()
-    )
 }
