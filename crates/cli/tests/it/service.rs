@@ -51,7 +51,7 @@ impl Server {
     }
 
     /// Killed as by a power cut, and run again at the same address.
-    fn kill_and_run_again(&mut self, scene: &Scene) -> Result<()> {
+    pub(crate) fn kill_and_run_again(&mut self, scene: &Scene) -> Result<()> {
         self.running.signal("KILL")?;
         self.running.wait_gone()?;
         let address = self.url.trim_start_matches("https://").to_owned();

@@ -82,11 +82,7 @@ impl SharedDisk {
 
     /// Fetches all that is missing, no faster than `pace` lets it; readers do not wait for that. Can be dropped and begun
     /// again at any time.
-    pub(super) async fn fill(
-        &self,
-        pace: Option<&Throttle>,
-        advance: &(dyn Fn(u64) + Sync),
-    ) -> Result<()> {
+    pub(super) async fn fill(&self, pace: Option<&Throttle>, advance: &(dyn Fn(u64) + Sync)) -> Result<()> {
         let size = self.size();
         let runs = (0..size).step_by(RUN_BYTES as usize).map(|offset| async move {
             let length = RUN_BYTES.min(size - offset);
@@ -143,7 +139,8 @@ impl SharedDisk {
         for blocks in self.missing(offset / BLOCK_BYTES..(offset + length).div_ceil(BLOCK_BYTES)) {
             let (from, to) = (blocks.start * BLOCK_BYTES, (blocks.end * BLOCK_BYTES).min(self.size()));
             let extents = self.source.extents(from, to - from).await?;
-            bytes += extents.iter().filter(|one| one.kind != ExtentKind::Zero).map(|one| one.length).sum::<u64>();
+            bytes +=
+                extents.iter().filter(|one| one.kind != ExtentKind::Zero).map(|one| one.length).sum::<u64>();
         }
         Ok(bytes)
     }
