@@ -126,11 +126,11 @@ async fn machines_of_an_image_run_at_once_whatever_becomes_of_their_mover() -> R
     working.kill().await;
     ensure!(!copy.join("nbd.sock").exists(), "nobody serves them");
     let working = Working::start(&desk, settings()?);
-    let mut goes_on = claimed_again(&again, 1, Some(same.clone()));
-    goes_on.vault.transfer_bytes_per_second = None;
-    desk.hand_out(goes_on);
-    let added_again = claimed_again(&more, 1, Some(added));
-    desk.hand_out(added_again);
+    for (order, result) in [(&again, &same), (&more, &added)] {
+        let mut goes_on = claimed_again(order, 1, Some(result.clone()));
+        goes_on.vault.transfer_bytes_per_second = None;
+        desk.hand_out(goes_on);
+    }
     desk.until(|desk| desk.last(again.job).is_some_and(|report| waits(&report, "2 machines still read")))
         .await;
     ensure!(CopyJournal::read(&copy)?.whole, "all of it is here");
