@@ -43,8 +43,13 @@ impl Started {
     fn end(&self) {
         for folder in &self.0 {
             let Ok(socket) = socket(folder, "qmp-harness") else { continue };
+            let pid = std::fs::read_to_string(folder.join("run/qemu.pid")).unwrap_or_default();
             if let Ok(mut monitor) = Monitor::connect(&socket) {
                 let _ = monitor.command("quit", Value::Null); // gone before the answer is
+                // The last that it does is to remove its sockets: whoever starts it again before has none.
+                while !pid.is_empty() && Path::new("/proc").join(pid.trim()).exists() {
+                    std::thread::yield_now();
+                }
             }
         }
     }
@@ -97,15 +102,15 @@ fn a_server_makes_an_image_and_machines_that_outlive_it() -> Result<()> {
     let made = scene.ask_program(&[&to[..], &named[..]].concat())?;
     let all = made.as_array().context("a list")?;
     ensure!(all.len() == 2 && all.iter().all(|one| one["error"].is_null()), "{made}");
-    let started = Started(["web-1", "web-2"].map(|name| folder.join(name)).into());
+    let both = Started(["web-1", "web-2"].map(|name| folder.join(name)).into());
     let (copy, job) = served_by_a_server_that_is_killed(&mut scene, &mut server, &folder)?;
-    let who = started.who()?;
+    let who = both.who()?;
     for place in 0..5 {
         let different: BTreeSet<&String> = who.iter().map(|who| &who[place]).collect();
         ensure!(different.len() == 2, "the machines share something: {who:?}");
     }
     ensure!(who[0][0] == "web-1" && json!(who[0][4]) == all[0]["uuid"], "{who:?} {made}");
-    let started = off_and_on_again(&scene, started, (&copy, &job))?;
+    let started = off_and_on_again(&scene, &both, (&copy, &job))?;
     ensure!(started.who()? == who[..1], "it stands on the copy alone, and is the same");
     let third = scene.ask_program(&[&to[..], &["--name", "alone", "--full"]].concat())?;
     ensure!(only(&third)?["shares"] == false, "{third}");
@@ -150,7 +155,7 @@ fn is_whole(copy: &Path) -> Result<bool> {
 }
 
 /// The job waits for machines that run, and is over when they were off; the first of them is started again.
-fn off_and_on_again(scene: &Scene, started: Started, (copy, job): (&Path, &str)) -> Result<Started> {
+fn off_and_on_again(scene: &Scene, started: &Started, (copy, job): (&Path, &str)) -> Result<Started> {
     let shown = || scene.ask_program(&["job", "show", job]);
     until("the job to wait for the machines", || {
         Ok(shown()?["progress"]["doing"]
