@@ -34,7 +34,7 @@ impl Started {
             agent.wait(BOOT)?;
             let (code, said) = agent.sh(WHO)?;
             ensure!(code == 0, "{said}");
-            ensure!(agent.sh("cat /data0/mark")?.1 == "golden\n", "it is of the image");
+            ensure!(agent.sh("cat /data0/mark && sync")?.1 == "golden\n", "it is of the image");
             Ok(said.lines().map(str::to_owned).collect())
         };
         self.0.iter().map(one).collect()
@@ -111,7 +111,8 @@ fn a_server_makes_an_image_and_machines_that_outlive_it() -> Result<()> {
     }
     ensure!(who[0][0] == "web-1" && json!(who[0][4]) == all[0]["uuid"], "{who:?} {made}");
     let started = off_and_on_again(&scene, &both, (&copy, &job))?;
-    ensure!(started.who()? == who[..1], "it stands on the copy alone, and is the same");
+    let again = started.who()?;
+    ensure!(again == who[..1], "it stands on the copy alone, and is the same: {again:?} {who:?}");
     let third = scene.ask_program(&[&to[..], &["--name", "alone", "--full"]].concat())?;
     ensure!(only(&third)?["shares"] == false, "{third}");
     scene
