@@ -143,6 +143,7 @@ export const KIND: Record<JobKind, string> = {
   capture_image: "Make an image",
   copy_image: "Copy an image",
   create_machines: "Create machines",
+  create_machines_at_once: "Create machines at once",
   copy: "Copy to the second store",
   heal: "Heal from the second store",
   archive: "Move to the archive",

@@ -121,6 +121,10 @@ pub struct CreateMachines {
     /// Start them.
     #[serde(default)]
     pub start: bool,
+    /// Start them at once: the image follows while they run, and the job goes on until each of them was off once since it
+    /// is here. Only for hosts whose machines are QEMU's own. The folder's path must be short, for it holds sockets.
+    #[serde(default)]
+    pub at_once: bool,
     /// What their network cards are connected to.
     #[serde(default = "keep")]
     pub network: NewNetwork,
@@ -236,6 +240,9 @@ pub enum ImageWork {
         wish: CreateMachines,
         /// The libvirt that is to have them; none: the mover's host, as the image's machine was.
         libvirt: Option<String>,
+        /// The job that was tried before: the machines are those that it was to make.
+        #[serde(default)]
+        same_as: Option<JobId>,
     },
     /// Copy a version to another vault.
     Copy {

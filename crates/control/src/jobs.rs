@@ -98,6 +98,11 @@ impl Control {
             Request::Image(ImageRequest::Delete { .. } | ImageRequest::Undelete { .. }) => {
                 return Err(undone("`strongroom image delete` or `strongroom image undelete`"));
             }
+            // Those that it has made go on to be its machines, and are not in the way.
+            Request::Image(ImageRequest::Create { point, wish, same_as }) => {
+                let same_as = Some(same_as.unwrap_or(id));
+                Request::Image(ImageRequest::Create { point, wish, same_as })
+            }
             // Whoever asks does not mean the window.
             Request::Drill { point, options, mover, .. } => {
                 Request::Drill { point, options, mover, until: None }
@@ -145,7 +150,7 @@ pub fn action_of(kind: JobKind) -> Action {
         JobKind::Snapshot => Action::BackUp,
         JobKind::ExportSnapshot | JobKind::CopySnapshot | JobKind::CopyImage => Action::Restore,
         JobKind::CaptureImage => Action::CaptureImage,
-        JobKind::CreateMachines => Action::CreateMachines,
+        JobKind::CreateMachines | JobKind::CreateMachinesAtOnce => Action::CreateMachines,
         JobKind::Undelete => Action::Undelete,
         JobKind::Rehydrate => Action::Restore,
         JobKind::Collect | JobKind::Copy | JobKind::Heal | JobKind::Archive => Action::UpdateVault,

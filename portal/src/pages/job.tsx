@@ -38,6 +38,7 @@ const NEEDS: Record<JobKind, Action> = {
   capture_image: "CaptureImage",
   copy_image: "Restore",
   create_machines: "CreateMachines",
+  create_machines_at_once: "CreateMachines",
   copy: "UpdateVault",
   heal: "UpdateVault",
   archive: "UpdateVault",
@@ -122,6 +123,11 @@ function JobActs({ job }: { job: JobSeen }) {
 const CANCELLED: Partial<Record<JobKind, string>> = {
   backup: "No point comes of it; the machine is left as it was. The next backup goes on from the last point.",
   restore: "What was written so far is removed. The point is as good as before.",
+  instant_restore:
+    "The machine stays, and stands still at its next read of what has not followed. It runs on once somebody goes on with `strongroom rescue instant resume` on its host.",
+  create_machines: "The machines that were made stay. It can be tried again: it then makes the rest.",
+  create_machines_at_once:
+    "The machines stay, and stand still at their next read of the image: trying it again has them run on. Do not cancel it to end it: it is over when each of them was off once.",
   replace: "What was done to the machine's disks is taken back: it is as it was before.",
   delete_data: "The points that were not deleted yet stay, and those that were are brought back.",
 };

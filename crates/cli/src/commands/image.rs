@@ -103,16 +103,22 @@ pub(super) async fn follow(serving: Serving, folder: &Path) -> Result<()> {
     let show = |progress| match progress {
         ServingProgress::Fetch(progress) => watch.show(progress),
         ServingProgress::Unreadable(why) => {
-            eprintln!("warning: the vault cannot be read ({why}); guests may wait, it is tried again");
+            eprintln!("warning: the image cannot be read ({why}); guests may wait, it is tried again");
         }
         ServingProgress::Whole => eprintln!("All of the image is here."),
         ServingProgress::Settled(name) => eprintln!("{name} needs this program no more."),
+        ServingProgress::Unsettled(name, why) => {
+            eprintln!("warning: {name} cannot be told to do without this program ({why}); it is tried again");
+        }
         ServingProgress::Waiting(names) => {
             eprintln!("Serving {} until each was off once.", names.join(", "));
         }
         ServingProgress::RanOn(name) => eprintln!("{name} stood still for a disk and runs on."),
     };
-    let following = async { Ok(serving.follow(&show).await?) };
+    let following = async {
+        serving.follow(&show).await;
+        Ok(())
+    };
     let ended = super::unless_interrupted("serving the image", following).await;
     if ended.is_err() {
         let again = format!("strongroom rescue image serve {}", folder.display());

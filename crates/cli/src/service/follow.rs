@@ -51,11 +51,22 @@ pub(super) async fn unless_unwanted(
     accepted: Accepted,
     wait: Wait,
 ) -> Result<Option<Job>> {
+    unless_unwanted_until(output, client, accepted, wait, |job| job.state.is_over()).await
+}
+
+/// The same, for a job that is waited for no longer than until something is so.
+pub(super) async fn unless_unwanted_until(
+    output: &Output,
+    client: &Client,
+    accepted: Accepted,
+    wait: Wait,
+    is_enough: impl Fn(&Job) -> bool,
+) -> Result<Option<Job>> {
     if wait.no_wait {
         output::print(output, &accepted, || format!("{}\n", accepted.job))?;
         return Ok(None);
     }
-    follow(client, accepted.job).await.map(Some)
+    follow_until(client, accepted.job, is_enough).await.map(Some)
 }
 
 /// Prints a job that is over, or fails as it did.
@@ -90,13 +101,17 @@ const MUTE_STREAMS_MAX: u32 = 3;
 
 /// Shows a job until it is over. A server that is away for a while is waited for: the job is, too.
 pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
+    follow_until(client, id, |job| job.state.is_over()).await
+}
+
+async fn follow_until(client: &Client, id: JobId, is_enough: impl Fn(&Job) -> bool) -> Result<Job> {
     let mut shown = Shown::new();
     let watching = async {
         let (mut silent, mut mute) = (0, 0);
         loop {
             if mute < MUTE_STREAMS_MAX {
-                match listen(client, id, &mut shown).await {
-                    Heard::Over(job) => return Ok(*job),
+                match listen(client, id, &mut shown, &is_enough).await {
+                    Heard::Enough(job) => return Ok(*job),
                     Heard::Something => mute = 0,
                     Heard::Nothing => mute += 1,
                 }
@@ -105,7 +120,7 @@ pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
                 Ok(job) => {
                     silent = 0;
                     shown.show(&job);
-                    if job.state.is_over() {
+                    if is_enough(&job) {
                         return Ok(job);
                     }
                 }
@@ -127,20 +142,20 @@ pub(super) async fn follow(client: &Client, id: JobId) -> Result<Job> {
 
 /// What a stream has told before it ended.
 enum Heard {
-    Over(Box<Job>),
+    Enough(Box<Job>),
     Something,
     Nothing,
 }
 
 /// Shows what the server tells of a job, for as long as it does.
-async fn listen(client: &Client, id: JobId, shown: &mut Shown) -> Heard {
+async fn listen(client: &Client, id: JobId, shown: &mut Shown, is_enough: &impl Fn(&Job) -> bool) -> Heard {
     // Why there is no stream is told by the question that comes next.
     let Ok(mut events) = Events::of(client, id).await else { return Heard::Nothing };
     let mut heard = Heard::Nothing;
     while let Some(job) = events.next().await {
         shown.show(&job);
-        if job.state.is_over() {
-            return Heard::Over(Box::new(job));
+        if is_enough(&job) {
+            return Heard::Enough(Box::new(job));
         }
         heard = Heard::Something;
     }
@@ -174,9 +189,6 @@ impl Shown {
         if let Some(bar) = &self.bar {
             bar.set_length(job.progress.total_bytes);
             bar.set_position(job.progress.done_bytes);
-            if job.state.is_over() {
-                bar.finish_and_clear();
-            }
         }
         self.before = Some(job.clone());
     }
@@ -185,6 +197,14 @@ impl Shown {
         match &self.bar {
             Some(bar) => bar.suspend(|| eprintln!("{line}")),
             None => eprintln!("{line}"),
+        }
+    }
+}
+
+impl Drop for Shown {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
         }
     }
 }

@@ -10,7 +10,7 @@ use crate::targets;
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
 use api::images::{CreateMachines, MACHINES_MAX, MadeMachine};
-use api::{Accepted, Host, Job, JobState};
+use api::{Accepted, Host, Job, JobState, StepState};
 use clap::Args as ClapArgs;
 use hypervisor::recreate::Network;
 use model::image::{ImageRef, machine_names};
@@ -40,8 +40,12 @@ pub(crate) struct MachineCreateArgs {
     #[command(flatten)]
     vault: InVault,
     /// Copy all of the image for each: they stand alone.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "at_once")]
     full: bool,
+    /// Do not wait for the image's copy: it is filled while the machines run. The job goes on until each was off once
+    /// since it is whole. Of QEMU's own machines only.
+    #[arg(long, requires = "start")]
+    at_once: bool,
     /// Start them.
     #[arg(long)]
     start: bool,
@@ -87,6 +91,7 @@ pub(super) async fn create(output: &Output, client: &Client, args: MachineCreate
         })?,
         full: args.full,
         start: args.start,
+        at_once: args.at_once,
         network: network(args.network),
         cpus: args.cpus,
         memory_mib: args.memory,
@@ -94,11 +99,19 @@ pub(super) async fn create(output: &Output, client: &Client, args: MachineCreate
     };
     let accepted: Option<Accepted> = client.send(Method::POST, &format!("{path}/machines"), &body).await?;
     let accepted = accepted.context("the server named no job")?;
-    let Some(job) = follow::unless_unwanted(output, client, accepted, args.wait).await? else {
-        return Ok(());
-    };
+    let is_enough = |job: &Job| job.state.is_over() || (args.at_once && are_made(job));
+    let waited = follow::unless_unwanted_until(output, client, accepted, args.wait, is_enough).await?;
+    let Some(job) = waited else { return Ok(()) };
+    if !job.state.is_over() {
+        eprintln!(
+            "The image follows while they run: the job {} goes on until each was off once since it is here.",
+            job.id
+        );
+    }
     let is_well = matches!(job.state, JobState::Completed | JobState::CompletedWithWarnings);
-    let Some(made) = is_well.then(|| told(&job)).flatten() else { return follow::finish(output, &job) };
+    let Some(made) = (is_well || !job.state.is_over()).then(|| told(&job)).flatten() else {
+        return follow::finish(output, &job);
+    };
     for warning in &job.progress.warnings {
         eprintln!("warning: {warning}");
     }
@@ -115,6 +128,11 @@ async fn host(client: &Client, wanted: Option<&str>) -> Result<Host> {
             Err(Told::usage(format!("there are {count} hosts"), "say which is to have them: --on HOST"))
         }
     }
+}
+
+/// Whether the machines are there, whatever goes on of the job.
+fn are_made(job: &Job) -> bool {
+    job.steps.first().is_some_and(|step| step.state == StepState::Done)
 }
 
 fn told(job: &Job) -> Option<Vec<MadeMachine>> {

@@ -10,6 +10,7 @@ use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
 use api::{Accepted, Job, JobLogEntry};
 use clap::Subcommand;
+use model::job::JobKind;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum JobCommand {
@@ -89,7 +90,14 @@ pub(crate) async fn run(output: &Output, client: &Client, command: JobCommand) -
         }
         JobCommand::Cancel { job, yes } => {
             let job = find(client, &job).await?;
-            confirm(yes, Undo::Possible, &format!("The {} of {} ends early.", word(&job.kind), job.name))?;
+            let stands = match job.kind {
+                JobKind::InstantRestore | JobKind::CreateMachinesAtOnce => {
+                    " What it has started stays, and stands still at its next read of what it has not itself."
+                }
+                _ => "",
+            };
+            let text = format!("The {} of {} ends early.{stands}", word(&job.kind), job.name);
+            confirm(yes, Undo::Possible, &text)?;
             client.act::<serde_json::Value>(Method::POST, &format!("/v1/jobs/{}/cancel", job.id)).await?;
             let job: Job = client.get(&format!("/v1/jobs/{}", job.id)).await?;
             output::print(output, &job, || show(&job))

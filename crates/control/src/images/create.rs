@@ -1,5 +1,6 @@
 //! New versions, and machines of them.
 
+use super::order::LOCAL;
 use super::{ImagePlace, ImageRequest, called};
 use crate::faults::Faults;
 use crate::points::PATH_MAX;
@@ -69,16 +70,30 @@ impl Control {
         if wish.user_data.as_ref().is_some_and(|text| text.len() > USER_DATA_MAX) {
             faults.add("/user_data", format!("must be {USER_DATA_MAX} bytes at most"));
         }
+        if wish.at_once && !wish.start {
+            faults.add("/start", "must be true for machines that are to run at once");
+        }
+        if wish.at_once && wish.full {
+            faults.add("/full", "must not be wished together with `at_once`");
+        }
         faults.none()?;
         let row = self.image_there(place).await?;
         let host = self.host_row(wish.host).await?;
+        if wish.at_once && host.address != LOCAL {
+            let why = format!(
+                "must be false for the host {}: only machines of QEMU's own run at once, and its are libvirt's; without \
+                 it they are made as soon as the image's copy is whole",
+                host.name
+            );
+            return Err(Error::invalid("/at_once", why));
+        }
         let detail = json!({
             "vault": place.vault, "image": called(&row), "name": wish.name, "first": wish.first,
             "count": wish.count, "host": host.name, "folder": wish.folder, "start": wish.start,
-            "full": wish.full,
+            "full": wish.full, "at_once": wish.at_once,
         });
         self.audit(actor, "image.create_machines", &place.image.to_string(), &detail).await?;
-        let asked = ImageRequest::Create { point: place.image, wish };
+        let asked = ImageRequest::Create { point: place.image, wish, same_as: None };
         self.queue_for(actor, place.vault, place.image.0, &Request::Image(asked)).await
     }
 

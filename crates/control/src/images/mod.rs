@@ -1,9 +1,9 @@
 //! Images: made of machines, listed, made into machines, copied, deleted. A version is a point that no policy owns: it
 //! stands in a table of its own, which retention does not read.
 //!
-//! Machines that jobs make stand on a copy of the image that is whole before anything starts, or alone: so a version
-//! may be deleted at any time, but not while a job makes machines of it. That is two kinds of jobs on one subject that
-//! exclude each other (`model::job`).
+//! Machines that jobs make stand on a copy of the image that is whole before anything starts, or alone, or run at once and
+//! their job goes on until they need it no more: so a version may be deleted at any time, but not while a job makes
+//! machines of it. Those are kinds of jobs on one subject that exclude each other (`model::job`).
 //!
 //! `create.rs` asks for new ones, and for machines; this file for all else; `order.rs` says what movers do, `follow.rs`
 //! what comes of it.
@@ -50,6 +50,9 @@ pub(crate) enum ImageRequest {
         point: PointId,
         /// What is wished.
         wish: CreateMachines,
+        /// The job that was tried before: its machines are meant, not others of the same names.
+        #[serde(default)]
+        same_as: Option<JobId>,
     },
     /// Copy a version to another vault.
     Copy {
@@ -79,6 +82,7 @@ impl ImageRequest {
     pub(crate) fn kind(&self) -> JobKind {
         match self {
             Self::Capture { .. } => JobKind::CaptureImage,
+            Self::Create { wish, .. } if wish.at_once => JobKind::CreateMachinesAtOnce,
             Self::Create { .. } => JobKind::CreateMachines,
             Self::Copy { .. } => JobKind::CopyImage,
             Self::Delete { .. } => JobKind::DeleteData,

@@ -12,7 +12,7 @@ use model::{JobId, PointId};
 use uuid::Uuid;
 
 /// The address of a host whose machines are found as those of its mover's.
-const LOCAL: &str = "local";
+pub(super) const LOCAL: &str = "local";
 
 impl Control {
     /// A job on images, with the mover that is to do it.
@@ -59,7 +59,7 @@ impl Control {
                 let (machine, host) = self.machine_and_host(wish.machine).await?;
                 Ok((format!("{} ({})", wish.name, machine.name), Some(host)))
             }
-            ImageRequest::Create { point, wish } => {
+            ImageRequest::Create { point, wish, .. } => {
                 let (row, host) = (self.catalog.image(*point).await?, self.host_row(wish.host).await?);
                 Ok((called(&row), Some(host)))
             }
@@ -88,14 +88,14 @@ impl Control {
                     kept: kept(row, None, &vault)?,
                 }
             }
-            ImageRequest::Create { point, wish } => {
+            ImageRequest::Create { point, wish, same_as } => {
                 let image = self.catalog.image(point).await?;
                 if image.purge_at.is_some() {
                     return Ok(Prepared::Unwanted(format!("{} was deleted meanwhile", called(&image))));
                 }
                 let host = self.host_row(wish.host).await?;
                 let libvirt = Some(host.address).filter(|address| address != LOCAL);
-                ImageWork::Create { point, image: called(&image), wish, libvirt }
+                ImageWork::Create { point, image: called(&image), wish, libvirt, same_as }
             }
             ImageRequest::Copy { point, to } => {
                 let image: ImageRow = self.catalog.image(point).await?;

@@ -56,6 +56,8 @@ pub enum JobKind {
     CopyImage,
     /// Makes machines of an image.
     CreateMachines,
+    /// Makes machines of an image that run at once, while its data follows.
+    CreateMachinesAtOnce,
 }
 
 /// A part of a job that is done or not: a job goes on after the last one done. Doing one again finds what is there.
@@ -73,7 +75,7 @@ pub enum Step {
     WriteDisks,
     /// The machine is defined, and started if asked for.
     DefineMachine,
-    /// The data of a machine that runs already is all there.
+    /// The data of machines that run already is all there, and they need nobody.
     FollowData,
     /// The points are deleted.
     DeletePoints,
@@ -127,7 +129,7 @@ pub enum Step {
 
 impl JobKind {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::Backup,
         Self::Restore,
         Self::InstantRestore,
@@ -152,6 +154,7 @@ impl JobKind {
         Self::CaptureImage,
         Self::CopyImage,
         Self::CreateMachines,
+        Self::CreateMachinesAtOnce,
     ];
 
     /// Its steps, in order; at least one.
@@ -181,6 +184,7 @@ impl JobKind {
             Self::CaptureImage => &[Step::PrepareMachine, Step::TransferToVault],
             Self::CopyImage => &[Step::CopyImage],
             Self::CreateMachines => &[Step::MakeMachines],
+            Self::CreateMachinesAtOnce => &[Step::MakeMachines, Step::FollowData],
         }
     }
 

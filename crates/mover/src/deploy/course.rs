@@ -62,15 +62,17 @@ pub async fn deploy(
     let request = &settled(request);
     let planned = request.machines.iter().map(|identity| plan(request, identity));
     let planned = planned.collect::<Result<Vec<_>>>()?;
-    let missing = refuse_taken(request, &planned)?;
+    refuse_taken(request, &planned)?;
     let folder = LocalCopy::folder(&request.folder, &request.image);
     make_parent(&request.folder)?;
-    let mut copy = LocalCopy::open(vault, &request.point, &request.image, &folder)?;
+    let copy = LocalCopy::open(vault, &request.point, &request.image, &folder).await?;
     progress(Progress::Step("Bring image here".into()));
     let at_once = matches!(request.disks, DeployedDisks::AtOnce(_));
-    copy.fill(at_once, progress).await?;
+    copy.fill(at_once, None, progress).await?;
+    let making = copy.making().await;
+    let missing = refuse_taken(request, &planned)?;
     if request.disks != DeployedDisks::Full {
-        note(&mut copy, request, &planned)?;
+        note(&copy, request, &missing)?;
     }
     progress(Progress::Step(format!("Make disks of {} machines", missing.len())));
     for one in &missing {
@@ -82,21 +84,33 @@ pub async fn deploy(
         publish(one)?;
     }
     sync(&request.folder)?;
-    let server = if at_once { Some(copy.serve().await?) } else { None };
+    if at_once {
+        copy.serve().await?;
+    }
     progress(Progress::Step("Make machines".into()));
     let finished = stream::iter(planned).map(finish).buffered(STARTS).collect::<Vec<_>>().await;
     let machines = finished.into_iter().collect::<Result<_>>()?;
+    drop(making);
     let (path, fetched_bytes) = (copy.path().to_owned(), copy.fetched_bytes());
-    let serving = server.map(|server| Serving::new(copy, server));
+    let serving = at_once.then(|| Serving::new(copy));
     Ok(Deployed { machines, copy: path, fetched_bytes, serving })
 }
 
-/// A copy that is whole needs nobody who serves it.
+/// A copy that is whole needs nobody who serves it. What an earlier attempt has begun goes on as it was begun: its
+/// machines' definitions say so.
 fn settled(request: &DeployRequest) -> DeployRequest {
     let folder = LocalCopy::folder(&request.folder, &request.image);
-    let is_whole = CopyJournal::read(&folder).is_ok_and(|journal| journal.whole);
+    let journal = CopyJournal::read(&folder).ok();
+    let is_begun = |known: &Dependent| {
+        let mut names = request.machines.iter().map(|machine| &machine.name);
+        names.any(|name| {
+            known.name == *name && known.door == Door::Qmp(request.folder.join(name).join(MONITOR))
+        })
+    };
+    let is_begun = |journal: &CopyJournal| request.goes_on && journal.machines.iter().any(is_begun);
+    let needs_nobody = journal.is_some_and(|journal| journal.whole && !is_begun(&journal));
     let disks = match request.disks {
-        DeployedDisks::AtOnce(_) if is_whole => DeployedDisks::Overlays,
+        DeployedDisks::AtOnce(_) if needs_nobody => DeployedDisks::Overlays,
         disks => disks,
     };
     DeployRequest { disks, ..request.clone() }
@@ -181,9 +195,9 @@ fn make_parent(folder: &Path) -> Result<()> {
 }
 
 /// Writes down who is going to stand on the copy.
-fn note(copy: &mut LocalCopy, request: &DeployRequest, planned: &[Planned]) -> Result<()> {
+fn note(copy: &LocalCopy, request: &DeployRequest, missing: &[&Planned]) -> Result<()> {
     let served = matches!(request.disks, DeployedDisks::AtOnce(_));
-    for one in planned {
+    let dependent = |one: &&Planned| {
         let name = &one.identity.name;
         let guest_disks = request.point.disks.iter().filter(|disk| !is_firmware(&request.point, &disk.name));
         let overlays = guest_disks.map(|disk| (disk.name.clone(), overlay_path(one.folder(), &disk.name)));
@@ -193,11 +207,13 @@ fn note(copy: &mut LocalCopy, request: &DeployRequest, planned: &[Planned]) -> R
             (Place::Qemu, None, Plan::Qemu(plan)) => Door::Qmp(plan.qmp.clone()),
             (Place::Qemu, None, Plan::Libvirt(..)) => unreachable!("a plan is of its place"),
         };
-        let overlays = overlays.collect();
-        copy.journal.machines.retain(|known| known.name != *name);
-        copy.journal.machines.push(Dependent { name: name.clone(), overlays, door, served });
-    }
-    copy.save()
+        Dependent { name: name.clone(), overlays: overlays.collect(), door, served }
+    };
+    let noted: Vec<Dependent> = missing.iter().map(dependent).collect();
+    copy.change(|journal| {
+        journal.machines.retain(|known| noted.iter().all(|new| new.name != known.name));
+        journal.machines.extend(noted);
+    })
 }
 
 fn overlay_path(folder: &Path, disk: &str) -> PathBuf {

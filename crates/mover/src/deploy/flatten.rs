@@ -24,19 +24,18 @@ pub async fn flatten(
     names: &[String],
     told: &(dyn Fn(&str) + Sync),
 ) -> Result<()> {
-    let mut copy = open(vault, folder).await?;
+    let copy = open(vault, folder).await?;
     // For those whose overlays name it; what is not here yet comes through it.
-    let server = copy.serve().await?;
+    copy.serve().await?;
     let is_meant = |machine: &Dependent| names.is_empty() || names.contains(&machine.name);
     while let Some(machine) = copy.journal().machines.iter().find(|machine| is_meant(machine)).cloned() {
         for (_, overlay) in machine.overlays.iter().filter(|(_, path)| path.exists()) {
             flatten_overlay(&machine, overlay).await?;
         }
-        copy.journal.machines.retain(|known| known.name != machine.name);
-        copy.save()?;
+        copy.change(|journal| journal.machines.retain(|known| known.name != machine.name))?;
         told(&machine.name);
     }
-    server.stop().await;
+    copy.close().await;
     Ok(())
 }
 

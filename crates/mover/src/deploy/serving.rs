@@ -3,11 +3,13 @@
 //! Once it is whole, the overlays are told to stand on its files: of a machine that runs, as soon as it is off. When
 //! none names the server any more, it ends.
 
-use super::copy::{CopyJournal, LocalCopy};
+use super::copy::{CopyJournal, Dependent, LocalCopy};
+use crate::Throttle;
 use crate::error::{Doing, Result};
 use crate::image::check_run;
 use crate::instant::{connect, in_words};
 use crate::progress::Progress;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,20 +17,23 @@ use tokio::process::Command;
 use tokio::time::sleep;
 use vault::Vault;
 
-/// How often the machines are looked at.
+/// How often the machines are looked at; less often where they are many, for each takes a moment.
 const LOOK_EVERY: Duration = Duration::from_secs(2);
+const LOOK_EVERY_MACHINE: Duration = Duration::from_millis(20);
 
 /// What happens while a copy is served.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ServingProgress {
     /// Data is fetched.
     Fetch(Progress),
-    /// The vault cannot be read; guests may stand still. It is tried again.
+    /// The rest cannot be brought here; guests may stand still. It is tried again, and counted anew.
     Unreadable(String),
     /// All of the image is here.
     Whole,
     /// A machine needs the server no more.
     Settled(String),
+    /// It could not be seen to that a machine needs it no more, and why. It is tried again.
+    Unsettled(String, String),
     /// These do still, until they were off once.
     Waiting(Vec<String>),
     /// A guest stood still for a disk and runs on.
@@ -40,13 +45,15 @@ type Told<'a> = &'a (dyn Fn(ServingProgress) + Sync);
 /// A copy that is served. Dropped, it is served no more: guests wait at their next read of something that is not
 /// theirs, and [`resume`](Self::resume) goes on.
 pub struct Serving {
-    copy: LocalCopy,
-    server: nbd::RunningServer,
+    copy: Arc<LocalCopy>,
+    /// The machines that are waited for; none: all.
+    names: Option<BTreeSet<String>>,
+    pace: Option<Arc<Throttle>>,
 }
 
 impl Serving {
-    pub(super) fn new(copy: LocalCopy, server: nbd::RunningServer) -> Self {
-        Self { copy, server }
+    pub(super) fn new(copy: Arc<LocalCopy>) -> Self {
+        Self { copy, names: None, pace: None }
     }
 
     /// Serves a copy again whose process ended.
@@ -55,12 +62,24 @@ impl Serving {
     /// `NotFound` if the folder is none of a copy; `Unreachable` while another process is at it.
     pub async fn resume(vault: &Arc<Vault>, folder: &Path) -> Result<Self> {
         let copy = open(vault, folder).await?;
-        let server = copy.serve().await?;
-        Ok(Self { copy, server })
+        copy.serve().await?;
+        Ok(Self::new(copy))
+    }
+
+    /// Is over when the machines of these names need it no more. Somebody else sees to the others that stand on the copy.
+    #[must_use]
+    pub fn only(self, names: impl IntoIterator<Item = String>) -> Self {
+        Self { names: Some(names.into_iter().collect()), ..self }
+    }
+
+    /// Fetches the rest no faster than this lets it. What a machine reads does not wait for that.
+    #[must_use]
+    pub fn paced(self, pace: Arc<Throttle>) -> Self {
+        Self { pace: Some(pace), ..self }
     }
 
     /// What is known of the copy.
-    pub fn journal(&self) -> &CopyJournal {
+    pub fn journal(&self) -> CopyJournal {
         self.copy.journal()
     }
 
@@ -69,82 +88,128 @@ impl Serving {
         self.copy.fetched_bytes()
     }
 
-    /// Fetches the rest, and ends when no machine needs the server any more. Can be dropped at any time.
-    pub async fn follow(mut self, told: Told<'_>) -> Result<()> {
-        while let Err(error) = self.copy.fill(false, &|progress| told(ServingProgress::Fetch(progress))).await
-        {
-            told(ServingProgress::Unreadable(in_words(&error)));
-            sleep(LOOK_EVERY).await;
-            self.run_on(told).await;
+    /// Bytes of the disks that are not whole yet: what [`follow`](Self::follow) counts up to.
+    pub fn bytes_to_fill(&self) -> u64 {
+        self.copy.bytes_to_fill()
+    }
+
+    /// Fetches the rest, and ends when no machine needs the server any more. Nothing that goes wrong ends it, for
+    /// machines run on it: it is told, and tried again. Can be dropped at any time.
+    pub async fn follow(self, told: Told<'_>) {
+        tokio::select! {
+            () = self.fill_up(told) => {}
+            () = self.look_after(told) => unreachable!("it looks for as long as it is let"),
         }
         told(ServingProgress::Whole);
         let mut said = Vec::new();
         loop {
-            self.run_on(told).await;
-            let waiting = self.settle(told).await?;
+            let waiting = self.settle(told).await;
             if waiting.is_empty() {
-                self.server.stop().await;
-                return Ok(());
+                return self.copy.close().await;
             }
+            let pause = pause(waiting.len());
             if waiting != said {
                 told(ServingProgress::Waiting(waiting.clone()));
                 said = waiting;
             }
-            sleep(LOOK_EVERY).await;
+            sleep(pause).await;
         }
     }
 
     /// Fetches the rest and does nothing else: for who only wants to know what that takes.
     pub async fn fill(&mut self) -> Result<()> {
-        self.copy.fill(false, &|_| ()).await
+        self.copy.fill(false, None, &|_| ()).await
     }
 
     /// Serves no more.
     pub async fn stop(self) {
-        self.server.stop().await;
+        self.copy.close().await;
+    }
+
+    async fn fill_up(&self, told: Told<'_>) {
+        let fetch = |progress| told(ServingProgress::Fetch(progress));
+        while let Err(error) = self.copy.fill(false, self.pace.as_deref(), &fetch).await {
+            told(ServingProgress::Unreadable(in_words(&error)));
+            sleep(LOOK_EVERY).await;
+        }
+    }
+
+    /// Lets guests run on while the rest comes, which may take hours: they stood still while nobody served them, or while
+    /// the vault could not be read.
+    async fn look_after(&self, told: Told<'_>) {
+        loop {
+            let served = self.served();
+            for machine in &served {
+                self.run_on(machine, told).await;
+            }
+            sleep(pause(served.len())).await;
+        }
+    }
+
+    /// The machines that are waited for.
+    fn served(&self) -> Vec<Dependent> {
+        let is_meant = |name: &str| self.names.as_ref().is_none_or(|names| names.contains(name));
+        let machines = self.copy.journal().machines.into_iter();
+        machines.filter(|machine| machine.served && is_meant(&machine.name)).collect()
     }
 
     /// Has overlays of machines that are off stand on the files; gives the machines that still need the server.
-    ///
-    /// CRASH: an overlay names the one or the other, and both hold the same.
-    async fn settle(&mut self, told: Told<'_>) -> Result<Vec<String>> {
+    async fn settle(&self, told: Told<'_>) -> Vec<String> {
         let mut waiting = Vec::new();
-        for index in 0..self.copy.journal.machines.len() {
-            let machine = &self.copy.journal.machines[index];
-            if !machine.served {
-                continue;
-            }
-            let (name, overlays) = (machine.name.clone(), machine.overlays.clone());
-            let mut is_free = true;
-            for (disk, overlay) in overlays.iter().filter(|(_, path)| path.exists()) {
-                is_free &= stand_on(overlay, &self.copy.disk_path(disk)).await?;
-            }
-            match is_free {
-                true => {
-                    self.copy.journal.machines[index].served = false;
-                    self.copy.save()?;
+        for machine in self.served() {
+            // One that runs is not off: hundreds of them need not be tried each time.
+            let settled = match self.run_on(&machine, told).await {
+                true => Ok(false),
+                false => self.settle_one(&machine).await,
+            };
+            let name = machine.name;
+            match settled {
+                Ok(true) => {
                     told(ServingProgress::Settled(name));
+                    continue;
                 }
-                false => waiting.push(name),
+                Ok(false) => {}
+                Err(error) => told(ServingProgress::Unsettled(name.clone(), in_words(&error))),
             }
+            waiting.push(name);
         }
-        Ok(waiting)
+        waiting
     }
 
-    /// Lets guests run on that were stopped because a disk could not be read. A machine that is not reached is off, or
-    /// somebody else's at the moment.
-    async fn run_on(&self, told: Told<'_>) {
-        for machine in self.copy.journal.machines.iter().filter(|machine| machine.served) {
-            let Ok(puller) = connect(&machine.door).await else { continue };
-            if puller.is_stopped_by_disk().await.unwrap_or(false) && puller.run_on().await.is_ok() {
-                told(ServingProgress::RanOn(machine.name.clone()));
+    /// Says whether the machine was off.
+    ///
+    /// CRASH: an overlay names the one or the other, and both hold the same.
+    async fn settle_one(&self, machine: &Dependent) -> Result<bool> {
+        for (disk, overlay) in machine.overlays.iter().filter(|(_, path)| path.exists()) {
+            if !stand_on(overlay, &self.copy.disk_path(disk)).await? {
+                return Ok(false);
             }
         }
+        self.copy.change(|journal| {
+            for known in journal.machines.iter_mut().filter(|known| known.name == machine.name) {
+                known.served = false;
+            }
+        })?;
+        Ok(true)
+    }
+
+    /// Lets a guest run on that was stopped because a disk could not be read. Says whether the machine was reached: one
+    /// that is not is off, or somebody else's at the moment.
+    async fn run_on(&self, machine: &Dependent, told: Told<'_>) -> bool {
+        let Ok(puller) = connect(&machine.door).await else { return false };
+        if puller.is_stopped_by_disk().await.unwrap_or(false) && puller.run_on().await.is_ok() {
+            told(ServingProgress::RanOn(machine.name.clone()));
+        }
+        true
     }
 }
 
+fn pause(machines: usize) -> Duration {
+    LOOK_EVERY + LOOK_EVERY_MACHINE * u32::try_from(machines).unwrap_or(u32::MAX)
+}
+
 /// Opens a copy by its folder alone.
-pub(super) async fn open(vault: &Arc<Vault>, folder: &Path) -> Result<LocalCopy> {
+pub(super) async fn open(vault: &Arc<Vault>, folder: &Path) -> Result<Arc<LocalCopy>> {
     let journal = CopyJournal::read(folder)?;
     if journal.vault != vault.id() {
         let why = format!("it is of {} in the vault {}", journal.image, journal.vault);
@@ -153,7 +218,7 @@ pub(super) async fn open(vault: &Arc<Vault>, folder: &Path) -> Result<LocalCopy>
     }
     let point = vault.point(&journal.key, journal.point).await;
     let point = point.doing(|| format!("find the image {}", journal.image))?;
-    LocalCopy::open(vault, &point, &journal.image, folder)
+    LocalCopy::open(vault, &point, &journal.image, folder).await
 }
 
 /// Has an overlay name a file as what it stands on. Says whether it could: not while its machine runs.

@@ -6,6 +6,7 @@
 //!
 //! CRASH: leaves a record that says less: those blocks are fetched once more.
 
+use crate::Throttle;
 use async_trait::async_trait;
 use block::{BlockSink, BlockSource, Error, ErrorKind, Extent, ExtentKind, FileDisk, Result, check_range};
 use futures_util::stream::{self, StreamExt, TryStreamExt};
@@ -37,6 +38,8 @@ pub(super) struct SharedDisk {
     record: PathBuf,
     have: Mutex<Have>,
     turns: Vec<tokio::sync::Mutex<()>>,
+    /// Held while the record is written: two who fill it end at about the same time.
+    keeping: tokio::sync::Mutex<()>,
     fetched_bytes: AtomicU64,
 }
 
@@ -63,7 +66,8 @@ impl SharedDisk {
         let have = if length == 0 { Have::none(size) } else { Have::read(&record, size) };
         let turns = (0..TURNS).map(|_| tokio::sync::Mutex::new(())).collect();
         let file = FileDisk::of(file, path)?;
-        Ok(Self { source, file, record, have: Mutex::new(have), turns, fetched_bytes: AtomicU64::new(0) })
+        let (have, keeping) = (Mutex::new(have), tokio::sync::Mutex::default());
+        Ok(Self { source, file, record, have, turns, keeping, fetched_bytes: AtomicU64::new(0) })
     }
 
     /// Bytes that came from the vault since it was opened.
@@ -76,11 +80,15 @@ impl SharedDisk {
         self.have.lock().expect("no holder panics").count == self.blocks()
     }
 
-    /// Fetches all that is missing. Can be dropped and begun again at any time.
-    pub(super) async fn fill(&self, advance: &(dyn Fn(u64) + Sync)) -> Result<()> {
+    /// Fetches all that is missing, no faster than `pace` lets it; readers do not wait for that. Can be dropped and begun
+    /// again at any time.
+    pub(super) async fn fill(&self, pace: Option<&Throttle>, advance: &(dyn Fn(u64) + Sync)) -> Result<()> {
         let size = self.size();
         let runs = (0..size).step_by(RUN_BYTES as usize).map(|offset| async move {
             let length = RUN_BYTES.min(size - offset);
+            if let Some(pace) = pace {
+                pace.admit(self.data_missing(offset, length).await?).await;
+            }
             self.bring(offset, length).await.map(|()| length)
         });
         let mut filled = stream::iter(runs).buffer_unordered(FILLED_AT_ONCE);
@@ -92,6 +100,7 @@ impl SharedDisk {
 
     /// Makes what is there last, and notes it.
     pub(super) async fn keep(&self) -> Result<()> {
+        let _keeping = self.keeping.lock().await;
         let bytes = self.have.lock().expect("no holder panics").bytes();
         self.file.flush().await?;
         let partial = self.record.with_added_extension("partial");
@@ -122,6 +131,18 @@ impl SharedDisk {
             }
         }
         Ok(())
+    }
+
+    /// Bytes of a range that would have to be fetched.
+    async fn data_missing(&self, offset: u64, length: u64) -> Result<u64> {
+        let mut bytes = 0;
+        for blocks in self.missing(offset / BLOCK_BYTES..(offset + length).div_ceil(BLOCK_BYTES)) {
+            let (from, to) = (blocks.start * BLOCK_BYTES, (blocks.end * BLOCK_BYTES).min(self.size()));
+            let extents = self.source.extents(from, to - from).await?;
+            bytes +=
+                extents.iter().filter(|one| one.kind != ExtentKind::Zero).map(|one| one.length).sum::<u64>();
+        }
+        Ok(bytes)
     }
 
     fn missing(&self, blocks: Range<u64>) -> Vec<Range<u64>> {
@@ -281,7 +302,7 @@ mod tests {
         for reader in readers {
             reader.await.expect("it read the truth");
         }
-        shared.fill(&|_| ()).await.expect("filled");
+        shared.fill(None, &|_| ()).await.expect("filled");
         assert!(shared.is_whole() && shared.fetched_bytes() == SIZE);
         let reads = source.reads.lock().expect("no holder panics");
         assert!(
@@ -301,7 +322,7 @@ mod tests {
         drop(first); // without being noted, as if it had been killed
         let source = source();
         let again = SharedDisk::open(&path, source.clone()).expect("opened");
-        again.fill(&|_| ()).await.expect("filled");
+        again.fill(None, &|_| ()).await.expect("filled");
         assert_eq!(again.fetched_bytes(), SIZE - BLOCK_BYTES);
         assert!(!source.reads.lock().expect("no holder panics").contains_key(&0));
         again.keep().await.expect("noted");
@@ -321,7 +342,7 @@ mod tests {
         let empty: Arc<dyn BlockSource> = Arc::new(MemoryDisk::new(SIZE as usize));
         let path = folder.path().join("d.raw");
         let shared = SharedDisk::open(&path, empty).expect("opened");
-        shared.fill(&|_| ()).await.expect("filled");
+        shared.fill(None, &|_| ()).await.expect("filled");
         assert!(shared.is_whole());
         assert_eq!(std::os::unix::fs::MetadataExt::blocks(&std::fs::metadata(&path).expect("there")), 0);
     }

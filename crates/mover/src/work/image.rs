@@ -5,7 +5,7 @@
 //! off is found by nobody. CRASH: it is off, or not; the next attempt goes on by that file, which goes with the job.
 
 use super::backup::{fence, gate, makes_no_sense, told};
-use super::create;
+use super::create::{self, Wanted};
 use super::doors::libvirt_of;
 use super::failure::{Failed, Result};
 use super::order::Run;
@@ -53,9 +53,11 @@ pub(super) async fn carry_out(run: &Run, work: &ImageWork) -> Result<()> {
         ImageWork::Capture { wish, host, known_as, machine_name, kept } => {
             take(run, &Meant { wish, host, known_as, name: machine_name, kept }).await
         }
-        ImageWork::Create { point, image, wish, libvirt } => {
+        ImageWork::Create { point, image, wish, libvirt, same_as } => {
             let (vault, point) = point_of(run, image, *point).await?;
-            create::create(run, (&vault, point), (image, wish), libvirt.as_deref()).await
+            let drawn_from = same_as.unwrap_or(run.order.job);
+            let wanted = Wanted { image, wish, libvirt: libvirt.as_deref(), drawn_from };
+            create::create(run, (&vault, point), &wanted).await
         }
         ImageWork::Copy { point, image, to, kept } => copy(run, (*point, image), to, kept).await,
     }

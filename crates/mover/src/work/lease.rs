@@ -3,6 +3,7 @@
 //! One loop ([`Lease::keep`]) sends all reports of an order, one after the other, so that the server sees what
 //! happened in the order in which it did.
 
+use super::orders::serves;
 use super::server::{Server, in_words, is_passing};
 use super::told::{Due, RENEW_AFTER, Told};
 use crate::Progress;
@@ -22,7 +23,8 @@ const RETRY_FIRST: Duration = Duration::from_secs(1);
 /// Each wait is twice as long as the one before, up to this.
 const RETRY_LONGEST: Duration = Duration::from_secs(10);
 /// Without a word of the server for so long, an order is dropped: a machine is not kept frozen for a server that is
-/// gone. A restart, or an upgrade, takes less.
+/// gone. A restart, or an upgrade, takes less. One that machines run on is not: they would stand still, and nobody takes
+/// it over meanwhile.
 const SILENCE_MAX: Duration = Duration::from_secs(15 * 60);
 
 /// Why [`Lease::keep`] ended.
@@ -42,6 +44,7 @@ pub(super) struct Lease {
     claimant: ClaimantId,
     pub(super) job: JobId,
     generation: Generation,
+    silence_max: Duration,
     told: Mutex<Told>,
     /// Something is to be told sooner than was thought.
     sooner: Notify,
@@ -53,7 +56,9 @@ impl Lease {
     pub(super) fn new(server: Arc<dyn Server>, claimant: ClaimantId, order: &Order) -> Self {
         let Order { job, generation, .. } = *order;
         let (granted, _) = watch::channel(0);
-        Self { server, claimant, job, generation, told: Mutex::default(), sooner: Notify::new(), granted }
+        let silence_max = if serves(order.kind) { Duration::MAX } else { SILENCE_MAX };
+        let (told, sooner) = (Mutex::default(), Notify::new());
+        Self { server, claimant, job, generation, silence_max, told, sooner, granted }
     }
 
     fn told(&self) -> MutexGuard<'_, Told> {
@@ -171,7 +176,7 @@ impl Lease {
             let words = in_words(&error);
             tracing::warn!(job = %self.job, error = words, "a report was not taken");
             match error {
-                error if is_passing(&error) && began.elapsed() < SILENCE_MAX => {}
+                error if is_passing(&error) && began.elapsed() < self.silence_max => {}
                 // Its answer was lost, and it is known by now.
                 ClientError::Refused(problem) if is_unsure && problem.code == Code::Conflict => {
                     return Said::GoOn;

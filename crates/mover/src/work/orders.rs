@@ -113,9 +113,9 @@ async fn work(mover: &Arc<Mover>, orders: &mut Orders, stopping: &watch::Receive
             Ok(order) => {
                 retry = RETRY_FIRST;
                 if let Some(order) = order {
-                    let set = match order.kind {
-                        JobKind::InstantRestore => &mut orders.following,
-                        _ => &mut orders.working,
+                    let set = match serves(order.kind) {
+                        true => &mut orders.following,
+                        false => &mut orders.working,
                     };
                     set.spawn(carry_out(Arc::clone(mover), order, stopping.clone()));
                 }
@@ -128,6 +128,11 @@ async fn work(mover: &Arc<Mover>, orders: &mut Orders, stopping: &watch::Receive
             }
         }
     }
+}
+
+/// Whether machines run on what such an order serves, until it is over.
+pub(super) fn serves(kind: JobKind) -> bool {
+    matches!(kind, JobKind::InstantRestore | JobKind::CreateMachinesAtOnce)
 }
 
 /// A panic in what surrounds the work is ours, and ends that order alone.

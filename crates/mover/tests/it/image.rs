@@ -237,7 +237,7 @@ async fn stand_alone_or_on_files(scene: &Scene, running: &mut Running, serving: 
             panic!("the vault is there: {why}");
         }
     };
-    Serving::resume(&scene.vault, &folder).await?.follow(&whole).await?;
+    Serving::resume(&scene.vault, &folder).await?.follow(&whole).await;
     let overlay = |name: &str| scene.path("made").join(name).join("d-disk0.qcow2");
     ensure!(backing(&overlay("web-1"))?.is_null(), "web-1 stands alone");
     let file = folder.join("d-disk0.raw").display().to_string();

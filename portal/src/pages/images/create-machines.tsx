@@ -10,6 +10,8 @@ import {
   DialogTitle,
   Field,
   Input,
+  Radio,
+  RadioGroup,
   Select,
 } from "@fluentui/react-components";
 import { useQuery } from "@tanstack/react-query";
@@ -31,14 +33,18 @@ export function CreateMachines({ image, close }: { image: Image; close: () => vo
   const [host, setHost] = useState("");
   const [folder, setFolder] = useState("");
   const [start, setStart] = useState(true);
-  const [full, setFull] = useState(false);
+  // How their disks come to the host: three ways that exclude each other.
+  const [disks, setDisks] = useState("shared");
   const meant = host || all.data?.[0]?.id || "";
+  const ofLibvirt = all.data?.find((one) => one.id === meant)?.address !== "local";
+  // Chosen before they were not to be started, or for another host, it does not count.
+  const atOnce = disks === "at_once" && start && !ofLibvirt;
   const make = useAct({
     does: () =>
       take(
         client.POST("/v1/vaults/{vault}/images/{image}/machines", {
           params: { path: { vault: image.vault, image: image.id }, header: once() },
-          body: { name, count: Number(number), first: Number(first), host: meant, folder, start, full },
+          body: { name, count: Number(number), first: Number(first), host: meant, folder, start, full: disks === "full", at_once: atOnce },
         }),
       ),
     told: (accepted) => ({ title: `Machines of ${image.name}:${image.version} are being made`, to: `/jobs/${accepted.job}` }),
@@ -86,11 +92,17 @@ export function CreateMachines({ image, close }: { image: Image; close: () => vo
                 <Input value={folder} onChange={(_, data) => setFolder(data.value)} placeholder="/srv/web" spellCheck={false} autoCapitalize="none" />
               </Field>
               <Checkbox label="Start them" checked={start} onChange={(_, data) => setStart(data.checked === true)} />
-              <Checkbox
-                label="Copy all of the image for each, so that each stands alone"
-                checked={full}
-                onChange={(_, data) => setFull(data.checked === true)}
-              />
+              <Field label="Their disks">
+                <RadioGroup value={disks === "at_once" && !atOnce ? "shared" : disks} onChange={(_, data) => setDisks(data.value)}>
+                  <Radio value="shared" label="Share a copy of the image, which is brought to the host first" />
+                  <Radio
+                    value="at_once"
+                    disabled={!start || ofLibvirt}
+                    label="Share a copy that follows while they run: they start at once. Of QEMU's own machines only"
+                  />
+                  <Radio value="full" label="Copy all of the image for each, so that each stands alone" />
+                </RadioGroup>
+              </Field>
             </DialogContent>
             <DialogActions>
               <Button type="button" onClick={close}>

@@ -12,7 +12,7 @@ use api::{Code, NewNetwork, PointDisk, StopMachine};
 use catalog::{Machine, VaultRow};
 use control::{Actor, Asker, ImagePlace, Paging};
 use model::access::{Grant, Role, Scope};
-use model::job::{Failure, JobKind};
+use model::job::{Failure, JobKind, Step};
 use model::{HostId, MachineId, PointId, Policy, VaultId};
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -64,6 +64,7 @@ impl Rack {
             folder: "/srv/web".to_owned(),
             full: false,
             start: true,
+            at_once: false,
             network: NewNetwork::Keep {},
             cpus: None,
             memory_mib: None,
@@ -197,12 +198,18 @@ on_both! {
             CreateMachines { name: "web_{}".to_owned(), ..wish() },
             CreateMachines { folder: "srv".to_owned(), ..wish() },
             CreateMachines { cpus: Some(0), ..wish() },
+            CreateMachines { at_once: true, start: false, ..wish() },
+            CreateMachines { at_once: true, full: true, ..wish() },
             CreateMachines { user_data: Some("x".repeat((64 << 10) + 1)), ..wish() },
         ];
         for wish in refused {
             let error = control.create_machines(&rack.me, rack.place(&image), wish).await.unwrap_err();
             assert_eq!(error.code(), Code::Invalid, "{error}");
         }
+        let libvirts = rack.scene.host_at("server", "qemu:///system").await?;
+        let of_libvirt = CreateMachines { host: libvirts, at_once: true, ..wish() };
+        let error = control.create_machines(&rack.me, rack.place(&image), of_libvirt).await.unwrap_err();
+        assert!(error.code() == Code::Invalid && error.to_string().contains("its are libvirt's"), "{error}");
         let nowhere = CreateMachines { host: HostId(Uuid::now_v7()), ..wish() };
         let error = control.create_machines(&rack.me, rack.place(&image), nowhere).await.unwrap_err();
         assert_eq!(error.code(), Code::NotFound);
@@ -220,7 +227,7 @@ on_both! {
         assert_eq!(refused.code(), Code::Conflict, "{refused}");
         assert_eq!(control.image(place).await?.purge_at, None, "it is as it was");
         let order = rack.claim().await?;
-        let ImageWork::Create { point, image: shown, wish, libvirt } = Rack::work(&order) else {
+        let ImageWork::Create { point, image: shown, wish, libvirt, .. } = Rack::work(&order) else {
             panic!("{order:?}")
         };
         assert_eq!((*point, shown.as_str(), wish.count, libvirt), (image.id, "web:1", 2, &None));
@@ -242,6 +249,51 @@ on_both! {
         assert_eq!(refused.code(), Code::Conflict, "{refused}");
         rack.mover.work(control).await?;
         assert_eq!(control.image_machines(place, &Paging::default()).await?.items.len(), 2, "they are still known");
+        Ok(())
+    }
+
+    machines_that_run_at_once_hold_their_image_and_are_had_back_by_trying_again(catalog) {
+        let rack = Rack::new(catalog).await?;
+        let control = &rack.scene.control;
+        let image = rack.image(1).await?;
+        let place = rack.place(&image);
+        let wish = CreateMachines { at_once: true, ..rack.machines("web-{}", 1) };
+        let first = control.create_machines(&rack.me, place, wish).await?;
+        let order = rack.claim().await?;
+        assert_eq!((order.job, order.kind), (first, JobKind::CreateMachinesAtOnce));
+        let made = MadeMachine {
+            name: "web-1".to_owned(),
+            uuid: Uuid::new_v4(),
+            folder: "/srv/web/web-1".to_owned(),
+            shares: true,
+            error: None,
+        };
+        let result = Some(json!({ "machines": [made] }));
+        let event = ReportEvent::StepDone { step: Step::MakeMachines, result: result.clone() };
+        rack.mover.say(control, &order, event).await?;
+        assert_eq!(control.image(place).await?.machines, 1, "they are known while the image follows");
+        assert_eq!(control.delete_image(&rack.me, place).await.unwrap_err().code(), Code::Conflict);
+        // More are made meanwhile; a mover that gives the job back gets it back as it was.
+        control.create_machines(&rack.me, place, rack.machines("more-{}", 1)).await?;
+        let more = rack.claim().await?;
+        rack.done(&more, &json!({ "machines": [] })).await?;
+        rack.mover.say(control, &order, ReportEvent::Released {}).await?;
+        let order = rack.claim().await?;
+        assert_eq!((order.job, order.steps_done, &order.result), (first, 1, &result));
+        control.cancel_job(&rack.me, first).await?;
+        rack.mover.say(control, &order, ReportEvent::Cancelled {}).await?;
+
+        let second = control.retry_job(&rack.me, first).await?;
+        let order = rack.claim().await?;
+        let ImageWork::Create { same_as, .. } = Rack::work(&order) else { panic!("{order:?}") };
+        assert_eq!((order.job, *same_as), (second, Some(first)), "its machines are meant");
+        rack.mover.fail(control, &order, Failure::Invalid).await?;
+        let third = control.retry_job(&rack.me, second).await?;
+        let order = rack.claim().await?;
+        let ImageWork::Create { same_as, .. } = Rack::work(&order) else { panic!("{order:?}") };
+        assert_eq!((order.job, *same_as), (third, Some(first)), "still those");
+        rack.done(&order, &result.expect("it is there")).await?;
+        control.delete_image(&rack.me, place).await?;
         Ok(())
     }
 

@@ -144,11 +144,15 @@ impl Scene {
 
     /// A host that a mover speaks with.
     pub(crate) async fn host(&self, mover: &str) -> Result<HostId> {
+        self.host_at(mover, "local").await
+    }
+
+    pub(crate) async fn host_at(&self, mover: &str, address: &str) -> Result<HostId> {
         let number = self.made.fetch_add(1, Ordering::SeqCst);
         let host = Host {
             id: HostId(Uuid::now_v7()),
             name: format!("host {number}"),
-            address: "local".to_owned(),
+            address: address.to_owned(),
             mover: mover.to_owned(),
             seen: None,
         };

@@ -19,7 +19,7 @@ fn order(scene: &Scene, kind: JobKind, work: ImageWork) -> Order {
 }
 
 /// The machine has no system on its disks: nobody can say whose it is.
-fn capture(scene: &Scene, guest: &Guest, stop: Option<StopMachine>) -> Order {
+pub(super) fn capture(scene: &Scene, guest: &Guest, stop: Option<StopMachine>) -> Order {
     let wish = NewImage {
         name: "web".into(),
         machine: MachineId(scene.item),
@@ -41,7 +41,7 @@ fn capture(scene: &Scene, guest: &Guest, stop: Option<StopMachine>) -> Order {
     order
 }
 
-fn create(scene: &Scene, point: PointId, (name, count): (&str, u32)) -> Order {
+pub(super) fn create(scene: &Scene, point: PointId, (name, count): (&str, u32)) -> Order {
     let wish = CreateMachines {
         name: name.into(),
         count,
@@ -50,12 +50,13 @@ fn create(scene: &Scene, point: PointId, (name, count): (&str, u32)) -> Order {
         folder: scene.path("made").display().to_string(),
         full: false,
         start: false,
+        at_once: false,
         network: NewNetwork::Isolated {},
         cpus: None,
         memory_mib: None,
         user_data: None,
     };
-    let work = ImageWork::Create { point, image: "web:1".into(), wish, libvirt: None };
+    let work = ImageWork::Create { point, image: "web:1".into(), wish, libvirt: None, same_as: None };
     order(scene, JobKind::CreateMachines, work)
 }
 
@@ -67,18 +68,18 @@ fn result(event: &ReportEvent) -> Result<Value> {
 }
 
 /// The last word on an order that is handed out now, once more or for the first time.
-async fn done(desk: &Desk, order: &Order) -> Result<Value> {
+pub(super) async fn done(desk: &Desk, order: &Order) -> Result<Value> {
     let before = desk.news(order.job).len();
     desk.hand_out(order.clone());
     desk.until(|desk| desk.news(order.job).len() > before).await;
     result(&desk.end_of(order).await)
 }
 
-fn made(result: &Value) -> Result<MadeImage> {
+pub(super) fn made(result: &Value) -> Result<MadeImage> {
     Ok(serde_json::from_value(result["image"].clone())?)
 }
 
-fn machines(result: &Value) -> Result<Vec<MadeMachine>> {
+pub(super) fn machines(result: &Value) -> Result<Vec<MadeMachine>> {
     Ok(serde_json::from_value(result["machines"].clone())?)
 }
 

@@ -4,6 +4,7 @@
 //! forgets or refuses on demand. `scene.rs` is a test's folder with its vault and machine.
 
 mod archive;
+mod at_once;
 mod backup;
 mod copies;
 mod desk;
