@@ -255,16 +255,28 @@ impl Control {
     /// A copy that somebody wants to read: it must be one of this item.
     pub(crate) async fn copy_row(&self, vault: VaultId, item: Uuid, point: PointId) -> Result<CopyRow> {
         self.copy_of(&self.vault_row(vault).await?)?;
-        let missing = || {
-            let what = format!("copy of the point {point} in the vault's second store");
-            Error::not_found(what).hint("`strongroom vault copies` lists those there are")
-        };
         match self.catalog.copy(vault, point).await {
             Ok(row) if row.item == item => Ok(row),
-            Ok(_) => Err(missing()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(missing()),
+            Ok(_) => Err(self.no_copy(vault, point).await?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.no_copy(vault, point).await?),
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// Why there is no copy of a point: it may only be late.
+    async fn no_copy(&self, vault: VaultId, point: PointId) -> Result<Error> {
+        let error = Error::not_found(format!("copy of the point {point} in the vault's second store"));
+        let figures = self.catalog.copy_figures(vault).await?;
+        let Some(oldest) = figures.oldest_waiting else {
+            return Ok(error.hint("`strongroom vault copies` lists those there are"));
+        };
+        let (minutes, waiting) = (self.now().duration_since(oldest).as_mins(), figures.waiting);
+        let lag = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+        let points = if waiting == 1 { "1 point waits".to_owned() } else { format!("{waiting} points wait") };
+        Ok(error.hint(format!(
+            "it is {lag} behind, {points} for a copy: `strongroom vault copy VAULT` makes them now, `strongroom vault \
+             copies VAULT` lists those there are"
+        )))
     }
 
     /// How a mover opens a vault's second store as if it were the vault.

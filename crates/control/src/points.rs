@@ -167,7 +167,7 @@ impl Control {
     }
 
     /// A point that can be read, with its item: from a tier of the vault, or from its second store.
-    async fn readable(&self, place: PointPlace, from_copy: bool) -> Result<(Item, PointDetail)> {
+    pub(crate) async fn readable(&self, place: PointPlace, from_copy: bool) -> Result<(Item, PointDetail)> {
         if from_copy {
             let item = self.item_row(place.vault, place.item).await?;
             let copy = self.copy_row(place.vault, place.item, place.point).await?;

@@ -298,7 +298,7 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
 }
 
 /// Who reaches a vault's second store: whoever is named, for a directory the mover within the server, else any.
-fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
+pub(crate) fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
     let copy = settings(vault)?.copy;
     let is_directory = copy.as_ref().is_some_and(|copy| !copy.location.contains("://"));
     Ok(copy.and_then(|copy| copy.mover).or_else(|| is_directory.then(|| OWN_MOVER.to_owned())))

@@ -55,8 +55,8 @@ type Asked =
   | { kind: "replace"; body: Replace }
   | { kind: "restore"; body: components["schemas"]["Restore"] };
 
-/** Whether the second store can give it: it has disks, and no sessions on files. */
-export const isFromCopy = (what: What): boolean => what === "machine" || what === "instant" || what === "disks";
+/** Whether the second store can give it. */
+export const isFromCopy = (what: What): boolean => what !== "replace";
 
 /** A copy as a point is shown: what is known of it there. */
 export function pointOf(copy: CopiedPoint, vault: string): Point {

@@ -14,7 +14,7 @@ const WAYS: [Kind, string, string][] = [
 
 function whyNot(what: Kind, item: Item, machine: Machine | undefined, choice: Choice): string | null {
   if (what === "replace" && !machine) return `${item.name} is no longer on its host.`;
-  if (choice.fromCopy && !isFromCopy(what)) return "Not out of the second store: restore the disks, or a new machine.";
+  if (choice.fromCopy && !isFromCopy(what)) return "Not out of the second store: restore a new machine, disks or files.";
   return null;
 }
 

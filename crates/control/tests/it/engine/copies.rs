@@ -4,8 +4,10 @@
 use super::mover::{FakeMover, FakeVault};
 use super::scene::{Scene, at, hours, on_both};
 use api::work::Work;
-use api::{CopyStore, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
-use control::{Actor, Paging, PointPlace};
+use api::files::OpenFiles;
+use api::{Code, CopyStore, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
+use control::{Actor, Asker, Paging, PointPlace};
+use model::access::{Grant, Role, Scope};
 use model::job::{Failure, JobKind};
 use model::policy::Daily;
 use model::{PointId, Policy};
@@ -54,6 +56,11 @@ async fn copying_jobs(scene: &Scene) -> anyhow::Result<usize> {
 async fn open_alerts(scene: &Scene, category: &str) -> anyhow::Result<Vec<String>> {
     let alerts = scene.catalog.alerts(true, None, 9).await?.rows;
     Ok(alerts.into_iter().filter(|alert| alert.category == category).map(|alert| alert.text).collect())
+}
+
+fn asker() -> Asker {
+    let grants = vec![Grant { role: Role::BackupOperator, scope: Scope::Everything {} }];
+    Asker { actor: actor(), user: Uuid::from_u128(1), is_session: true, grants }
 }
 
 fn actor() -> Actor {
@@ -113,6 +120,35 @@ on_both! {
         assert!(matches!(&order.work, Work::Restore { point: wanted, .. } if *wanted == point));
         assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
         assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+
+        // Its files, by a mover that is named, or that of the machine's host.
+        let wish = |from_copy| OpenFiles { mover: None, from_copy };
+        assert!(scene.control.open_files(&asker(), place, wish(false)).await.is_err(), "the vault has it no more");
+        let session = scene.control.open_files(&asker(), place, wish(true)).await?;
+        assert!(session.from_copy);
+        let order = scene.control.claim_files("server", 0).await?.expect("the session");
+        assert_eq!((order.session, order.point, order.item), (session.id, point, db.id));
+        assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
+        assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+        Ok(())
+    }
+
+    what_has_no_copy_yet_is_told_with_how_late_the_copy_is(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        scene.go_to(scene.hand.now() + hours(24)).await?;
+        let backup = mover.claim(&scene.control).await?.expect("the backup");
+        mover.carry_out(&scene.control, &backup).await?;
+        let points = scene.control.points(scene.vault, db.id, &Paging { after: None, limit: None }).await?.items;
+        let place = PointPlace { vault: scene.vault, item: db.id, point: points[0].id };
+        scene.go_to(scene.hand.now() + hours(5)).await?;
+        let wish = OpenFiles { mover: None, from_copy: true };
+        let error = scene.control.open_files(&asker(), place, wish.clone()).await.expect_err("not copied yet");
+        let told = error.problem();
+        assert_eq!(told.code, Code::NotFound);
+        let hint = told.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("hours behind, 1 point waits for a copy"), "{hint}");
+        mover.work(&scene.control).await?;
+        scene.control.open_files(&asker(), place, wish).await?;
         Ok(())
     }
 
