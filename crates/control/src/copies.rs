@@ -230,7 +230,12 @@ impl Control {
         // Without a second store there are none.
         let Some(copy) = settings(&row)?.copy else { return Ok(Page { items: Vec::new(), next: None }) };
         let page = self.catalog.copies((vault, item), after.as_ref(), limit).await?;
-        let items = page.rows.into_iter().map(|row| shown(row, &copy)).collect();
+        let mut drills = self.copy_drills(vault, item).await?;
+        let shown = |row| {
+            let copied = shown(row, &copy);
+            CopiedPoint { drill: drills.remove(&copied.point), ..copied }
+        };
+        let items = page.rows.into_iter().map(shown).collect();
         Ok(Page { items, next: page.next.map(|next| next.to_string()) })
     }
 
@@ -344,6 +349,7 @@ fn shown(row: CopyRow, copy: &CopyStore) -> CopiedPoint {
         goes: row.left.map(|left| left + lasts),
         disks: detail.disks,
         stored_bytes: row.stored_bytes,
+        drill: None,
     }
 }
 

@@ -99,8 +99,8 @@ impl Control {
                 return Err(undone("`strongroom image delete` or `strongroom image undelete`"));
             }
             // Whoever asks does not mean the window.
-            Request::Drill { point, options, mover, .. } => {
-                Request::Drill { point, options, mover, until: None }
+            Request::Drill { point, options, mover, from_copy, .. } => {
+                Request::Drill { point, options, mover, until: None, from_copy }
             }
             other => other,
         };

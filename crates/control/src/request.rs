@@ -94,6 +94,9 @@ pub(crate) enum Request {
         mover: Option<String>,
         /// It is left out if nobody has begun it by then; none: it waits.
         until: Option<Timestamp>,
+        /// Out of the vault's second store.
+        #[serde(default)]
+        from_copy: bool,
     },
     /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
     /// stays.
@@ -158,6 +161,11 @@ impl Request {
             Self::Rehydrate { .. } => JobKind::Rehydrate,
             Self::Drill { .. } => JobKind::Drill,
         }
+    }
+
+    /// Whether its point is read out of the vault's second store, as if that were the vault.
+    pub(crate) fn reads_copy(&self) -> bool {
+        matches!(self, Self::Restore { from_copy: true, .. } | Self::Drill { from_copy: true, .. })
     }
 }
 
@@ -290,7 +298,10 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::Copy {} | Request::Heal {} => of_copy(vault)?.or_else(of_vault),
         Request::Archive {} | Request::Rehydrate { .. } => of_archive(vault)?.or_else(of_vault),
         // One for certain: drills are counted by their mover.
-        Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
+        Request::Drill { mover, from_copy, .. } => {
+            let reaches_copy = if *from_copy { of_copy(vault)? } else { None };
+            mover.clone().or_else(of_host).or(reaches_copy).or_else(|| Some(OWN_MOVER.to_owned()))
+        }
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         // What is deleted or brought back may be in the archive.
         _ => of_vault().or(of_archive(vault)?),

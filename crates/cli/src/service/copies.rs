@@ -163,10 +163,12 @@ fn table(all: &[CopiedPoint]) -> String {
             copy.consistency.replace('_', "-"),
             if copy.left.is_some() { "no" } else { "yes" }.to_owned(),
             or_dash(copy.goes.map(output::instant)),
+            super::drill::in_short(copy.drill.as_ref()),
             output::size(copy.stored_bytes),
         ]
     });
-    let heading = ["POINT", "MACHINE", "INSTANT", "CONSISTENCY", "IN THE VAULT", "GOES", "STORED"];
+    let heading =
+        ["POINT", "MACHINE", "INSTANT", "CONSISTENCY", "IN THE VAULT", "GOES", "TRIED OUT", "STORED"];
     output::table(&heading, &["STORED"], rows)
 }
 

@@ -5,9 +5,10 @@ use super::mover::{FakeMover, FakeVault};
 use super::scene::{Scene, at, hours, on_both};
 use api::work::Work;
 use api::files::OpenFiles;
-use api::{Code, CopyStore, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
+use api::{Code, CopyStore, Drill, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
 use control::{Actor, Asker, Paging, PointPlace};
 use model::access::{Grant, Role, Scope};
+use model::drill::{DrillStage, Verdict};
 use model::job::{Failure, JobKind};
 use model::policy::Daily;
 use model::{PointId, Policy};
@@ -130,6 +131,62 @@ on_both! {
         assert_eq!((order.session, order.point, order.item), (session.id, point, db.id));
         assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
         assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+        Ok(())
+    }
+
+    a_drill_of_a_copy_proves_the_copy_and_nothing_else(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|copy| copy.keep_days = 10)).await?;
+        nights(&scene, &mover, 2).await?;
+        let paging = || Paging { after: None, limit: None };
+        let newest = scene.control.points(scene.vault, db.id, &paging()).await?.items.remove(0);
+        let place = PointPlace { vault: scene.vault, item: db.id, point: newest.id };
+        let wish = || Drill { from_copy: true, ..Drill::default() };
+        let drilled = async |verdict: Verdict| -> anyhow::Result<()> {
+            scene.control.drill(&actor(), place, wish()).await?;
+            let order = mover.claim(&scene.control).await?.expect("the drill");
+            assert!(matches!(&order.work, Work::Drill { point, .. } if *point == newest.id));
+            assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store.as_ref()), ("/vaults/second", None));
+            assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+            super::drills::drilled(&scene, &mover, &order, &super::drills::record(verdict)).await
+        };
+        drilled(Verdict::Proved).await?;
+        let told = scene.control.point(place).await?;
+        assert!(told.drill.is_none(), "nobody has tried what the vault has");
+        assert_eq!(told.copy_drill.map(|drill| drill.record.verdict), Some(Verdict::Proved));
+        let proof = scene.control.proofs(scene.vault).await?.items.remove(0);
+        assert_eq!((proof.proved, proof.copy_proved, proof.is_overdue), (None, Some(newest.taken), true));
+        let listed = scene.control.copies(scene.vault, Some(db.id), &paging()).await?.items;
+        let tried: Vec<_> = listed.iter().filter(|copy| copy.drill.is_some()).map(|copy| copy.point).collect();
+        assert_eq!(tried, [newest.id]);
+
+        // A good drill of the vault's point does not make the copy's bad one good.
+        let stage = DrillStage::Boot;
+        drilled(Verdict::Failed { stage, reason: "no agent".to_owned() }).await?;
+        let told = open_alerts(&scene, "copy_drill_failed").await?;
+        assert!(told.len() == 1 && told[0].starts_with("the copy of the point"), "{told:?}");
+        scene.control.drill(&actor(), place, Drill::default()).await?;
+        let order = mover.claim(&scene.control).await?.expect("the drill");
+        assert_eq!(order.vault.location, "/vaults/main");
+        super::drills::drilled(&scene, &mover, &order, &super::drills::record(Verdict::Proved)).await?;
+        assert_eq!(open_alerts(&scene, "copy_drill_failed").await?.len(), 1);
+        assert_eq!(scene.control.proofs(scene.vault).await?.items[0].proved, Some(newest.taken));
+        drilled(Verdict::Proved).await?;
+        assert!(open_alerts(&scene, "copy_drill_failed").await?.is_empty());
+
+        // The vault loses its point: the copy's proof stays as long as the copy, and can be made anew.
+        nights(&scene, &mover, 12).await?;
+        assert!(scene.control.point(place).await.is_err());
+        drilled(Verdict::BootedOnly).await?;
+        let copy = async || -> anyhow::Result<_> {
+            let all = scene.control.copies(scene.vault, Some(db.id), &paging()).await?.items;
+            Ok(all.into_iter().find(|copy| copy.point == newest.id))
+        };
+        let verdict = copy().await?.and_then(|copy| copy.drill).map(|drill| drill.record.verdict);
+        assert_eq!(verdict, Some(Verdict::BootedOnly));
+        nights(&scene, &mover, 12).await?;
+        assert!(copy().await?.is_none(), "it was let go");
+        assert_eq!(scene.control.proofs(scene.vault).await?.items[0].copy_proved, None);
+        assert!(scene.control.drill(&actor(), place, wish()).await.is_err());
         Ok(())
     }
 
