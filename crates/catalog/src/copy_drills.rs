@@ -13,7 +13,8 @@ impl Catalog {
     /// # Errors
     /// `Invalid` when there is no such copy.
     pub async fn put_copy_drill(&self, vault: VaultId, row: &DrillRow) -> Result<()> {
-        let insert = "insert into copy_drills (id, vault_id, point_id, item_id, instant, ended_at, verdict, record)
+        let insert =
+            "insert into copy_drills (id, vault_id, point_id, item_id, instant, ended_at, verdict, record)
             values ($1, $2, $3, $4, $5, $6, $7, $8) on conflict do nothing";
         let query = sqlx::query(insert).bind(row.job.to_string()).bind(vault.to_string());
         let query = query.bind(row.point.to_string()).bind(row.item.to_string());

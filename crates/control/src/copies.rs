@@ -276,7 +276,8 @@ impl Control {
             return Ok(error.hint("`strongroom vault copies` lists those there are"));
         };
         let (minutes, waiting) = (self.now().duration_since(oldest).as_mins(), figures.waiting);
-        let lag = if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+        let lag =
+            if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
         let points = if waiting == 1 { "1 point waits".to_owned() } else { format!("{waiting} points wait") };
         Ok(error.hint(format!(
             "it is {lag} behind, {points} for a copy: `strongroom vault copy VAULT` makes them now, `strongroom vault \
@@ -286,7 +287,7 @@ impl Control {
 
     /// How a mover opens a vault's second store as if it were the vault.
     pub(crate) async fn access_to_copy(&self, vault: &VaultRow) -> Result<VaultAccess> {
-        let StoreAccess { location, credentials } = access(&self.copy_of(vault)?);
+        let StoreAccess { location, credentials } = self.second_store(vault)?;
         let key = self.vault_key(vault.id).await?;
         let (snapshot_store, transfer_bytes_per_second) = (None, None);
         Ok(VaultAccess {
@@ -297,6 +298,11 @@ impl Control {
             transfer_bytes_per_second,
             key,
         })
+    }
+
+    /// How a mover opens a vault's second store beside the vault.
+    pub(crate) fn second_store(&self, vault: &VaultRow) -> Result<StoreAccess> {
+        Ok(access(&self.copy_of(vault)?))
     }
 
     fn copy_of(&self, vault: &VaultRow) -> Result<CopyStore> {

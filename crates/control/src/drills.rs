@@ -51,7 +51,8 @@ impl Control {
             }
             (None, None) => DrillOptions::default(),
         };
-        let request = Request::Drill { point: place.point, options, mover: wish.mover, until: None, from_copy };
+        let request =
+            Request::Drill { point: place.point, options, mover: wish.mover, until: None, from_copy };
         self.queue_for(actor, place.vault, place.item, &request).await
     }
 

@@ -101,8 +101,8 @@ impl Control {
                 self.must_be_near(point, from_copy).await?;
                 work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
-            Request::RestoreInto { point, targets, plan, .. } => {
-                self.must_be_near(point, false).await?;
+            Request::RestoreInto { point, targets, plan, from_copy, .. } => {
+                self.must_be_near(point, from_copy).await?;
                 work(Work::RestoreInto { item: item.id, point, targets, plan })
             }
             Request::Replace(asked) => work(self.replace_work(row, &item, asked).await?),

@@ -54,6 +54,9 @@ pub(crate) enum Request {
         mover: Option<String>,
         /// Only tell.
         plan: bool,
+        /// From the vault's second store.
+        #[serde(default)]
+        from_copy: bool,
     },
     /// Put the machine back to a point, in its own place.
     Replace(ReplaceRequest),
@@ -165,7 +168,13 @@ impl Request {
 
     /// Whether its point is read out of the vault's second store, as if that were the vault.
     pub(crate) fn reads_copy(&self) -> bool {
-        matches!(self, Self::Restore { from_copy: true, .. } | Self::Drill { from_copy: true, .. })
+        match self {
+            Self::Restore { from_copy, .. }
+            | Self::RestoreInto { from_copy, .. }
+            | Self::Drill { from_copy, .. } => *from_copy,
+            // A replacement needs both stores.
+            _ => false,
+        }
     }
 }
 
@@ -288,7 +297,8 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
     Ok(match request {
         Request::BackUp { .. } | Request::Replace(_) => of_host(),
         Request::UndoReplace { mover, .. } | Request::RemoveKept { mover, .. } => Some(mover.clone()),
-        Request::Restore { from_copy: true, mover, .. } => {
+        Request::Restore { from_copy: true, mover, .. }
+        | Request::RestoreInto { from_copy: true, mover, .. } => {
             mover.clone().or_else(of_host).or(of_copy(vault)?).or_else(of_vault)
         }
         Request::Restore { mover, .. } | Request::RestoreInto { mover, .. } => {

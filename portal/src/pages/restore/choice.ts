@@ -55,9 +55,6 @@ type Asked =
   | { kind: "replace"; body: Replace }
   | { kind: "restore"; body: components["schemas"]["Restore"] };
 
-/** Whether the second store can give it. */
-export const isFromCopy = (what: What): boolean => what !== "replace";
-
 /** A copy as a point is shown: what is known of it there. */
 export function pointOf(copy: CopiedPoint, vault: string): Point {
   return {
@@ -79,7 +76,7 @@ export function pointOf(copy: CopiedPoint, vault: string): Point {
 
 export function requestOf(choice: Choice): Asked {
   if (choice.what === "replace") {
-    return { kind: "replace", body: { stop: choice.stop, no_safety_point: !choice.safety, plan: false } };
+    return { kind: "replace", body: { stop: choice.stop, no_safety_point: !choice.safety, from_copy: choice.fromCopy, plan: false } };
   }
   const machine: NewMachine | null =
     choice.what === "disks"

@@ -3,9 +3,12 @@
 
 use super::mover::{FakeMover, FakeVault};
 use super::scene::{Scene, at, hours, on_both};
-use api::work::Work;
 use api::files::OpenFiles;
-use api::{Code, CopyStore, Drill, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
+use api::work::Work;
+use api::{
+    Code, CopyStore, DiskTarget, Drill, Replace, Restore, RestoreFormat, RestoreInto, RestoreTarget, Stop,
+    StopHow, VaultChange, VaultSettings,
+};
 use control::{Actor, Asker, Paging, PointPlace};
 use model::access::{Grant, Role, Scope};
 use model::drill::{DrillStage, Verdict};
@@ -187,6 +190,39 @@ on_both! {
         assert!(copy().await?.is_none(), "it was let go");
         assert_eq!(scene.control.proofs(scene.vault).await?.items[0].copy_proved, None);
         assert!(scene.control.drill(&actor(), place, wish()).await.is_err());
+        Ok(())
+    }
+
+    a_machine_goes_back_out_of_the_copy_and_its_present_state_goes_to_the_vault(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        nights(&scene, &mover, 12).await?;
+        // One that the vault has no more.
+        let listed = scene.control.copies(scene.vault, Some(db.id), &Paging { after: None, limit: None }).await?.items;
+        let point = listed.iter().find(|copy| copy.left.is_some()).expect("one has expired").point;
+        let place = PointPlace { vault: scene.vault, item: db.id, point };
+        let wish = |no_safety_point, plan| Replace { from_copy: true, no_safety_point, plan, ..Replace::default() };
+        let from_vault = Replace { from_copy: false, ..wish(true, true) };
+        assert!(scene.control.replace(&actor(), place, &from_vault).await.is_err(), "the vault has it no more");
+        for (alone, plan) in [(false, true), (true, false)] {
+            scene.control.replace(&actor(), place, &wish(alone, plan)).await?;
+            let order = mover.claim(&scene.control).await?.expect("it");
+            let Work::Replace(work) = &order.work else { panic!("{order:?}") };
+            let from = work.from.clone().expect("the second store");
+            assert_eq!((from.location.as_str(), from.credentials.as_deref()), ("/vaults/second", Some("COPY_")));
+            assert_eq!((work.point, work.safety.is_none(), work.plan), (point, alone, plan));
+            assert_eq!(order.vault.location, "/vaults/main", "what is written goes to the vault");
+            mover.fail(&scene.control, &order, Failure::Invalid).await?;
+        }
+
+        // Into what is there.
+        let to = RestoreTarget::Image { path: "/m/vda.qcow2".to_owned(), format: RestoreFormat::Qcow2 };
+        let into = |from_copy| RestoreInto {
+            targets: vec![DiskTarget { disk: "vda".to_owned(), to: to.clone() }], mover: None, from_copy, plan: true,
+        };
+        assert!(scene.control.restore_into(&actor(), place, into(false)).await.is_err(), "the vault has it no more");
+        scene.control.restore_into(&actor(), place, into(true)).await?;
+        let order = mover.claim(&scene.control).await?.expect("it");
+        assert_eq!(order.vault.location, "/vaults/second");
         Ok(())
     }
 
