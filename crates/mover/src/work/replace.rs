@@ -41,8 +41,15 @@ const NOT_SAFE: &str = "the vault must be there to take the machine's present st
 
 /// Puts the machine back, or tells what that would be.
 pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
+    let _inside = run.enter(&work.known_as).await;
+    run.lease.begin(&Step::Plan.to_string(), 0);
+    let pointer = match work.plan {
+        true => None,
+        false => Some(Pointer::lock(run.settings(), work.replacement)?),
+    };
+    let begun = pointer.as_ref().and_then(Pointer::journal).filter(|path| path.exists());
     let safe = match &work.safety {
-        Some(_) => Some(safe_place(run, work).await?),
+        Some(_) => Some(safe_place(run, work, begun.is_some()).await?),
         // The vault may be gone: nothing is asked of it.
         None => None,
     };
@@ -50,16 +57,13 @@ pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
         Some(place) => from_second(run, work, place).await?,
         None => find_nearest(run, work.item, work.point).await?,
     };
-    let _inside = run.enter(&work.known_as).await;
-    run.lease.begin(&Step::Plan.to_string(), 0);
-    if work.plan {
+    let Some(pointer) = pointer else {
         let plan = plan(run, work, &point).await?;
         let told = describe(plan.journal(), &plan.path(), &point, &[]);
         run.lease.step_done(Step::Plan, Some(json!(told)));
         return Ok(());
-    }
-    let pointer = Pointer::lock(run.settings(), work.replacement)?;
-    let replacement = match pointer.journal().filter(|path| path.exists()) {
+    };
+    let replacement = match begun {
         Some(path) => load(&path, work.replacement)?,
         None => begin(run, work, &point, &pointer).await?,
     };
@@ -73,9 +77,7 @@ pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
 }
 
 /// The vault, fit to take the point of the present state: before anything is done to the machine.
-async fn safe_place(run: &Run, work: &ReplaceWork) -> Result<Arc<Vault>> {
-    let is_begun = !work.plan
-        && Pointer::lock(run.settings(), work.replacement)?.journal().is_some_and(|path| path.exists());
+async fn safe_place(run: &Run, work: &ReplaceWork, is_begun: bool) -> Result<Arc<Vault>> {
     let ready = async {
         let vault = run.vaults().vault(&run.order.vault).await?;
         // One that was opened before may be gone since, and a store takes what is written to it all the same: nobody
@@ -90,8 +92,10 @@ async fn safe_place(run: &Run, work: &ReplaceWork) -> Result<Arc<Vault>> {
     let ready: Result<_> = ready.await;
     ready.map_err(|Failed(error)| {
         let text = format!("the present state cannot become a point: {}", error.text);
-        let hint = if is_begun { GO_ON } else { NOT_SAFE };
-        Failed(api::JobError { text, hint: Some(hint.to_owned()), ..error })
+        let hint = Some(if is_begun { GO_ON } else { NOT_SAFE }.to_owned());
+        // Who takes the second store knows that the vault is not well: a person decides, at once.
+        let failure = if is_begun || work.from.is_none() { error.failure } else { Failure::Invalid };
+        Failed(api::JobError { failure, text, hint, ..error })
     })
 }
 

@@ -6,8 +6,8 @@ use super::scene::{Scene, at, hours, on_both};
 use api::files::OpenFiles;
 use api::work::Work;
 use api::{
-    Code, CopyStore, DiskTarget, Drill, Replace, Restore, RestoreFormat, RestoreInto, RestoreTarget, Stop,
-    StopHow, VaultChange, VaultSettings,
+    Code, CopyStore, DiskTarget, Drill, NewRestoreSet, Replace, Restore, RestoreFormat, RestoreInto,
+    RestoreTarget, SetLimits, SetMachine, Stop, StopHow, VaultChange, VaultSettings,
 };
 use control::{Actor, Asker, Paging, PointPlace};
 use model::access::{Grant, Role, Scope};
@@ -138,7 +138,7 @@ on_both! {
     }
 
     a_drill_of_a_copy_proves_the_copy_and_nothing_else(catalog) {
-        let (scene, db, mover) = scene(catalog, copied(|copy| copy.keep_days = 10)).await?;
+        let (scene, db, mover) = scene(catalog, copied(|copy| copy.keep_days = 30)).await?;
         nights(&scene, &mover, 2).await?;
         let paging = || Paging { after: None, limit: None };
         let newest = scene.control.points(scene.vault, db.id, &paging()).await?.items.remove(0);
@@ -177,7 +177,7 @@ on_both! {
         assert!(open_alerts(&scene, "copy_drill_failed").await?.is_empty());
 
         // The vault loses its point: the copy's proof stays as long as the copy, and can be made anew.
-        nights(&scene, &mover, 12).await?;
+        nights(&scene, &mover, 26).await?;
         assert!(scene.control.point(place).await.is_err());
         drilled(Verdict::BootedOnly).await?;
         let copy = async || -> anyhow::Result<_> {
@@ -186,7 +186,7 @@ on_both! {
         };
         let verdict = copy().await?.and_then(|copy| copy.drill).map(|drill| drill.record.verdict);
         assert_eq!(verdict, Some(Verdict::BootedOnly));
-        nights(&scene, &mover, 12).await?;
+        nights(&scene, &mover, 20).await?;
         assert!(copy().await?.is_none(), "it was let go");
         assert_eq!(scene.control.proofs(scene.vault).await?.items[0].copy_proved, None);
         assert!(scene.control.drill(&actor(), place, wish()).await.is_err());
@@ -196,9 +196,9 @@ on_both! {
     a_machine_goes_back_out_of_the_copy_and_its_present_state_goes_to_the_vault(catalog) {
         let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
         nights(&scene, &mover, 12).await?;
-        // One that the vault has no more.
         let listed = scene.control.copies(scene.vault, Some(db.id), &Paging { after: None, limit: None }).await?.items;
-        let point = listed.iter().find(|copy| copy.left.is_some()).expect("one has expired").point;
+        // One that the vault has no more.
+        let point = listed.last().filter(|copy| copy.left.is_some()).expect("one has expired").point;
         let place = PointPlace { vault: scene.vault, item: db.id, point };
         let wish = |no_safety_point, plan| Replace { from_copy: true, no_safety_point, plan, ..Replace::default() };
         let from_vault = Replace { from_copy: false, ..wish(true, true) };
@@ -214,15 +214,39 @@ on_both! {
             mover.fail(&scene.control, &order, Failure::Invalid).await?;
         }
 
+        // With others, as one.
+        let machine = SetMachine { item: db.id, point: None, group: 0, folder: None, name: None, mover: None };
+        let set = |point, before, from_copy| NewRestoreSet {
+            machines: vec![SetMachine { point, ..machine.clone() }],
+            before,
+            from_copy,
+            folder: "/srv/back".to_owned(),
+            format: RestoreFormat::Raw,
+            mover: None,
+            as_machines: None,
+            limits: SetLimits::default(),
+            stop_on_failure: false,
+        };
+        let oldest = listed.iter().map(|copy| copy.taken).min();
+        assert!(scene.control.restore_many(&actor(), scene.vault, set(None, oldest, false)).await.is_err());
+        for asked in [set(Some(point), None, true), set(None, oldest, true)] {
+            let begun = scene.control.restore_many(&actor(), scene.vault, asked).await?;
+            assert_eq!((begun.members.len(), begun.members[0].point), (1, point));
+            let order = mover.claim(&scene.control).await?.expect("it");
+            assert!(matches!(&order.work, Work::Restore { point: wanted, .. } if *wanted == point));
+            assert_eq!(order.vault.location, "/vaults/second");
+            mover.carry_out(&scene.control, &order).await?;
+        }
+
         // Into what is there.
         let to = RestoreTarget::Image { path: "/m/vda.qcow2".to_owned(), format: RestoreFormat::Qcow2 };
         let into = |from_copy| RestoreInto {
             targets: vec![DiskTarget { disk: "vda".to_owned(), to: to.clone() }], mover: None, from_copy, plan: true,
         };
-        assert!(scene.control.restore_into(&actor(), place, into(false)).await.is_err(), "the vault has it no more");
-        scene.control.restore_into(&actor(), place, into(true)).await?;
-        let order = mover.claim(&scene.control).await?.expect("it");
-        assert_eq!(order.vault.location, "/vaults/second");
+        let refused = async |from_copy| {
+            scene.control.restore_into(&actor(), place, into(from_copy)).await.expect_err("it has no such disk").code()
+        };
+        assert_eq!((refused(false).await, refused(true).await), (Code::Conflict, Code::Invalid), "one of them has it");
         Ok(())
     }
 
