@@ -95,7 +95,7 @@ async fn safe_place(run: &Run, work: &ReplaceWork, is_begun: bool) -> Result<Arc
         let hint = Some(if is_begun { GO_ON } else { NOT_SAFE }.to_owned());
         // Who takes the second store knows that the vault is not well: a person decides, at once.
         let failure = if is_begun || work.from.is_none() { error.failure } else { Failure::Invalid };
-        Failed(api::JobError { failure, text, hint, ..error })
+        Failed(api::JobError { failure, text, hint })
     })
 }
 
