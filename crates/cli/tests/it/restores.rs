@@ -34,12 +34,17 @@ fn a_server_restores_many_in_place_and_only_what_differs() -> Result<()> {
     only_what_differs(&scene, guest.name(), &truth[0])?;
     in_its_place(&scene, guest.name())?;
     out_of_the_second_store(&scene, guest.name(), &truth[0])?;
-    // It runs as no child of ours by now.
-    let machines = scene.ask_program(&["rescue", "machine", "list"])?;
-    let running = machines.as_array().context("a list")?.iter().find(|one| one["name"] == guest.name());
-    let pid = running.context("it runs again")?["pid"].to_string();
-    ensure!(Command::new("kill").arg(&pid).status()?.success(), "end QEMU {pid}");
+    end_qemu(&scene, guest.name())?;
     server.stop()
+}
+
+/// Ends a machine that runs as no child of ours.
+fn end_qemu(scene: &Scene, name: &str) -> Result<()> {
+    let machines = scene.ask_program(&["rescue", "machine", "list"])?;
+    let running = machines.as_array().context("a list")?.iter().find(|one| one["name"] == name);
+    let pid = running.with_context(|| format!("{name} runs"))?["pid"].to_string();
+    ensure!(Command::new("kill").arg(&pid).status()?.success(), "end QEMU {pid}");
+    Ok(())
 }
 
 fn many(scene: &Scene, name: &str, truth: &[PathBuf; 2]) -> Result<()> {
@@ -137,6 +142,12 @@ fn out_of_the_second_store(scene: &Scene, name: &str, truth: &Path) -> Result<()
     let target = format!("d-disk0={}", text(&image)?);
     ask(&["restore"], &["--into", &target, "--yes"])?;
     assert_equal(&[image.clone(), image], &[truth.to_owned(), truth.to_owned()])?;
+
+    // A machine at once, which is of no use any more once its data is there.
+    let (folder, twin) = (scene.path("twin"), format!("{name}-twin"));
+    let made = ask(&["restore"], &["--to", text(&folder)?, "--as-machine", &twin, "--instant"])?;
+    end_qemu(scene, &twin)?;
+    ensure!(made["kind"] == "instant_restore" && made["state"] == "completed", "{made}");
 
     let limit = BOOT.as_secs().to_string();
     let proved = ask(&["drill"], &["--timeout", &limit, "--check", "disk=test -d /data0/lost+found"])?;
