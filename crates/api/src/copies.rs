@@ -1,6 +1,6 @@
 //! A vault's second store, in another region: copies of its points, which nothing that happens to the vault takes along.
 
-use crate::PointDisk;
+use crate::{PointDisk, PointDrill};
 use jiff::Timestamp;
 use model::PointId;
 use serde::{Deserialize, Serialize};
@@ -102,4 +102,7 @@ pub struct CopiedPoint {
     pub disks: Vec<PointDisk>,
     /// Bytes it added to the second store.
     pub stored_bytes: u64,
+    /// What came of it when it was last tried out; none if it never was.
+    #[serde(default)]
+    pub drill: Option<PointDrill>,
 }

@@ -16,6 +16,9 @@ pub struct Drill {
     pub options: Option<DrillOptions>,
     /// The mover that does it; the one that backed the machine up if not said.
     pub mover: Option<String>,
+    /// Try the point's copy in the vault's second store. What comes of it is told of the copy, and proves nothing of the
+    /// vault.
+    pub from_copy: bool,
 }
 
 /// The last drill of a point.
@@ -69,6 +72,10 @@ pub struct Proof {
     pub tried: Option<Timestamp>,
     /// What came of that: `proved`, `booted_only` or `failed`.
     pub verdict: Option<String>,
+    /// The instant of the newest point whose copy in the vault's second store was proved; nothing else here counts that.
+    #[serde(default)]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub copy_proved: Option<Timestamp>,
     /// Whether its proof is older than allowed, or there is none.
     pub is_overdue: bool,
 }

@@ -34,6 +34,9 @@ pub struct OpenFiles {
     /// The mover that reads the point; the one that backed the machine up if not said.
     #[serde(default)]
     pub mover: Option<String>,
+    /// Read it out of the vault's second store, which may have it although the vault has not, or is gone.
+    #[serde(default)]
+    pub from_copy: bool,
 }
 
 /// A look into the files of a point, for who has opened it alone. It lives in one server's memory.
@@ -49,6 +52,9 @@ pub struct FilesSession {
     pub point: PointId,
     /// The mover that reads the point.
     pub mover: String,
+    /// Whether it is read out of the vault's second store.
+    #[serde(default)]
+    pub from_copy: bool,
     /// Since when.
     #[schema(value_type = String, format = DateTime)]
     pub opened: Timestamp,

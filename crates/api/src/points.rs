@@ -56,6 +56,9 @@ pub struct Point {
     /// What came of it when it was last tried out; none if it never was.
     #[serde(default)]
     pub drill: Option<PointDrill>,
+    /// The same of its copy in the vault's second store.
+    #[serde(default)]
+    pub copy_drill: Option<PointDrill>,
 }
 
 /// One reason why a point is kept.

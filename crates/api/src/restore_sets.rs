@@ -19,6 +19,9 @@ pub struct NewRestoreSet {
     #[serde(default)]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub before: Option<Timestamp>,
+    /// Take all of them from the vault's second store.
+    #[serde(default)]
+    pub from_copy: bool,
     /// An absolute path on the movers' hosts, which is there. Machines that name no folder get one of their name in it.
     pub folder: String,
     /// What the images are to be.

@@ -22,6 +22,10 @@ pub struct Replace {
     #[serde(default)]
     #[schema(minimum = 1, maximum = 36135)]
     pub keep_days: Option<u16>,
+    /// Take the point from the vault's second store. The point of the present state goes to the vault even so: where that
+    /// is gone, it must be left out.
+    #[serde(default)]
+    pub from_copy: bool,
     /// Only tell what would be done: in the job's result.
     #[serde(default)]
     pub plan: bool,
@@ -47,6 +51,9 @@ pub struct RestoreInto {
     /// The mover that writes them; the one that backed the machine up if not said.
     #[serde(default)]
     pub mover: Option<String>,
+    /// Take the point from the vault's second store.
+    #[serde(default)]
+    pub from_copy: bool,
     /// Only tell how much would be written: in the job's result.
     #[serde(default)]
     pub plan: bool,

@@ -461,8 +461,11 @@ pub struct ReplaceWork {
     pub replacement: Uuid,
     /// How the machine is stopped if it runs.
     pub stop: Option<StopMachine>,
-    /// Stands in the vault with the point of the present state; none: no such point is made.
+    /// Stands in the vault with the point of the present state; none: no such point is made, and the vault may be gone.
     pub safety: Option<Service>,
+    /// The vault's second store, which the machine comes back from; none: the vault.
+    #[serde(default)]
+    pub from: Option<StoreAccess>,
     /// Only tell what would be done.
     pub plan: bool,
 }

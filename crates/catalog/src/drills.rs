@@ -54,6 +54,8 @@ pub struct ProofRow {
     pub proved: Option<Timestamp>,
     /// The instant of the newest point that was tried at all, and the verdict's first word.
     pub tried: Option<(Timestamp, String)>,
+    /// The instant of the newest point whose copy in the second store was proved.
+    pub copy_proved: Option<Timestamp>,
 }
 
 /// Protected, and backed up by a policy.
@@ -75,7 +77,7 @@ pub(crate) fn drill(row: &AnyRow) -> sqlx::Result<DrillRow> {
     })
 }
 
-fn first_word(verdict: &Verdict) -> &'static str {
+pub(crate) fn first_word(verdict: &Verdict) -> &'static str {
     match verdict {
         Verdict::Proved => "proved",
         Verdict::BootedOnly => "booted_only",
@@ -164,7 +166,9 @@ impl Catalog {
                 (select max(d.instant) from drills d where d.item_id = items.id and d.verdict = 'proved') as proved,
                 (select max(d.instant) from drills d where d.item_id = items.id) as tried,
                 (select d.verdict from drills d where d.item_id = items.id
-                    order by d.instant desc, d.ended_at desc limit 1) as verdict
+                    order by d.instant desc, d.ended_at desc limit 1) as verdict,
+                (select max(c.instant) from copy_drills c where c.vault_id = items.vault_id
+                    and c.item_id = items.id and c.verdict = 'proved') as copy_proved
             from items where items.vault_id = $1 and ",
             runs!(),
             " order by coalesce((select max(d.instant) from drills d
@@ -178,6 +182,7 @@ impl Catalog {
                 policy: parsed_option(&row, "policy_id")?,
                 proved: instant_option(&row, "proved")?,
                 tried: instant_option(&row, "tried")?.zip(verdict),
+                copy_proved: instant_option(&row, "copy_proved")?,
             })
         });
         query.fetch_all(&self.pool).await.map_err(|e| Error::sql("list the proofs", e))

@@ -24,6 +24,7 @@ mod alerts;
 mod archive;
 mod audit;
 mod copies;
+mod copy_drills;
 mod drills;
 mod error;
 mod figures;

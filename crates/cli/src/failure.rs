@@ -38,6 +38,11 @@ impl Told {
         Self { class: Class::NotFound, what: what.into(), hint: hint.into() }.into()
     }
 
+    /// Whether an error is that there is no such thing.
+    pub(crate) fn is_not_found(error: &anyhow::Error) -> bool {
+        error.downcast_ref::<Self>().is_some_and(|told| told.class == Class::NotFound)
+    }
+
     pub(crate) fn usage(what: impl Into<String>, hint: impl Into<String>) -> anyhow::Error {
         Self { class: Class::Usage, what: what.into(), hint: hint.into() }.into()
     }

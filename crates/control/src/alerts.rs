@@ -19,6 +19,8 @@ pub(crate) enum Trouble {
     VerifyFailed,
     /// A point was tried out and is not good, or could not be tried out.
     DrillFailed,
+    /// The same of a point's copy in a vault's second store.
+    CopyDrillFailed,
     /// Points could not be deleted, or brought back.
     DeletionFailed,
     /// Space could not be given back.
@@ -50,6 +52,7 @@ impl Trouble {
             Self::RestoreFailed => "restore_failed",
             Self::VerifyFailed => "verify_failed",
             Self::DrillFailed => "drill_failed",
+            Self::CopyDrillFailed => "copy_drill_failed",
             Self::DeletionFailed => "deletion_failed",
             Self::CollectFailed => "collect_failed",
             Self::SnapshotFailed => "snapshot_failed",
@@ -66,7 +69,7 @@ impl Trouble {
     fn severity(self) -> Severity {
         match self {
             // What lies in the vault may be lost.
-            Self::VerifyFailed | Self::DrillFailed => Severity::Critical,
+            Self::VerifyFailed | Self::DrillFailed | Self::CopyDrillFailed => Severity::Critical,
             Self::BackupFailed | Self::RestoreFailed | Self::MoverGone | Self::HealFailed => Severity::Error,
             Self::RehydrateFailed => Severity::Error,
             _ => Severity::Warning,

@@ -19,6 +19,7 @@ use crate::faults::Faults;
 use crate::machines::OWN_MOVER;
 use crate::people::Asker;
 use crate::points::PointPlace;
+use crate::request::of_copy;
 use crate::{Control, Error, Result};
 use api::Code;
 use api::files::{
@@ -64,25 +65,17 @@ impl Control {
     /// # Errors
     /// `Conflict` for a point that cannot be read; `TooManyRequests` where there are enough sessions.
     pub async fn open_files(&self, by: &Asker, place: PointPlace, wish: OpenFiles) -> Result<FilesSession> {
-        let item = self.item_row(place.vault, place.item).await?;
-        let point = self.point(place).await?;
-        if point.purge_at.is_none()
-            && point.in_archive_tier
-            && !(point.in_snapshot_tier || point.in_vault_tier)
-        {
-            let error = Error::new(Code::Conflict, "the point is in the archive, and in no other tier");
-            return Err(
-                error.hint("bring it back for some days first: `strongroom point rehydrate MACHINE POINT`")
-            );
-        }
-        if point.purge_at.is_some() || !(point.in_snapshot_tier || point.in_vault_tier) {
-            return Err(Error::new(Code::Conflict, "the point is deleted, or no tier has a copy of it"));
-        }
+        let from_copy = wish.from_copy;
+        let (item, _) = self.readable(place, from_copy).await?;
         let mover = match wish.mover {
             Some(mover) => self.known_mover(mover).await?,
             None => {
                 let host = self.catalog.host_of(item.machine).await?;
-                host.map_or_else(|| OWN_MOVER.to_owned(), |host| host.mover)
+                let reaches_copy = match from_copy {
+                    true => of_copy(&self.vault_row(place.vault).await?)?,
+                    false => None,
+                };
+                host.map(|host| host.mover).or(reaches_copy).unwrap_or_else(|| OWN_MOVER.to_owned())
             }
         };
         let now = self.now();
@@ -92,12 +85,14 @@ impl Control {
             item: place.item,
             point: place.point,
             mover,
+            from_copy,
             opened: now,
             ends: now + desk::LIFE,
             idle_seconds: desk::IDLE.as_secs() as u32,
         };
         let detail = json!({
             "vault": place.vault, "item": place.item, "name": item.name, "mover": about.mover, "session": about.id,
+            "from_copy": from_copy,
         });
         self.audit(&by.actor, "files.open", &place.point.to_string(), &detail).await?;
         self.desk.open(about.clone(), by.user)?;

@@ -230,7 +230,12 @@ impl Control {
         // Without a second store there are none.
         let Some(copy) = settings(&row)?.copy else { return Ok(Page { items: Vec::new(), next: None }) };
         let page = self.catalog.copies((vault, item), after.as_ref(), limit).await?;
-        let items = page.rows.into_iter().map(|row| shown(row, &copy)).collect();
+        let mut drills = self.copy_drills(vault, item).await?;
+        let shown = |row| {
+            let copied = shown(row, &copy);
+            CopiedPoint { drill: drills.remove(&copied.point), ..copied }
+        };
+        let items = page.rows.into_iter().map(shown).collect();
         Ok(Page { items, next: page.next.map(|next| next.to_string()) })
     }
 
@@ -255,21 +260,34 @@ impl Control {
     /// A copy that somebody wants to read: it must be one of this item.
     pub(crate) async fn copy_row(&self, vault: VaultId, item: Uuid, point: PointId) -> Result<CopyRow> {
         self.copy_of(&self.vault_row(vault).await?)?;
-        let missing = || {
-            let what = format!("copy of the point {point} in the vault's second store");
-            Error::not_found(what).hint("`strongroom vault copies` lists those there are")
-        };
         match self.catalog.copy(vault, point).await {
             Ok(row) if row.item == item => Ok(row),
-            Ok(_) => Err(missing()),
-            Err(error) if error.kind() == ErrorKind::NotFound => Err(missing()),
+            Ok(_) => Err(self.no_copy(vault, point).await?),
+            Err(error) if error.kind() == ErrorKind::NotFound => Err(self.no_copy(vault, point).await?),
             Err(error) => Err(error.into()),
         }
     }
 
+    /// Why there is no copy of a point: it may only be late.
+    async fn no_copy(&self, vault: VaultId, point: PointId) -> Result<Error> {
+        let error = Error::not_found(format!("copy of the point {point} in the vault's second store"));
+        let figures = self.catalog.copy_figures(vault).await?;
+        let Some(oldest) = figures.oldest_waiting else {
+            return Ok(error.hint("`strongroom vault copies` lists those there are"));
+        };
+        let (minutes, waiting) = (self.now().duration_since(oldest).as_mins(), figures.waiting);
+        let lag =
+            if minutes < 120 { format!("{minutes} minutes") } else { format!("{} hours", minutes / 60) };
+        let points = if waiting == 1 { "1 point waits".to_owned() } else { format!("{waiting} points wait") };
+        Ok(error.hint(format!(
+            "it is {lag} behind, {points} for a copy: `strongroom vault copy VAULT` makes them now, `strongroom vault \
+             copies VAULT` lists those there are"
+        )))
+    }
+
     /// How a mover opens a vault's second store as if it were the vault.
     pub(crate) async fn access_to_copy(&self, vault: &VaultRow) -> Result<VaultAccess> {
-        let StoreAccess { location, credentials } = access(&self.copy_of(vault)?);
+        let StoreAccess { location, credentials } = self.second_store(vault)?;
         let key = self.vault_key(vault.id).await?;
         let (snapshot_store, transfer_bytes_per_second) = (None, None);
         Ok(VaultAccess {
@@ -280,6 +298,11 @@ impl Control {
             transfer_bytes_per_second,
             key,
         })
+    }
+
+    /// How a mover opens a vault's second store beside the vault.
+    pub(crate) fn second_store(&self, vault: &VaultRow) -> Result<StoreAccess> {
+        Ok(access(&self.copy_of(vault)?))
     }
 
     fn copy_of(&self, vault: &VaultRow) -> Result<CopyStore> {
@@ -332,6 +355,7 @@ fn shown(row: CopyRow, copy: &CopyStore) -> CopiedPoint {
         goes: row.left.map(|left| left + lasts),
         disks: detail.disks,
         stored_bytes: row.stored_bytes,
+        drill: None,
     }
 }
 

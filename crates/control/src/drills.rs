@@ -30,16 +30,18 @@ const FORMATS: [&str; 2] = ["png", "ppm"];
 impl Control {
     /// Has a point tried out.
     pub async fn drill(&self, actor: &Actor, place: PointPlace, wish: Drill) -> Result<JobId> {
-        let (item, row) = self.point_row(place).await?;
+        let from_copy = wish.from_copy;
+        let (item, _) = self.readable(place, from_copy).await?;
         let mut faults = Faults::default();
         if let Some(options) = &wish.options {
             options.faults().into_iter().for_each(|(at, rule)| faults.add(format!("/options{at}"), rule));
         }
         faults.none()?;
         self.must_be_a_mover(wish.mover.as_deref()).await?;
-        must_be_readable(&row.point, self.now())?;
-        let detail =
-            json!({ "vault": place.vault, "item": place.item, "name": item.name, "mover": wish.mover });
+        let detail = json!({
+            "vault": place.vault, "item": place.item, "name": item.name, "mover": wish.mover,
+            "from_copy": from_copy,
+        });
         self.audit(actor, "point.drill", &place.point.to_string(), &detail).await?;
         let options = match (wish.options, item.protection.backup_policy()) {
             (Some(options), _) => options,
@@ -49,7 +51,8 @@ impl Control {
             }
             (None, None) => DrillOptions::default(),
         };
-        let request = Request::Drill { point: place.point, options, mover: wish.mover, until: None };
+        let request =
+            Request::Drill { point: place.point, options, mover: wish.mover, until: None, from_copy };
         self.queue_for(actor, place.vault, place.item, &request).await
     }
 
@@ -106,8 +109,8 @@ impl Control {
                     .as_ref()
                     .map(|drills| drills.options.clone())
                     .unwrap_or_default();
-                let request =
-                    Request::Drill { point: due.point, options, mover: None, until: Some(due.until) };
+                let (point, until) = (due.point, Some(due.until));
+                let request = Request::Drill { point, options, mover: None, until, from_copy: false };
                 let when = When { ready: due.start.max(now), slot: Some(due.slot) };
                 match self.queue(item.vault, item.id, &request, when).await {
                     // Another server was quicker, or something is under way: the next look finds it.
@@ -136,9 +139,7 @@ impl Control {
             // Nothing is known of the point: the drill itself could not be made.
             return self.tell_end(row, Trouble::DrillFailed, "the drill of").await;
         }
-        let is_over = matches!(row.job.state, JobState::Completed | JobState::CompletedWithWarnings);
-        let record = row.result.clone().and_then(|result| serde_json::from_value::<DrillRecord>(result).ok());
-        let (true, Some(record)) = (is_over, record) else { return Ok(()) };
+        let Some(record) = record_of(row) else { return Ok(()) };
         let found = match self.catalog.point(point).await {
             // It was purged meanwhile: nobody is to know anything of it.
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
@@ -156,6 +157,37 @@ impl Control {
             row.name
         );
         self.raise_anew(Trouble::DrillFailed, &item.to_string(), text).await
+    }
+
+    /// The same of a drill out of the vault's second store: it stands with the copy, and says nothing of the vault.
+    pub(crate) async fn follow_copy_drill(&self, row: &JobRow, point: PointId) -> Result<()> {
+        let (item, Some(vault)) = (item_of(row)?, row.vault) else { return Ok(()) };
+        if row.job.state == JobState::Failed {
+            return self.tell_end(row, Trouble::CopyDrillFailed, "the drill of the copy of").await;
+        }
+        let Some(record) = record_of(row) else { return Ok(()) };
+        let copy = match self.catalog.copy(vault, point).await {
+            // It was let go meanwhile.
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+            found => found?,
+        };
+        // The vault has another second store by now: this one's copy is not the one that was tried.
+        if copy.copied > row.created {
+            return Ok(());
+        }
+        let (instant, ended) = (copy.taken, row.ended.unwrap_or_else(|| self.now()));
+        let verdict = record.verdict.clone();
+        let drill = DrillRow { job: row.id, point, item, instant, ended, record, has_picture: false };
+        self.catalog.put_copy_drill(vault, &drill).await?;
+        if verdict.is_good() {
+            return self.resolve(Trouble::CopyDrillFailed, item).await;
+        }
+        let text = format!(
+            "the copy of the point {point} of {} as it was at {instant} {verdict}; `strongroom vault copies` lists the \
+             copies",
+            row.name
+        );
+        self.raise_anew(Trouble::CopyDrillFailed, &item.to_string(), text).await
     }
 
     /// Keeps a picture of a drill's end, if the claim that sends it holds.
@@ -183,14 +215,23 @@ impl Control {
         Ok(self.catalog.put_drill_picture(job, format, data).await?)
     }
 
-    /// What the screen showed at the end of a point's last drill.
+    /// What the screen showed at the end of a point's last drill, or of the last one of its copy.
     ///
     /// # Errors
     /// `NotFound` when there is no such picture.
-    pub async fn screenshot(&self, place: PointPlace) -> Result<Screenshot> {
-        self.point_row(place).await?;
-        let none = || Error::not_found(format!("screenshot of a drill of the point {}", place.point));
-        let drills = self.catalog.drills_of(place.item).await?;
+    pub async fn screenshot(&self, place: PointPlace, from_copy: bool) -> Result<Screenshot> {
+        let what = if from_copy { "copy of the point" } else { "point" };
+        let none = || Error::not_found(format!("screenshot of a drill of the {what} {}", place.point));
+        let drills = match from_copy {
+            true => {
+                self.item_row(place.vault, place.item).await?;
+                self.catalog.copy_drills(place.vault, Some(place.item)).await?
+            }
+            false => {
+                self.point_row(place).await?;
+                self.catalog.drills_of(place.item).await?
+            }
+        };
         let drill = drills.into_iter().find(|drill| drill.point == place.point).ok_or_else(none)?;
         let (format, data) = self.catalog.drill_picture(drill.job).await?.ok_or_else(none)?;
         Ok(Screenshot { format, data })
@@ -198,11 +239,16 @@ impl Control {
 
     /// The last drill of each point of an item.
     pub(crate) async fn point_drills(&self, item: Uuid) -> Result<HashMap<PointId, PointDrill>> {
-        let shown = |row: DrillRow| {
-            let DrillRow { job, ended, record, has_picture, .. } = row;
-            (row.point, PointDrill { job, ended, record, has_screenshot: has_picture })
-        };
         Ok(self.catalog.drills_of(item).await?.into_iter().map(shown).collect())
+    }
+
+    /// The last drill of each copy in a vault's second store: of one item, or of all.
+    pub(crate) async fn copy_drills(
+        &self,
+        vault: VaultId,
+        item: Option<Uuid>,
+    ) -> Result<HashMap<PointId, PointDrill>> {
+        Ok(self.catalog.copy_drills(vault, item).await?.into_iter().map(shown).collect())
     }
 
     /// How old the proof of each machine of a vault is that is backed up: never proved ones first.
@@ -226,9 +272,21 @@ impl Control {
                 proved: row.proved,
                 tried: row.tried.as_ref().map(|(at, _)| *at),
                 verdict: row.tried.map(|(_, verdict)| verdict),
+                copy_proved: row.copy_proved,
                 is_overdue: row.proved.is_none_or(|proved| now.duration_since(proved) > allowed),
             }
         });
         Ok(api::Page { items: shown.collect(), next: None })
     }
+}
+
+/// What a drill that is over has found out; none if it came to nothing.
+fn record_of(row: &JobRow) -> Option<DrillRecord> {
+    let is_over = matches!(row.job.state, JobState::Completed | JobState::CompletedWithWarnings);
+    serde_json::from_value(row.result.clone().filter(|_| is_over)?).ok()
+}
+
+fn shown(row: DrillRow) -> (PointId, PointDrill) {
+    let DrillRow { job, point, ended, record, has_picture, .. } = row;
+    (point, PointDrill { job, ended, record, has_screenshot: has_picture })
 }

@@ -61,6 +61,9 @@ impl Control {
             Request::Restore { .. } | Request::RestoreInto { .. } => {
                 self.tell_end(row, Trouble::RestoreFailed, "the restore of").await.map(|()| None)
             }
+            Request::Drill { point, from_copy: true, .. } => {
+                self.follow_copy_drill(row, point).await.map(|()| None)
+            }
             Request::Drill { point, .. } => self.follow_drill(row, point).await.map(|()| None),
             Request::Replace(asked) if asked.plan => Ok(None),
             Request::Replace(asked) => self.follow_replace(row, &asked).await,

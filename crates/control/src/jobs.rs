@@ -104,8 +104,8 @@ impl Control {
                 Request::Image(ImageRequest::Create { point, wish, same_as })
             }
             // Whoever asks does not mean the window.
-            Request::Drill { point, options, mover, .. } => {
-                Request::Drill { point, options, mover, until: None }
+            Request::Drill { point, options, mover, from_copy, .. } => {
+                Request::Drill { point, options, mover, until: None, from_copy }
             }
             other => other,
         };

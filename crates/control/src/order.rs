@@ -101,8 +101,8 @@ impl Control {
                 self.must_be_near(point, from_copy).await?;
                 work(Work::Restore { item: item.id, point, folder, disks, format, machine })
             }
-            Request::RestoreInto { point, targets, plan, .. } => {
-                self.must_be_near(point, false).await?;
+            Request::RestoreInto { point, targets, plan, from_copy, .. } => {
+                self.must_be_near(point, from_copy).await?;
                 work(Work::RestoreInto { item: item.id, point, targets, plan })
             }
             Request::Replace(asked) => work(self.replace_work(row, &item, asked).await?),
@@ -122,8 +122,8 @@ impl Control {
             Request::Drill { until: Some(until), .. } if until <= now => {
                 Ok(Prepared::Unwanted(format!("its window was over at {until}, and nobody had begun")))
             }
-            Request::Drill { point, options, .. } => {
-                self.must_be_near(point, false).await?;
+            Request::Drill { point, options, from_copy, .. } => {
+                self.must_be_near(point, from_copy).await?;
                 work(Work::Drill { item: item.id, point, options })
             }
             Request::DeletePoints { points, expired, .. } => {
@@ -293,7 +293,7 @@ impl Control {
     /// How a mover opens the vault of a job.
     pub(crate) async fn access(&self, row: &JobRow) -> Result<VaultAccess> {
         let vault = self.vault_of(row).await?;
-        if let Request::Restore { from_copy: true, .. } = request_of(row)? {
+        if request_of(row)?.reads_copy() {
             return self.access_to_copy(&vault).await;
         }
         self.access_to(vault).await

@@ -78,9 +78,10 @@ impl Control {
         let page = self.catalog.points(item.id, after.as_ref(), limit).await?;
         let verdicts = self.verdicts(&item).await?;
         let mut drills = self.point_drills(item.id).await?;
+        let mut of_copies = self.copy_drills(vault, Some(item.id)).await?;
         let points = page.rows.into_iter().map(|row| {
-            let drill = drills.remove(&row.point.id);
-            Point { drill, ..shown(&item, row, (&verdicts, self.now())) }
+            let (drill, copy_drill) = (drills.remove(&row.point.id), of_copies.remove(&row.point.id));
+            Point { drill, copy_drill, ..shown(&item, row, (&verdicts, self.now())) }
         });
         Ok(Page { items: points.collect(), next: page.next.map(|next| next.to_string()) })
     }
@@ -90,7 +91,8 @@ impl Control {
         let (item, row) = self.point_row(place).await?;
         let verdicts = self.verdicts(&item).await?;
         let drill = self.point_drills(item.id).await?.remove(&place.point);
-        Ok(Point { drill, ..shown(&item, row, (&verdicts, self.now())) })
+        let copy_drill = self.copy_drills(place.vault, Some(item.id)).await?.remove(&place.point);
+        Ok(Point { drill, copy_drill, ..shown(&item, row, (&verdicts, self.now())) })
     }
 
     /// Keeps a point until somebody says otherwise, or says otherwise.
@@ -167,7 +169,7 @@ impl Control {
     }
 
     /// A point that can be read, with its item: from a tier of the vault, or from its second store.
-    async fn readable(&self, place: PointPlace, from_copy: bool) -> Result<(Item, PointDetail)> {
+    pub(crate) async fn readable(&self, place: PointPlace, from_copy: bool) -> Result<(Item, PointDetail)> {
         if from_copy {
             let item = self.item_row(place.vault, place.item).await?;
             let copy = self.copy_row(place.vault, place.item, place.point).await?;
@@ -376,6 +378,7 @@ fn shown(item: &Item, row: PointRow, (verdicts, now): (&HashMap<PointId, Vec<Ver
         disks,
         stored_bytes: row.stored_bytes,
         drill: None,
+        copy_drill: None,
     }
 }
 

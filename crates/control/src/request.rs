@@ -54,6 +54,9 @@ pub(crate) enum Request {
         mover: Option<String>,
         /// Only tell.
         plan: bool,
+        /// From the vault's second store.
+        #[serde(default)]
+        from_copy: bool,
     },
     /// Put the machine back to a point, in its own place.
     Replace(ReplaceRequest),
@@ -94,6 +97,9 @@ pub(crate) enum Request {
         mover: Option<String>,
         /// It is left out if nobody has begun it by then; none: it waits.
         until: Option<Timestamp>,
+        /// Out of the vault's second store.
+        #[serde(default)]
+        from_copy: bool,
     },
     /// Delete points in the vault. The plan is made again when a mover claims it: a point that is to be kept by then
     /// stays.
@@ -157,6 +163,17 @@ impl Request {
             Self::Archive {} => JobKind::Archive,
             Self::Rehydrate { .. } => JobKind::Rehydrate,
             Self::Drill { .. } => JobKind::Drill,
+        }
+    }
+
+    /// Whether its point is read out of the vault's second store, as if that were the vault.
+    pub(crate) fn reads_copy(&self) -> bool {
+        match self {
+            Self::Restore { from_copy, .. }
+            | Self::RestoreInto { from_copy, .. }
+            | Self::Drill { from_copy, .. } => *from_copy,
+            // A replacement needs both stores.
+            _ => false,
         }
     }
 }
@@ -280,7 +297,8 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
     Ok(match request {
         Request::BackUp { .. } | Request::Replace(_) => of_host(),
         Request::UndoReplace { mover, .. } | Request::RemoveKept { mover, .. } => Some(mover.clone()),
-        Request::Restore { from_copy: true, mover, .. } => {
+        Request::Restore { from_copy: true, mover, .. }
+        | Request::RestoreInto { from_copy: true, mover, .. } => {
             mover.clone().or_else(of_host).or(of_copy(vault)?).or_else(of_vault)
         }
         Request::Restore { mover, .. } | Request::RestoreInto { mover, .. } => {
@@ -290,7 +308,10 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
         Request::Copy {} | Request::Heal {} => of_copy(vault)?.or_else(of_vault),
         Request::Archive {} | Request::Rehydrate { .. } => of_archive(vault)?.or_else(of_vault),
         // One for certain: drills are counted by their mover.
-        Request::Drill { mover, .. } => mover.clone().or_else(of_host).or_else(|| Some(OWN_MOVER.to_owned())),
+        Request::Drill { mover, from_copy, .. } => {
+            let reaches_copy = if *from_copy { of_copy(vault)? } else { None };
+            mover.clone().or_else(of_host).or(reaches_copy).or_else(|| Some(OWN_MOVER.to_owned()))
+        }
         _ if settings(vault)?.snapshot_store.is_some() => of_host().or_else(of_vault),
         // What is deleted or brought back may be in the archive.
         _ => of_vault().or(of_archive(vault)?),
@@ -298,7 +319,7 @@ fn mover_for(request: &Request, vault: &VaultRow, host: Option<&Host>) -> Result
 }
 
 /// Who reaches a vault's second store: whoever is named, for a directory the mover within the server, else any.
-fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
+pub(crate) fn of_copy(vault: &VaultRow) -> Result<Option<String>> {
     let copy = settings(vault)?.copy;
     let is_directory = copy.as_ref().is_some_and(|copy| !copy.location.contains("://"));
     Ok(copy.and_then(|copy| copy.mover).or_else(|| is_directory.then(|| OWN_MOVER.to_owned())))

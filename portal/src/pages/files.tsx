@@ -5,7 +5,7 @@ import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Fragment, useEffect, useState } from "react";
 import { useParams, useSearchParams } from "react-router";
 import { client, once, take } from "../api/client";
-import { item as itemQuery } from "../api/queries";
+import { copiesOf, item as itemQuery } from "../api/queries";
 import type { FilesEntry, FilesRegion, FilesSession } from "../api/types";
 import { Empty } from "../parts/empty";
 import { Page } from "../parts/page";
@@ -17,9 +17,9 @@ import { Found } from "./files/found";
 const PAGE = 500;
 
 /** A session of one's own on the point: opened when the page is, closed when it is left. */
-function useSession(vault: string, item: string, point: string) {
+function useSession(vault: string, item: string, point: string, fromCopy: boolean) {
   const opened = useQuery({
-    queryKey: ["files", vault, item, point],
+    queryKey: ["files", vault, item, point, fromCopy],
     staleTime: Infinity,
     gcTime: 0,
     refetchOnWindowFocus: false,
@@ -27,7 +27,7 @@ function useSession(vault: string, item: string, point: string) {
       take(
         client.POST("/v1/vaults/{vault}/items/{item}/points/{point}/files", {
           params: { path: { vault, item, point }, header: once() },
-          body: {},
+          body: { from_copy: fromCopy },
         }),
       ),
   });
@@ -51,17 +51,23 @@ const closing = new Set<string>();
 export default function Files() {
   const { vault = "", item = "", point = "" } = useParams();
   const held = useQuery(itemQuery(vault, item));
+  const [search] = useSearchParams();
+  const fromCopy = search.get("from") === "copy";
   const asked = useQuery({
     queryKey: ["point", vault, item, point],
     queryFn: () => take(client.GET("/v1/vaults/{vault}/items/{item}/points/{point}", { params: { path: { vault, item, point } } })),
+    enabled: !fromCopy,
   });
-  const opened = useSession(vault, item, point);
+  const copies = useQuery({ ...copiesOf(vault, item), enabled: fromCopy });
+  // The vault may have no such point any more.
+  const taken = fromCopy ? copies.data?.find((copy) => copy.point === point)?.taken : asked.data?.taken;
+  const opened = useSession(vault, item, point, fromCopy);
   const name = held.data?.name ?? "Machine";
   return (
     <Page
       title={`Files of ${name}`}
-      above={[["Machines", "/machines"], [name, `/vaults/${vault}/items/${item}?point=${point}`]]}
-      about={asked.data && `As they were on ${instant(asked.data.taken)}. Nothing here changes the point or the machine.`}
+      above={[["Machines", "/machines"], [name, `/vaults/${vault}/items/${item}${fromCopy ? "" : `?point=${point}`}`]]}
+      about={taken && `As they were on ${instant(taken)}${fromCopy ? ", out of the second store" : ""}. Nothing here changes the point or the machine.`}
     >
       {opened.error && <Trouble error={opened.error} again={() => void opened.refetch()} />}
       {opened.isPending && <Spinner className="loading" label="Opening the point's disks" />}
@@ -72,6 +78,7 @@ export default function Files() {
 
 function Browser({ session }: { session: FilesSession }) {
   const [search, setSearch] = useSearchParams();
+  const kept: Record<string, string> = session.from_copy ? { from: "copy" } : {};
   const place = search.get("place") ?? "";
   const wanted = search.get("find") ?? "";
   const [text, setText] = useState(wanted);
@@ -84,7 +91,7 @@ function Browser({ session }: { session: FilesSession }) {
   });
   const go = (to: string) => {
     setText("");
-    setSearch(to ? { place: to } : {});
+    setSearch({ ...kept, ...(to ? { place: to } : {}) });
   };
   return (
     <>
@@ -94,7 +101,7 @@ function Browser({ session }: { session: FilesSession }) {
         <form
           onSubmit={(event) => {
             event.preventDefault();
-            setSearch(text ? { place, find: text } : { place });
+            setSearch(text ? { ...kept, place, find: text } : { ...kept, place });
           }}
         >
           <SearchBox

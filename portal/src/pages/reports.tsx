@@ -177,6 +177,7 @@ function Proofs({ vault }: { vault: Vault }) {
                     <th>Allowed</th>
                     <th>Last tried</th>
                     <th>It was</th>
+                    {vault.settings.copy && <th>Newest proved copy</th>}
                   </tr>
                 </thead>
                 <tbody>
@@ -193,6 +194,7 @@ function Proofs({ vault }: { vault: Vault }) {
                         <When at={proof.tried} none="never" />
                       </td>
                       <td>{proof.verdict ? <State of={VERDICT[proof.verdict] ?? [proof.verdict, "quiet"]} /> : "-"}</td>
+                      {vault.settings.copy && <td>{proof.copy_proved ? day(proof.copy_proved) : "never"}</td>}
                     </tr>
                   ))}
                 </tbody>

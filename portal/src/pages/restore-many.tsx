@@ -62,19 +62,20 @@ function Chosen({ vaults: mine }: { vaults: Vault[] }) {
   );
   return (
     <Loaded query={held} what="machines">
-      {(list) => <Steps key={vault} vault={vault} items={list.filter((item) => item.last_point && item.state !== "deleted")} given={ids} above={choice} />}
+      {(list) => <Steps key={vault} vault={vault} isCopied={mine.find((one) => one.id === vault)?.settings.copy != null} items={list.filter((item) => item.last_point && item.state !== "deleted")} given={ids} above={choice} />}
     </Loaded>
   );
 }
 
 interface StepsProps {
   vault: string;
+  isCopied: boolean;
   items: Item[];
   given: string[];
   above: React.ReactNode;
 }
 
-function Steps({ vault, items, given, above }: StepsProps) {
+function Steps({ vault, isCopied, items, given, above }: StepsProps) {
   const navigate = useNavigate();
   const [choice, setChoice] = useState<ManyChoice>(() => first(given.filter((id) => items.some((item) => item.id === id))));
   const [step, setStep] = useState(0);
@@ -98,6 +99,14 @@ function Steps({ vault, items, given, above }: StepsProps) {
             <>
               <h2>Which machines?</h2>
               {above}
+              {isCopied && (
+                <Field label="Out of" hint={choice.fromCopy ? "Good also when the vault is damaged, unreachable or gone." : undefined}>
+                  <Select value={choice.fromCopy ? "copy" : "vault"} onChange={(_, data) => change({ fromCopy: data.value === "copy" })}>
+                    <option value="vault">The vault</option>
+                    <option value="copy">Its second store</option>
+                  </Select>
+                </Field>
+              )}
               <Machines items={items} choice={choice} change={change} />
             </>
           ),

@@ -125,7 +125,7 @@ function Steps({ item, machine, points, isCopied, fromCopy }: StepsProps) {
         {
           name: "What",
           body: <What item={item} point={point} machine={machine} choice={choice} change={change} />,
-          next: files ? { name: "Open its files", act: () => void navigate(`${at}/points/${point.id}/files`) } : undefined,
+          next: files ? { name: "Open its files", act: () => void navigate(`${at}/points/${point.id}/files${fromCopy ? "?from=copy" : ""}`) } : undefined,
         },
         { name: "Where", body: <Where item={item} point={point} machine={machine} choice={choice} change={change} />, fault },
         {

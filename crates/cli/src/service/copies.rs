@@ -163,10 +163,12 @@ fn table(all: &[CopiedPoint]) -> String {
             copy.consistency.replace('_', "-"),
             if copy.left.is_some() { "no" } else { "yes" }.to_owned(),
             or_dash(copy.goes.map(output::instant)),
+            super::drill::in_short(copy.drill.as_ref()),
             output::size(copy.stored_bytes),
         ]
     });
-    let heading = ["POINT", "MACHINE", "INSTANT", "CONSISTENCY", "IN THE VAULT", "GOES", "STORED"];
+    let heading =
+        ["POINT", "MACHINE", "INSTANT", "CONSISTENCY", "IN THE VAULT", "GOES", "TRIED OUT", "STORED"];
     output::table(&heading, &["STORED"], rows)
 }
 
@@ -174,13 +176,46 @@ fn table(all: &[CopiedPoint]) -> String {
 pub(super) async fn chosen(client: &Client, item: &Item, wanted: &str) -> Result<CopiedPoint> {
     let path = format!("/v1/vaults/{}/copies?limit=1000&item={}", item.vault, item.id);
     let all: Vec<CopiedPoint> = client.all(&path).await?;
-    if wanted == "latest" {
-        return all.into_iter().max_by_key(|copy| copy.taken).ok_or_else(|| {
-            let hint = "`strongroom vault copies` lists the copies there are";
-            Told::not_found(format!("the vault's second store has no copy of a point of {}", item.name), hint)
-        });
+    let found = match wanted {
+        "latest" => all.into_iter().max_by_key(|copy| copy.taken),
+        _ => {
+            let found = names::choose("copy", all, wanted, |one| (String::new(), one.point));
+            match found {
+                Err(error) if !Told::is_not_found(&error) => return Err(error),
+                found => found.ok(),
+            }
+        }
+    };
+    match found {
+        Some(copy) => Ok(copy),
+        None => {
+            let vault: Vault = client.get(&format!("/v1/vaults/{}", item.vault)).await?;
+            Err(none(&vault, &item.name, wanted))
+        }
     }
-    names::choose("copy", all, wanted, |one| (String::new(), one.point))
+}
+
+/// There is no such copy: it may only be late.
+fn none(vault: &Vault, machine: &str, wanted: &str) -> anyhow::Error {
+    if vault.settings.copy.is_none() {
+        let hint = format!("`strongroom vault update {} --copy-to URL` gives it one", vault.name);
+        return Told::not_found(format!("the vault {} has no second store", vault.name), hint);
+    }
+    let what = match wanted {
+        "latest" => format!("the vault's second store has no copy of a point of {machine}"),
+        _ => format!("the vault's second store has no copy of a point {wanted} of {machine}"),
+    };
+    let name = &vault.name;
+    let hint = match vault.copies.as_ref().filter(|state| state.waiting > 0) {
+        Some(state) => format!(
+            "it is {} behind, {} to copy: `strongroom vault copy {name}` copies them now, `strongroom vault copies \
+             {name}` lists the copies there are",
+            lag(state.lag_seconds),
+            count(state.waiting, "point")
+        ),
+        None => format!("`strongroom vault copies {name}` lists the copies there are"),
+    };
+    Told::not_found(what, hint)
 }
 
 #[cfg(test)]

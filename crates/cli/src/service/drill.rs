@@ -1,5 +1,6 @@
 //! `strongroom drill` and `strongroom report`: points that are tried out, and how old the proofs are.
 
+use super::copies;
 use super::follow::{self, Wait};
 use super::names::{self, InVault};
 use crate::args::CheckArgs;
@@ -42,6 +43,10 @@ pub(crate) struct DrillNowArgs {
     /// The mover that does it; the one that backed the machine up if not said.
     #[arg(long, value_name = "MOVER")]
     mover: Option<String>,
+    /// Try the point's copy in the vault's second store, whether the vault still has the point or not, or is gone
+    /// itself. What comes of it stands with the copy: `strongroom vault copies`.
+    #[arg(long)]
+    from_copy: bool,
     #[command(flatten)]
     wait: Wait,
 }
@@ -70,10 +75,21 @@ pub(crate) async fn run(output: &Output, client: &Client, args: DrillNowArgs) ->
     // Whoever says nothing means what the policy says.
     let options = (given != DrillOptions::default()).then_some(given);
     let item = names::item(client, &args.vault, &args.machine).await?;
-    let point = names::point(client, &item, &args.point).await?;
-    eprintln!("Trying out {} as it was at {}", item.name, output::instant(point.taken));
-    let path = format!("{}/points/{}", names::item_path(&item), point.id);
-    let wish = Drill { options, mover: args.mover };
+    let from_copy = args.from_copy;
+    let (point, taken) = match from_copy {
+        true => {
+            let copy = copies::chosen(client, &item, &args.point).await?;
+            (copy.point, copy.taken)
+        }
+        false => {
+            let point = names::point(client, &item, &args.point).await?;
+            (point.id, point.taken)
+        }
+    };
+    let what = if from_copy { "the copy of " } else { "" };
+    eprintln!("Trying out {what}{} as it was at {}", item.name, output::instant(taken));
+    let path = format!("{}/points/{point}", names::item_path(&item));
+    let wish = Drill { options, mover: args.mover, from_copy };
     let accepted: Option<Accepted> = client.send(Method::POST, &format!("{path}/drill"), &wish).await?;
     let accepted = accepted.context("the server named no job")?;
     let Some(job) = follow::unless_unwanted(output, client, accepted, args.wait).await? else {
@@ -88,8 +104,9 @@ pub(crate) async fn run(output: &Output, client: &Client, args: DrillNowArgs) ->
     if record.verdict.is_good() {
         return Ok(());
     }
-    let hint = format!("an older point may be good: `strongroom drill {} --point POINT`", item.name);
-    Err(Told::job(None, format!("the point {} {}", point.id, record.verdict), hint))
+    let option = if from_copy { " --from-copy" } else { "" };
+    let hint = format!("an older point may be good: `strongroom drill {} --point POINT{option}`", item.name);
+    Err(Told::job(None, format!("{what}the point {point} {}", record.verdict), hint))
 }
 
 pub(crate) async fn report(output: &Output, client: &Client, command: ReportCommand) -> Result<()> {
@@ -125,11 +142,20 @@ fn table(all: &[Proof], overdue: bool) -> String {
             format!("{} days", proof.allowed_days),
             at(proof.tried),
             proof.verdict.clone().unwrap_or_else(|| "-".to_owned()).replace('_', " "),
+            proof.copy_proved.map_or("-".to_owned(), output::instant),
             proof.policy.clone().unwrap_or_else(|| "-".to_owned()),
         ]
     });
-    let heading =
-        ["MACHINE", "PROOF", "NEWEST PROVED POINT", "ALLOWED", "NEWEST TRIED POINT", "CAME TO", "POLICY"];
+    let heading = [
+        "MACHINE",
+        "PROOF",
+        "NEWEST PROVED POINT",
+        "ALLOWED",
+        "NEWEST TRIED POINT",
+        "CAME TO",
+        "NEWEST PROVED COPY",
+        "POLICY",
+    ];
     output::table(&heading, &[], rows)
 }
 

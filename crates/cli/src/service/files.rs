@@ -4,6 +4,7 @@
 
 mod download;
 
+use super::copies;
 use super::names::{self, InVault};
 use crate::args::PLACE;
 use crate::commands::{mode_text, unless_interrupted};
@@ -32,6 +33,10 @@ pub(crate) struct FilesNowArgs {
     /// The mover that reads the point; the one that backed the machine up if not said.
     #[arg(long, value_name = "MOVER")]
     mover: Option<String>,
+    /// Read the point out of the vault's second store, whether the vault still has it or not, or is gone itself.
+    /// `strongroom vault copies` lists what is there.
+    #[arg(long)]
+    from_copy: bool,
     #[command(subcommand)]
     what: FilesNowCommand,
 }
@@ -99,9 +104,13 @@ struct FindArgs {
 
 pub(crate) async fn run(output: &Output, client: &Client, args: FilesNowArgs) -> Result<()> {
     let item = names::item(client, &args.vault, &args.machine).await?;
-    let point = names::point(client, &item, &args.point).await?;
-    let path = format!("{}/points/{}/files", names::item_path(&item), point.id);
-    let opened = client.send(Method::POST, &path, &OpenFiles { mover: args.mover }).await?;
+    let point = match args.from_copy {
+        true => copies::chosen(client, &item, &args.point).await?.point,
+        false => names::point(client, &item, &args.point).await?.id,
+    };
+    let path = format!("{}/points/{point}/files", names::item_path(&item));
+    let wish = OpenFiles { mover: args.mover, from_copy: args.from_copy };
+    let opened = client.send(Method::POST, &path, &wish).await?;
     let opened: FilesSession = opened.context("the server opened a session and does not say which")?;
     let session = Session { client, path: format!("/v1/vaults/{}/files/{}", opened.vault, opened.id) };
     let done = unless_interrupted("reading files", session.run(output, args.what)).await;

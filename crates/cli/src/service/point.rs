@@ -60,6 +60,9 @@ pub(crate) enum PointNowCommand {
     Screenshot {
         #[command(flatten)]
         which: WhichPoint,
+        /// Of the last drill of the point's copy in the vault's second store.
+        #[arg(long)]
+        from_copy: bool,
         /// The file; nothing is replaced.
         #[arg(long, value_name = "FILE")]
         to: std::path::PathBuf,
@@ -145,8 +148,15 @@ pub(crate) async fn run(output: &Output, client: &Client, command: PointNowComma
             let found = which.find(client).await?;
             act(output, client, (Method::POST, format!("{}/undelete", found.path)), wait).await
         }
-        PointNowCommand::Screenshot { which, to } => {
-            let path = format!("{}/screenshot", which.find(client).await?.path);
+        PointNowCommand::Screenshot { which, from_copy, to } => {
+            let path = match from_copy {
+                true => {
+                    let item = names::item(client, &which.vault, &which.machine).await?;
+                    let copy = super::copies::chosen(client, &item, &which.point).await?;
+                    format!("{}/points/{}/screenshot?from_copy=true", names::item_path(&item), copy.point)
+                }
+                false => format!("{}/screenshot", which.find(client).await?.path),
+            };
             super::drill::save_screenshot(output, &client.get(&path).await?, &to)
         }
         PointNowCommand::Rehydrate { which, days, wait } => {
@@ -230,6 +240,9 @@ fn show(point: &Point) -> String {
         ("Stored", output::size(point.stored_bytes)),
         ("Tried out", super::drill::in_short(point.drill.as_ref())),
     ];
+    if point.copy_drill.is_some() {
+        facts.push(("Its copy tried out", super::drill::in_short(point.copy_drill.as_ref())));
+    }
     let kept = point.kept_for.iter().map(|kept| {
         let until = kept.until.map(|at| format!(" until {}", output::instant(at))).unwrap_or_default();
         ("Kept as", format!("{}{until}", kept.why))

@@ -1,10 +1,8 @@
 //! The mover's side: it finds the sessions that are its own, hears what is asked, and answers.
 
 use super::desk::unwanted;
-use crate::request::settings;
 use crate::{Control, Error, Result};
 use api::files::{FILES_WAIT_SECONDS_MAX, FilesAsked, FilesOrder, FilesSaid, FilesSession};
-use api::work::VaultAccess;
 use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout, timeout_at};
@@ -127,14 +125,9 @@ impl Control {
 
     async fn files_order(&self, about: &FilesSession) -> Result<FilesOrder> {
         let row = self.vault_row(about.vault).await?;
-        let snapshot_store = settings(&row)?.snapshot_store;
-        let vault = VaultAccess {
-            id: row.id,
-            location: row.location,
-            snapshot_store,
-            credentials: None,
-            transfer_bytes_per_second: None,
-            key: self.vault_key(about.vault).await?,
+        let vault = match about.from_copy {
+            true => self.access_to_copy(&row).await?,
+            false => self.access_to(row).await?,
         };
         Ok(FilesOrder { session: about.id, vault, item: about.item, point: about.point })
     }

@@ -2,7 +2,7 @@
 
 use super::check_disk;
 use crate::faults::Faults;
-use crate::points::{DISKS_MAX, PATH_MAX, PointDetail, must_be_readable};
+use crate::points::{DISKS_MAX, PATH_MAX, PointDetail};
 use crate::request::Request;
 use crate::{Actor, Control, PointPlace, Result};
 use api::{RestoreInto, RestoreTarget};
@@ -19,19 +19,18 @@ impl Control {
     /// # Errors
     /// `Invalid` with every fault of what is asked.
     pub async fn restore_into(&self, actor: &Actor, place: PointPlace, wish: RestoreInto) -> Result<JobId> {
-        let (item, row) = self.point_row(place).await?;
-        check(&wish, &PointDetail::of(&row))?;
+        let (item, detail) = self.readable(place, wish.from_copy).await?;
+        check(&wish, &detail)?;
         self.must_be_mover(wish.mover.as_deref()).await?;
-        must_be_readable(&row.point, self.now())?;
         if !wish.plan {
             let detail = json!({
                 "vault": place.vault, "item": place.item, "name": item.name, "targets": wish.targets,
-                "mover": wish.mover,
+                "mover": wish.mover, "from_copy": wish.from_copy,
             });
             self.audit(actor, "point.restore-into", &place.point.to_string(), &detail).await?;
         }
-        let RestoreInto { targets, mover, plan } = wish;
-        let request = Request::RestoreInto { point: place.point, targets, mover, plan };
+        let RestoreInto { targets, mover, from_copy, plan } = wish;
+        let request = Request::RestoreInto { point: place.point, targets, mover, plan, from_copy };
         self.queue_for(actor, place.vault, place.item, &request).await
     }
 }

@@ -11,7 +11,7 @@ use crate::points::{PATH_MAX, PointDetail, must_be_readable};
 use crate::request::{Request, When, settings};
 use crate::{Actor, Control, Error, Paging, Result};
 use api::{Code, NewMachine, NewRestoreSet, Page, Restore, RestoreSet, SetMachine, VaultSettings};
-use catalog::{Item, JobRow, OpenRestoreSet, PointRow, RestoreSetRow, Told};
+use catalog::{CopyRow, Item, JobRow, OpenRestoreSet, PointRow, RestoreSetRow, Told};
 use jiff::Timestamp;
 use model::job::Event;
 use model::restores::{RestoreLimits, RestoreRules, RestoreSetState};
@@ -70,6 +70,7 @@ impl Control {
         let names: Vec<_> = members.iter().map(|member| member.name.as_str()).collect();
         let detail = json!({
             "vault": vault, "machines": names, "folder": wish.folder, "as_machines": wish.as_machines,
+            "from_copy": wish.from_copy,
         });
         self.audit(actor, "points.restore-many", &id.to_string(), &detail).await?;
         let row = RestoreSetRow {
@@ -181,17 +182,22 @@ impl Control {
         wish: &SetMachine,
     ) -> Result<Member> {
         let item = self.item_row(vault, wish.item).await?;
-        let row = self.wanted_point(&item, wish.point, set.before).await?;
-        must_be_readable(&row.point, self.now())?;
-        let detail = PointDetail::of(&row);
+        let Wanted { point, detail, store } = match set.from_copy {
+            true => self.wanted_copy(&item, wish.point, set.before).await?,
+            false => {
+                let row = self.wanted_point(&item, wish.point, set.before).await?;
+                must_be_readable(&row.point, self.now())?;
+                let near = settings.snapshot_store.is_some() && row.point.in_snapshot_tier;
+                let store = if near { "snapshots" } else { "vault" };
+                Wanted { point: row.point.id, detail: PointDetail::of(&row), store }
+            }
+        };
         let restore = restore_of(set, wish, &item);
         check(&restore, &detail)?;
         self.must_be_mover(restore.mover.as_deref()).await?;
         let Restore { folder, disks, format, mover, machine, from_copy } = restore.clone();
-        let request =
-            Request::Restore { point: row.point.id, folder, disks, format, mover, machine, from_copy };
+        let request = Request::Restore { point, folder, disks, format, mover, machine, from_copy };
         let job = self.job_for(vault, item.id, &request, When { ready: self.now(), slot: None }).await?;
-        let near = settings.snapshot_store.is_some() && row.point.in_snapshot_tier;
         let target = Path::new(&restore.folder).parent().unwrap_or(Path::new("/"));
         Ok(Member {
             job: job.id,
@@ -200,14 +206,48 @@ impl Control {
             group: wish.group,
             mover: job.mover,
             host: job.host,
-            store: if near { "snapshots" } else { "vault" }.to_owned(),
+            store: store.to_owned(),
             target: target.display().to_string(),
             bytes: detail.disks.iter().map(|disk| disk.bytes).sum(),
-            point: row.point.id,
+            point,
             machine: restore.machine.map(|machine| machine.name),
             folder: restore.folder,
             request: job.request,
         })
+    }
+
+    /// The same out of the vault's second store.
+    async fn wanted_copy(
+        &self,
+        item: &Item,
+        named: Option<PointId>,
+        before: Option<Timestamp>,
+    ) -> Result<Wanted> {
+        let row = match named {
+            Some(point) => self.copy_row(item.vault, item.id, point).await?,
+            None => self.newest_copy(item, before).await?,
+        };
+        let detail = serde_json::from_value(row.detail).unwrap_or_default();
+        Ok(Wanted { point: row.point, detail, store: "second" })
+    }
+
+    /// The newest copy of an item that is not too young.
+    async fn newest_copy(&self, item: &Item, before: Option<Timestamp>) -> Result<CopyRow> {
+        self.second_store(&self.vault_row(item.vault).await?)?;
+        let mut after = None;
+        loop {
+            let page = self.catalog.copies((item.vault, Some(item.id)), after.as_ref(), POINTS_READ).await?;
+            let is_wanted = |row: &CopyRow| before.is_none_or(|before| row.taken <= before);
+            if let Some(found) = page.rows.into_iter().find(is_wanted) {
+                return Ok(found);
+            }
+            after = page.next;
+            if after.is_none() {
+                let when = before.map(|before| format!(" of {before} or before")).unwrap_or_default();
+                let what = format!("copy of a point of {}{when} in the vault's second store", item.name);
+                return Err(Error::not_found(what));
+            }
+        }
     }
 
     /// The point that is named, or the newest that is there and not too young.
@@ -247,6 +287,14 @@ impl Control {
     }
 }
 
+/// What a member comes back from.
+struct Wanted {
+    point: PointId,
+    detail: PointDetail,
+    /// What counts for the limit of a store.
+    store: &'static str,
+}
+
 /// By what the set goes.
 fn rules(wish: &NewRestoreSet, faults: &mut Faults) -> RestoreRules {
     let mut limit = |pointer: &str, told: Option<u16>, otherwise: u16| {
@@ -282,7 +330,7 @@ fn restore_of(set: &NewRestoreSet, wish: &SetMachine, item: &Item) -> Restore {
         libvirt: all.libvirt.clone(),
     });
     Restore {
-        from_copy: false,
+        from_copy: set.from_copy,
         folder: wish.folder.clone().unwrap_or_else(own),
         disks: Vec::new(),
         format: set.format,

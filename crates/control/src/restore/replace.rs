@@ -5,7 +5,7 @@ use crate::faults::Faults;
 use crate::follow::FollowLater;
 use crate::items::KEEP_DAYS;
 use crate::order::item_of;
-use crate::points::{PATH_MAX, must_be_readable};
+use crate::points::PATH_MAX;
 use crate::request::{Request, settings};
 use crate::schedule::Policies;
 use crate::{Actor, Control, Error, PointPlace, Result};
@@ -37,6 +37,9 @@ pub(crate) struct ReplaceRequest {
     pub(crate) keep_until: Option<Timestamp>,
     /// Only tell what would be done.
     pub(crate) plan: bool,
+    /// Out of the vault's second store.
+    #[serde(default)]
+    pub(crate) from_copy: bool,
 }
 
 impl Control {
@@ -49,8 +52,7 @@ impl Control {
         let mut faults = Faults::default();
         faults.range("/keep_days", KEEP_DAYS, days);
         faults.none()?;
-        let (item, row) = self.point_row(place).await?;
-        must_be_readable(&row.point, self.now())?;
+        let (item, _) = self.readable(place, wish.from_copy).await?;
         self.host_of_item(&item).await?;
         let earlier = self.catalog.replacements(item.id).await?;
         if let Some(open) = earlier.iter().find(|one| one.state == word(ReplacementState::Unfinished)) {
@@ -70,11 +72,12 @@ impl Control {
             stop: wish.stop,
             keep_until: (!wish.no_safety_point).then_some(keep_until),
             plan: wish.plan,
+            from_copy: wish.from_copy,
         };
         if !wish.plan {
             let detail = json!({
                 "vault": place.vault, "item": place.item, "name": item.name, "stop": wish.stop,
-                "safety_point": !wish.no_safety_point, "replacement": asked.replacement,
+                "safety_point": !wish.no_safety_point, "replacement": asked.replacement, "from_copy": wish.from_copy,
             });
             self.audit(actor, "point.replace", &place.point.to_string(), &detail).await?;
         }
@@ -172,6 +175,10 @@ impl Control {
             Some(keep_until) => Some(self.service_of(row, item, Origin::OnDemand { keep_until }).await?),
             None => None,
         };
+        let from = match asked.from_copy {
+            true => Some(self.second_store(&self.vault_of(row).await?)?),
+            false => None,
+        };
         Ok(Work::Replace(Box::new(ReplaceWork {
             item: item.id,
             point: asked.point,
@@ -181,6 +188,7 @@ impl Control {
             replacement: asked.replacement,
             stop: asked.stop,
             safety,
+            from,
             plan: asked.plan,
         })))
     }

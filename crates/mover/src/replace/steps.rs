@@ -196,6 +196,10 @@ impl Replacement {
     ) -> Result<()> {
         let Some(id) = self.journal.safety else { return Ok(()) };
         let vault = safety.into.as_ref().unwrap_or(source);
+        // A store that is gone takes what is written to it all the same, and nobody would find it again.
+        Vault::info_of(vault.store())
+            .await
+            .doing(|| "find the vault that the present state goes to".into())?;
         let there =
             vault.survey(None).await.doing(|| "see whether the present state is a point".into())?.points;
         if there.iter().any(|point| point.id == id) {

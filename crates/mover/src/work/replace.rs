@@ -18,7 +18,7 @@ use super::verify::find;
 use crate::machines::{self, Known};
 use crate::{Existing, Journal, Replacement, ReplacementPlan, SafetyPoint, Stage, plan_replacement};
 use api::StopMachine;
-use api::work::{MadePoint, ReplaceWork, ReplacedDisk, ToldReplacement};
+use api::work::{MadePoint, ReplaceWork, ReplacedDisk, StoreAccess, ToldReplacement};
 use hypervisor::ErrorKind;
 use hypervisor::recreate::Stop;
 use model::PointId;
@@ -34,29 +34,79 @@ const GO_ON: &str =
     "`strongroom restore finish MACHINE` goes on, `strongroom restore undo MACHINE` puts all back as it was";
 /// What to do about a machine that runs.
 const STOP_IT: &str = "shut it down, or have it stopped: --stop, --power-off";
+/// What to do when the vault takes no point of the present state, and nothing is begun.
+const NOT_SAFE: &str = "the vault must be there to take the machine's present state: put it right (`strongroom vault heal`), \
+                        or leave that point out (--no-safety-point): the disks that the machine has now are kept \
+                        beside the restored ones either way, until `strongroom restore remove`";
 
 /// Puts the machine back, or tells what that would be.
 pub(super) async fn replace(run: &Run, work: &ReplaceWork) -> Result<()> {
-    let (source, point) = find_nearest(run, work.item, work.point).await?;
     let _inside = run.enter(&work.known_as).await;
     run.lease.begin(&Step::Plan.to_string(), 0);
-    if work.plan {
+    let pointer = match work.plan {
+        true => None,
+        false => Some(Pointer::lock(run.settings(), work.replacement)?),
+    };
+    let begun = pointer.as_ref().and_then(Pointer::journal).filter(|path| path.exists());
+    let safe = match &work.safety {
+        Some(_) => Some(safe_place(run, work, begun.is_some()).await?),
+        // The vault may be gone: nothing is asked of it.
+        None => None,
+    };
+    let (source, point) = match &work.from {
+        Some(place) => from_second(run, work, place).await?,
+        None => find_nearest(run, work.item, work.point).await?,
+    };
+    let Some(pointer) = pointer else {
         let plan = plan(run, work, &point).await?;
         let told = describe(plan.journal(), &plan.path(), &point, &[]);
         run.lease.step_done(Step::Plan, Some(json!(told)));
         return Ok(());
-    }
-    let pointer = Pointer::lock(run.settings(), work.replacement)?;
-    let replacement = match pointer.journal().filter(|path| path.exists()) {
+    };
+    let replacement = match begun {
         Some(path) => load(&path, work.replacement)?,
         None => begin(run, work, &point, &pointer).await?,
     };
-    // The safety point goes there.
-    let vault = run.vaults().vault(&run.order.vault).await?;
-    run.vaults().attach(&vault).await?;
-    fence(run, &vault).await?;
-    let drive = Drive { run, work, source: &source, vault: &vault, point: &point };
+    if safe.is_none() && replacement.journal().safety.is_some() {
+        // Else it would go to the store that the machine comes back from.
+        let text = "its journal asks for a point of the present state, and the order does not";
+        return Err(Failed::new(Failure::Invalid, text, GO_ON));
+    }
+    let drive = Drive { run, work, source: &source, safe: safe.as_ref(), point: &point };
     drive.to_the_end(replacement).await.map_err(with_hint(GO_ON))
+}
+
+/// The vault, fit to take the point of the present state: before anything is done to the machine.
+async fn safe_place(run: &Run, work: &ReplaceWork, is_begun: bool) -> Result<Arc<Vault>> {
+    let ready = async {
+        let vault = run.vaults().vault(&run.order.vault).await?;
+        // One that was opened before may be gone since, and a store takes what is written to it all the same: nobody
+        // would find that point again.
+        Vault::info_of(vault.store()).await?;
+        if !work.plan {
+            run.vaults().attach(&vault).await?;
+            fence(run, &vault).await?;
+        }
+        Ok(vault)
+    };
+    let ready: Result<_> = ready.await;
+    ready.map_err(|Failed(error)| {
+        let text = format!("the present state cannot become a point: {}", error.text);
+        let hint = Some(if is_begun { GO_ON } else { NOT_SAFE }.to_owned());
+        // Who takes the second store knows that the vault is not well: a person decides, at once.
+        let failure = if is_begun || work.from.is_none() { error.failure } else { Failure::Invalid };
+        Failed(api::JobError { failure, text, hint })
+    })
+}
+
+/// A point that the machine goes back to, out of the vault's second store.
+async fn from_second(run: &Run, work: &ReplaceWork, place: &StoreAccess) -> Result<(Arc<Vault>, Point)> {
+    let Some(second) = run.vaults().second(&run.order.vault, place).await? else {
+        let text = format!("there is no second store of the vault in {}", place.location);
+        return Err(Failed::new(Failure::Invalid, text, "`strongroom vault show` tells how far copying is"));
+    };
+    let (_, point) = find(std::iter::once(&second), work.item, work.point).await?;
+    Ok((second, point))
 }
 
 /// Ends what was begun, after its work was dropped: nothing more commits, and if somebody has cancelled it, all is as it
@@ -65,8 +115,11 @@ pub(super) async fn settle(run: &Run, work: &ReplaceWork, cancelled: bool) -> Re
     if work.plan {
         return Ok(());
     }
-    let vault = run.vaults().vault(&run.order.vault).await?;
-    vault.abort_session(SessionId(run.order.session), run.now()).await?;
+    // Without a point of the present state nothing is written to the vault.
+    if work.safety.is_some() {
+        let vault = run.vaults().vault(&run.order.vault).await?;
+        vault.abort_session(SessionId(run.order.session), run.now()).await?;
+    }
     let pointer = Pointer::lock(run.settings(), work.replacement)?;
     let Some(path) = pointer.journal().filter(|path| cancelled && path.exists()) else { return Ok(()) };
     let mut replacement = Replacement::load(&path)?;
@@ -125,7 +178,8 @@ struct Drive<'a> {
     work: &'a ReplaceWork,
     /// The store that the machine comes back from.
     source: &'a Arc<Vault>,
-    vault: &'a Arc<Vault>,
+    /// The one that the point of the present state goes to; none if there is to be none.
+    safe: Option<&'a Arc<Vault>>,
     point: &'a Point,
 }
 
@@ -133,7 +187,7 @@ impl Drive<'_> {
     async fn to_the_end(&self, mut replacement: Replacement) -> Result<()> {
         let run = self.run;
         let safety = SafetyPoint {
-            into: Some(Arc::clone(self.vault)),
+            into: self.safe.cloned(),
             point: vault::PointId((run.settings().draw)()),
             session: SessionId(run.order.session),
             service: self.work.safety.as_ref().map_or(Value::Null, |service| json!(service)),
@@ -189,8 +243,9 @@ impl Drive<'_> {
 
     /// The point of the state before, once it is made.
     async fn safety(&self, journal: &Journal) -> Result<Option<MadePoint>> {
-        let Some(id) = journal.safety.filter(|_| steps_done(journal.stage) > 1) else { return Ok(None) };
-        let (_, point) = find(std::iter::once(self.vault), self.work.item, PointId(id.0)).await?;
+        let made = journal.safety.filter(|_| steps_done(journal.stage) > 1);
+        let Some((id, vault)) = made.zip(self.safe) else { return Ok(None) };
+        let (_, point) = find(std::iter::once(vault), self.work.item, PointId(id.0)).await?;
         Ok(serde_json::from_value(told(&point, id, Tier::Vault)).ok())
     }
 }

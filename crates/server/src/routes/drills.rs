@@ -3,7 +3,7 @@
 use super::items::{Queued, queued};
 use crate::answer::{Answer, Refused};
 use crate::app::App;
-use crate::body::{At, Body};
+use crate::body::{At, Body, Params};
 use crate::guard::Caller;
 use crate::route::{Need, Route};
 use api::work::PictureReport;
@@ -14,7 +14,8 @@ use axum::{Extension, Json};
 use control::PointPlace;
 use model::access::Action;
 use model::{JobId, PointId, VaultId};
-use utoipa::OpenApi;
+use serde::Deserialize;
+use utoipa::{IntoParams, OpenApi};
 use uuid::Uuid;
 
 #[derive(OpenApi)]
@@ -49,16 +50,27 @@ pub(crate) async fn drill(
     queued(app.control.drill(&caller.actor(), PointPlace { vault, item, point }, wish).await?)
 }
 
-/// What the screen showed at the end of a point's last drill.
+/// Of which drill.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct Which {
+    /// Of the point's copy in the vault's second store.
+    #[serde(default)]
+    from_copy: bool,
+}
+
+/// What the screen showed at the end of a point's last drill, or of the last one of its copy.
 #[utoipa::path(get, path = "/v1/vaults/{vault}/items/{item}/points/{point}/screenshot",
     operation_id = "show_screenshot", tag = "points",
-    params(("vault" = Uuid, Path), ("item" = Uuid, Path), ("point" = Uuid, Path)),
+    params(("vault" = Uuid, Path), ("item" = Uuid, Path), ("point" = Uuid, Path), Which),
     responses((status = 200, body = Screenshot)))]
 pub(crate) async fn screenshot(
     State(app): State<App>,
     At((vault, item, point)): At<(VaultId, Uuid, PointId)>,
+    Params(which): Params<Which>,
 ) -> Answer<Screenshot> {
-    Ok(Json(app.control.screenshot(PointPlace { vault, item, point }).await?))
+    Ok(Json(app.control.screenshot(PointPlace { vault, item, point }, which.from_copy).await?))
 }
 
 /// How old the newest proved point of each machine is: those that have none first, then the oldest.

@@ -2,7 +2,7 @@
 import { Button, Menu, MenuItem, MenuList, MenuPopover, MenuTrigger } from "@fluentui/react-components";
 import { ArrowUndoRegular, DocumentSearchRegular, MoreHorizontalRegular } from "../../icons";
 import { useQuery } from "@tanstack/react-query";
-import { useEffect, useState } from "react";
+import { type ReactNode, useEffect, useState } from "react";
 import { Link, useNavigate } from "react-router";
 import { may } from "../../access";
 import { client, once, take } from "../../api/client";
@@ -37,7 +37,8 @@ export function PointDetails({ item, point }: { item: Item; point: Point }) {
           ["Made", point.origin === "scheduled" ? "by schedule" : "on demand"],
           ["Added to the store", size(point.stored_bytes)],
           ["Disks", point.disks.map((disk) => `${disk.name} (${size(disk.bytes)})`).join(", ")],
-          ["Proved", <Proof key="proved" point={point} />],
+          ["Proved", <Proof key="proved" drill={point.drill} />],
+          ...(point.copy_drill ? [["Its copy proved", <Proof key="copy" drill={point.copy_drill} />] as [string, ReactNode]] : []),
         ]}
       />
       <p className="faint">{means}</p>
@@ -52,8 +53,8 @@ const VERDICT: Record<string, [string, Tone]> = {
   failed: ["Failed", "bad"],
 };
 
-function Proof({ point }: { point: Point }) {
-  const verdict = point.drill?.record.verdict.verdict;
+export function Proof({ drill }: { drill: Point["drill"] }) {
+  const verdict = drill?.record.verdict.verdict;
   return verdict ? <State of={VERDICT[verdict] ?? [verdict, "quiet"]} /> : <span className="faint">not tried yet</span>;
 }
 

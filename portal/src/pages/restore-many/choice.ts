@@ -8,6 +8,8 @@ export interface ManyChoice {
   turns: ReadonlyMap<string, number>;
   /** As the browser writes it, in the reader's zone; empty: the newest points. */
   before: string;
+  /** Out of the vault's second store. */
+  fromCopy: boolean;
   what: "machines" | "disks";
   prefix: string;
   suffix: string;
@@ -24,6 +26,7 @@ export function first(items: string[]): ManyChoice {
   return {
     turns: new Map(items.map((id) => [id, 1])),
     before: "",
+    fromCopy: false,
     what: "machines",
     prefix: "",
     suffix: "-restored",
@@ -53,6 +56,7 @@ export function requestOf(choice: ManyChoice): components["schemas"]["NewRestore
     machines: [...choice.turns].map(([item, turn]) => ({ item, group: turn })),
     folder: choice.folder,
     before: choice.before ? new Date(choice.before).toISOString() : null,
+    from_copy: choice.fromCopy,
     format: machines ? undefined : choice.format,
     as_machines: machines ? { prefix: choice.prefix, suffix: choice.suffix, network: { to: choice.network }, start: choice.start } : null,
     limits: { at_once: Number(choice.atOnce) },
@@ -77,6 +81,7 @@ export function sentences(choice: ManyChoice, picked: Item[]): string[] {
     choice.what === "machines"
       ? `${many === "1 machine" ? "A new machine is" : "New machines are"} made of ${names}, each of ${points}: ${one} becomes ${choice.prefix}${one}${choice.suffix}.`
       : `The disks of ${names} are written as ${choice.format}, each machine's of ${points}.`,
+    ...(choice.fromCopy ? ["They are read out of the second store: the vault itself is not needed for it."] : []),
     `Each gets a folder of its name in ${choice.folder}.`,
     ...(choice.what === "machines"
       ? [`Their network cards are ${NETWORK[choice.network]}. ${choice.start ? "Each is started once its disks are there." : "None is started."}`, "Each has a uuid and addresses of its own."]

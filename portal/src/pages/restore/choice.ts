@@ -55,9 +55,6 @@ type Asked =
   | { kind: "replace"; body: Replace }
   | { kind: "restore"; body: components["schemas"]["Restore"] };
 
-/** Whether the second store can give it: it has disks, and no sessions on files. */
-export const isFromCopy = (what: What): boolean => what === "machine" || what === "instant" || what === "disks";
-
 /** A copy as a point is shown: what is known of it there. */
 export function pointOf(copy: CopiedPoint, vault: string): Point {
   return {
@@ -79,7 +76,7 @@ export function pointOf(copy: CopiedPoint, vault: string): Point {
 
 export function requestOf(choice: Choice): Asked {
   if (choice.what === "replace") {
-    return { kind: "replace", body: { stop: choice.stop, no_safety_point: !choice.safety, plan: false } };
+    return { kind: "replace", body: { stop: choice.stop, no_safety_point: !choice.safety, from_copy: choice.fromCopy, plan: false } };
   }
   const machine: NewMachine | null =
     choice.what === "disks"

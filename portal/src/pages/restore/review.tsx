@@ -39,14 +39,16 @@ export function Review({ item, point, machine, choice, change }: Props) {
 function sentences(item: Item, point: Point, machine: Machine | undefined, choice: Choice): string[] {
   const taken = exactly(point.taken);
   const runs = machine?.state === "running";
+  const copied = choice.fromCopy ? ["It is read out of the second store: the vault itself is not needed for it."] : [];
   if (choice.what === "replace") {
     return [
       `${item.name} goes back to what it was on ${taken}. What was written to it since then is no longer on its disks.`,
       runs
         ? `It is ${choice.stop === "shut_down" ? "shut down" : "switched off as by a power cut"}, and started again afterwards: whoever uses it is interrupted.`
         : "It is off, and stays off.",
+      ...(choice.fromCopy && choice.safety ? ["It is read out of the second store."] : copied),
       choice.safety
-        ? "Before that its present state becomes a point, which is kept for 30 days."
+        ? `Before that its present state becomes a point${choice.fromCopy ? " of the vault" : ""}, which is kept for 30 days.`
         : "No point is made of its present state: what is on its disks now is only in the files that are kept.",
       "Its present disks are kept beside the restored ones. The restore can be taken back until somebody removes them.",
     ];
@@ -55,7 +57,6 @@ function sentences(item: Item, point: Point, machine: Machine | undefined, choic
   const names = wanted.map((disk) => disk.name).join(", ");
   const bytes = size(wanted.reduce((sum, disk) => sum + disk.bytes, 0));
   const stays = machine ? `${item.name} itself is not touched, and goes on as it is.` : `${item.name} is no longer there; nothing else is touched.`;
-  const copied = choice.fromCopy ? ["It is read out of the second store: the vault itself is not needed for it."] : [];
   if (choice.what === "disks") {
     return [`The disks ${names} as of ${taken} are written to ${choice.folder}, as ${choice.format}: up to ${bytes}.`, ...copied, stays];
   }

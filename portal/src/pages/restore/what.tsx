@@ -2,7 +2,7 @@
 import { Checkbox, Radio, RadioGroup } from "@fluentui/react-components";
 import type { Item, Machine, Point } from "../../api/types";
 import { size } from "../../words";
-import { type Choice, isFromCopy, type What as Kind } from "./choice";
+import type { Choice, What as Kind } from "./choice";
 
 const WAYS: [Kind, string, string][] = [
   ["machine", "A new machine", "Beside the old one, which stays as it is. To look at what was, or to move over to it."],
@@ -12,9 +12,8 @@ const WAYS: [Kind, string, string][] = [
   ["files", "Single files", "Browse the disks of the point, and download what is needed."],
 ];
 
-function whyNot(what: Kind, item: Item, machine: Machine | undefined, choice: Choice): string | null {
+function whyNot(what: Kind, item: Item, machine: Machine | undefined): string | null {
   if (what === "replace" && !machine) return `${item.name} is no longer on its host.`;
-  if (choice.fromCopy && !isFromCopy(what)) return "Not out of the second store: restore the disks, or a new machine.";
   return null;
 }
 
@@ -37,11 +36,11 @@ export function What({ item, point, machine, choice, change }: Props) {
           <Radio
             key={value}
             value={value}
-            disabled={whyNot(value, item, machine, choice) !== null}
+            disabled={whyNot(value, item, machine) !== null}
             label={
               <span className="way">
                 <strong>{name}</strong>
-                <span className="faint">{whyNot(value, item, machine, choice) ?? words}</span>
+                <span className="faint">{whyNot(value, item, machine) ?? words}</span>
               </span>
             }
           />

@@ -91,6 +91,12 @@ function InPlace({ item, machine, choice, change }: Omit<Props, "point">) {
         checked={choice.safety}
         onChange={(_, data) => change({ safety: data.checked === true })}
       />
+      {choice.fromCopy && choice.safety && (
+        <p className="faint">
+          That point goes to the vault. If the vault is gone, nothing is begun: leave the point out then, the present disks
+          are kept all the same.
+        </p>
+      )}
       <p className="faint">
         The disks are written beside the present ones and then take their names. The present ones stay as
         <code> DISK.before-restore-…</code>, until somebody removes them: the restore can be taken back.

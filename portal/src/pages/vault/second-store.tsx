@@ -14,6 +14,7 @@ import { Facts } from "../../parts/facts";
 import { Loaded, Section } from "../../parts/page";
 import { State } from "../../parts/state";
 import { When } from "../../parts/when";
+import { Proof } from "../machine/point";
 import { count, instant, lasted, number, size } from "../../words";
 
 /** Copies that are asked for at once. */
@@ -137,8 +138,9 @@ function Copies({ vault }: { vault: Vault }) {
                     <th>Point of</th>
                     <th className="wide">Copied</th>
                     <th>In the vault</th>
+                    <th className="wide">Proved</th>
                     <th className="wide end">Added</th>
-                    <th aria-label="Restore" />
+                    <th aria-label="Acts" />
                   </tr>
                 </thead>
                 <tbody>
@@ -164,6 +166,17 @@ function Copies({ vault }: { vault: Vault }) {
 
 function One({ vault, copy }: { vault: Vault; copy: CopiedPoint }) {
   const me = useMe();
+  const drill = useAct({
+    does: () =>
+      take(
+        client.POST("/v1/vaults/{vault}/items/{item}/points/{point}/drill", {
+          params: { path: { vault: vault.id, item: copy.item, point: copy.point }, header: once() },
+          body: { from_copy: true },
+        }),
+      ),
+    told: ({ job }) => ({ title: "The copy is tried out", to: `/jobs/${job}` }),
+    changes: ["copies", "jobs"],
+  });
   return (
     <tr>
       <td>
@@ -180,8 +193,16 @@ function One({ vault, copy }: { vault: Vault; copy: CopiedPoint }) {
           <State of={["Yes", "good"]} />
         )}
       </td>
+      <td className="wide">
+        <Proof drill={copy.drill} />
+      </td>
       <td className="wide end nowrap">{size(copy.stored_bytes)}</td>
-      <td className="end">
+      <td className="end nowrap">
+        {may(me, "Restore", vault.id) && (
+          <Button size="small" appearance="subtle" disabled={drill.isPending} onClick={() => drill.mutate()} aria-label={`Try out the copy of ${copy.name} of ${instant(copy.taken)}`}>
+            Try it out
+          </Button>
+        )}
         {may(me, "Restore", vault.id) && (
           <Link className="link nowrap" to={`/vaults/${vault.id}/items/${copy.item}/restore?from=copy&point=${copy.point}`} aria-label={`Restore ${copy.name} of ${instant(copy.taken)} from its copy`}>
             Restore

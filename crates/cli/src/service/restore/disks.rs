@@ -1,6 +1,6 @@
 //! A point's disks as image files, and a new machine of them.
 
-use super::RestoreNowArgs;
+use super::{Meant, RestoreNowArgs};
 use crate::args::ImageFormat;
 use crate::failure::Told;
 use crate::output::Output;
@@ -11,8 +11,6 @@ use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
 use api::{Accepted, Item, NewMachine, NewNetwork, Restore, RestoreFormat};
 use clap::Args as ClapArgs;
-use jiff::Timestamp;
-use model::PointId;
 use std::path::Path;
 
 /// What the new machine is to be.
@@ -67,7 +65,7 @@ impl NewMachineArgs {
 pub(crate) async fn restore(
     output: &Output,
     client: &Client,
-    (item, (point, taken), to): (&Item, (PointId, Timestamp), &Path),
+    (item, point, to): (&Item, &Meant, &Path),
     args: RestoreNowArgs,
 ) -> Result<()> {
     // What this program runs in says nothing of the mover's host; but a relative path was meant from here.
@@ -83,12 +81,12 @@ pub(crate) async fn restore(
     let Some(folder) = folder.to_str().map(str::to_owned) else {
         return Err(Told::usage(format!("{} is not UTF-8", to.display()), "choose another folder"));
     };
-    eprintln!("Restoring {} as it was at {} to {folder}", item.name, crate::output::instant(taken));
+    eprintln!("Restoring {} as it was at {} to {folder}", item.name, crate::output::instant(point.taken));
     let machine = args.name.map(|name| args.machine_options.named(name));
     let format = format(args.format);
     let from_copy = args.from_copy;
     let body = Restore { folder, disks: args.disks, format, mover: args.mover, machine, from_copy };
-    let path = format!("{}/points/{point}/restore", names::item_path(item));
+    let path = format!("{}/points/{}/restore", names::item_path(item), point.id);
     let accepted: Option<Accepted> = client.send(Method::POST, &path, &body).await?;
     follow::accepted(output, client, accepted, args.wait).await
 }

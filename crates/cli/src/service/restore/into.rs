@@ -1,6 +1,6 @@
 //! Disks of a point written into images or NBD exports that are there: how much would be is shown, then it is done.
 
-use super::RestoreNowArgs;
+use super::{Meant, RestoreNowArgs};
 use crate::failure::Told;
 use crate::output::{self, Output};
 use crate::service::confirm::{Undo, confirm};
@@ -8,7 +8,7 @@ use crate::service::{follow, names};
 use crate::targets::To;
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
-use api::{Accepted, DiskTarget, Item, Point, RestoreFormat, RestoreInto, RestoreTarget, WrittenDisk};
+use api::{Accepted, DiskTarget, Item, RestoreFormat, RestoreInto, RestoreTarget, WrittenDisk};
 use hypervisor::offline::{Format, Image};
 use nbd::Address;
 
@@ -16,7 +16,7 @@ use nbd::Address;
 pub(crate) async fn restore(
     output: &Output,
     client: &Client,
-    (item, point): (&Item, &Point),
+    (item, point): (&Item, &Meant),
     args: RestoreNowArgs,
 ) -> Result<()> {
     if args.name.is_some() {
@@ -29,7 +29,12 @@ pub(crate) async fn restore(
         }
         _ => args.into.iter().map(image).collect::<Result<_>>()?,
     };
-    let wish = |plan| RestoreInto { targets: targets.clone(), mover: args.mover.clone(), plan };
+    let wish = |plan| RestoreInto {
+        targets: targets.clone(),
+        mover: args.mover.clone(),
+        from_copy: args.from_copy,
+        plan,
+    };
     let path = format!("{}/points/{}/restore-into", names::item_path(item), point.id);
     let accepted: Option<Accepted> = client.send(Method::POST, &path, &wish(true)).await?;
     let job = follow::follow(client, accepted.context("the server named no job")?.job).await?;
@@ -67,7 +72,7 @@ fn image(image: &Image) -> Result<DiskTarget> {
 }
 
 fn exports(
-    point: &Point,
+    point: &Meant,
     named: &[String],
     (server, export): (&Address, Option<&str>),
     differences: bool,

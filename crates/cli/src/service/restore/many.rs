@@ -5,6 +5,7 @@ use crate::args::ImageFormat;
 use crate::failure::Told;
 use crate::output::{self, Output};
 use crate::service::confirm::{Undo, Yes, confirm};
+use crate::service::copies;
 use crate::service::names::{self, InVault, choose};
 use crate::service::words::{count, or_dash, when, word};
 use crate::targets::{self, Network};
@@ -43,6 +44,9 @@ pub(crate) struct ManyArgs {
     /// The newest point of each that is not younger than this, as 2026-11-21T08:00:00Z.
     #[arg(long, value_name = "TIME", conflicts_with = "point")]
     before: Option<Timestamp>,
+    /// Take all of them from the vault's second store, be the vault damaged, unreachable or gone.
+    #[arg(long)]
+    from_copy: bool,
     /// A folder that is there on the movers' hosts: each machine gets one of its name in it.
     #[arg(long, value_name = "FOLDER")]
     to: PathBuf,
@@ -171,7 +175,7 @@ pub(crate) async fn begin(output: &Output, client: &Client, args: ManyArgs) -> R
     let mut machines = Vec::with_capacity(entries.len());
     for entry in entries {
         let item = names::item(client, &in_vault, &entry.machine).await?;
-        machines.push(wanted(client, &item, entry).await?);
+        machines.push(wanted(client, &item, entry, args.from_copy).await?);
     }
     let folder = std::path::absolute(&args.to).context("find the folder")?;
     let folder = folder.to_str().context("a folder's path must be UTF-8")?.to_owned();
@@ -179,6 +183,7 @@ pub(crate) async fn begin(output: &Output, client: &Client, args: ManyArgs) -> R
     let body = NewRestoreSet {
         machines,
         before: args.before,
+        from_copy: args.from_copy,
         folder,
         format: disks::format(args.format),
         mover: args.mover,
@@ -294,9 +299,10 @@ impl NewMachinesArgs {
     }
 }
 
-async fn wanted(client: &Client, item: &Item, entry: Entry) -> Result<SetMachine> {
+async fn wanted(client: &Client, item: &Item, entry: Entry, from_copy: bool) -> Result<SetMachine> {
     let point = match entry.point.as_deref() {
         None | Some("latest") => None,
+        Some(copy) if from_copy => Some(copies::chosen(client, item, copy).await?.point),
         Some(point) => Some(names::point(client, item, point).await?.id),
     };
     let Entry { group, to, name, mover, .. } = entry;

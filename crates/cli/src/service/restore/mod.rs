@@ -9,12 +9,14 @@ use super::confirm::Yes;
 use super::follow::Wait;
 use super::names::{self, InVault};
 use crate::args::ImageFormat;
-use crate::failure::Told;
 use crate::output::Output;
 use crate::targets::{self, To};
 use anyhow::Result;
 use api::client::Client;
+use api::{CopiedPoint, Point, PointDisk};
 use clap::{Args as ClapArgs, Subcommand};
+use jiff::Timestamp;
+use model::PointId;
 
 #[derive(Debug, ClapArgs)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
@@ -57,7 +59,7 @@ pub(crate) struct RestoreNowArgs {
     name: Option<String>,
     /// Take it from the vault's second store, whether the vault still has the point or not, or is gone itself.
     /// `strongroom vault copies` lists what is there.
-    #[arg(long, requires = "to", conflicts_with_all = ["replace", "into", "differences"])]
+    #[arg(long)]
     from_copy: bool,
     /// Bring the point back from the archive first, if it is nowhere else, and wait for that.
     #[arg(long, conflicts_with = "from_copy")]
@@ -133,27 +135,33 @@ pub(crate) async fn run(output: &Output, client: &Client, args: RestoreNowArgs) 
     }
 }
 
+/// The point that is meant: of the vault's, or of its second store's.
+pub(crate) struct Meant {
+    id: PointId,
+    taken: Timestamp,
+    disks: Vec<PointDisk>,
+}
+
 async fn one(output: &Output, client: &Client, args: RestoreNowArgs) -> Result<()> {
     let machine = args.machine.as_deref().expect("it is asked for where there is no subcommand");
     let item = names::item(client, &args.vault, machine).await?;
-    if let (true, Some(To::Folder(folder))) = (args.from_copy, &args.to) {
-        let copy = super::copies::chosen(client, &item, &args.point).await?;
-        let folder = folder.clone();
-        return disks::restore(output, client, (&item, (copy.point, copy.taken), &folder), args).await;
-    }
-    if args.from_copy {
-        let hint = "restore into a folder, with --to FOLDER";
-        return Err(Told::usage("a copy is not restored into an NBD server", hint));
-    }
-    let point = names::point(client, &item, &args.point).await?;
-    if args.rehydrate {
-        super::archive::bring_near(client, &item, &point, model::archive::HELD_DAYS).await?;
-    }
+    let point = if args.from_copy {
+        let CopiedPoint { point, taken, disks, .. } =
+            super::copies::chosen(client, &item, &args.point).await?;
+        Meant { id: point, taken, disks }
+    } else {
+        let point = names::point(client, &item, &args.point).await?;
+        if args.rehydrate {
+            super::archive::bring_near(client, &item, &point, model::archive::HELD_DAYS).await?;
+        }
+        let Point { id, taken, disks, .. } = point;
+        Meant { id, taken, disks }
+    };
     match &args.to {
         _ if args.replace => replace::replace(output, client, (&item, &point), args).await,
         Some(To::Folder(folder)) => {
             let folder = folder.clone();
-            disks::restore(output, client, (&item, (point.id, point.taken), &folder), args).await
+            disks::restore(output, client, (&item, &point, &folder), args).await
         }
         _ => into::restore(output, client, (&item, &point), args).await,
     }

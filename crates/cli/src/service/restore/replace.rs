@@ -1,6 +1,6 @@
 //! A machine put back to a point in its own place: what would be done is shown, then it is done; and what comes after.
 
-use super::RestoreNowArgs;
+use super::{Meant, RestoreNowArgs};
 use crate::failure::Told;
 use crate::output::{self, Output};
 use crate::service::confirm::{Undo, Yes, confirm};
@@ -10,9 +10,7 @@ use crate::service::words::{or_dash, word};
 use anyhow::{Context as _, Result};
 use api::client::{Client, Method};
 use api::work::ToldReplacement;
-use api::{
-    Accepted, Item, Point, RemoveKept, Replace, Replacement, ReplacementState, StopMachine, UndoReplacement,
-};
+use api::{Accepted, Item, RemoveKept, Replace, Replacement, ReplacementState, StopMachine, UndoReplacement};
 use clap::Args as ClapArgs;
 
 #[derive(Debug, ClapArgs)]
@@ -110,7 +108,7 @@ impl WhichReplacement {
 pub(crate) async fn replace(
     output: &Output,
     client: &Client,
-    (item, point): (&Item, &Point),
+    (item, point): (&Item, &Meant),
     args: RestoreNowArgs,
 ) -> Result<()> {
     let options = args.replace_options;
@@ -118,6 +116,7 @@ pub(crate) async fn replace(
         stop: options.stop.wish(),
         no_safety_point: options.no_safety_point,
         keep_days: options.keep_days,
+        from_copy: args.from_copy,
         plan,
     };
     let path = format!("{}/points/{}/replace", names::item_path(item), point.id);
@@ -138,7 +137,7 @@ pub(crate) async fn replace(
     follow::accepted(output, client, accepted, args.wait).await
 }
 
-fn in_words(item: &Item, point: &Point, plan: &ToldReplacement, wish: &Replace) -> String {
+fn in_words(item: &Item, point: &Meant, plan: &ToldReplacement, wish: &Replace) -> String {
     let stop = match (plan.was_running, wish.stop) {
         (false, _) => "It is off, and stays off.",
         (true, Some(StopMachine::ShutDown)) => "Its guest is asked to shut down, and it is started again.",
@@ -147,15 +146,17 @@ fn in_words(item: &Item, point: &Point, plan: &ToldReplacement, wish: &Replace) 
     };
     let safety = match wish.no_safety_point {
         true => "No point is made of its present state.",
+        false if wish.from_copy => "Its present state becomes a point of the vault first.",
         false => "Its present state becomes a point first.",
     };
+    let out_of = if wish.from_copy { ", out of the vault's second store" } else { "" };
     let rows = plan.disks.iter().map(|disk| {
         let size = if disk.bytes > 0 { output::size(disk.bytes) } else { "-".to_owned() };
         vec![disk.name.clone(), disk.file.clone(), size]
     });
     let disks = output::table(&["DISK", "FILE", "SIZE"], &["SIZE"], rows);
     format!(
-        "{} goes back to {}. {stop} {safety}\nThese files are replaced, and kept under other names beside them:\n{disks}",
+        "{} goes back to {}{out_of}. {stop} {safety}\nThese files are replaced, and kept under other names beside them:\n{disks}",
         item.name,
         output::instant(point.taken)
     )

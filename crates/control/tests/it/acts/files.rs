@@ -235,7 +235,7 @@ on_both! {
             assert_eq!(pointers(control.ask_files(&place, question).await), [wrong]);
         }
         let point = control::PointPlace { vault: session.vault, item: session.item, point: session.point };
-        let by = |mover: &str| OpenFiles { mover: Some(mover.to_owned()) };
+        let by = |mover: &str| OpenFiles { mover: Some(mover.to_owned()), from_copy: false };
         assert_eq!(pointers(control.open_files(&place.by, point, by("nobody")).await), ["/mover"]);
         let nothing = control::PointPlace { point: model::PointId(Uuid::nil()), ..point };
         assert_eq!(code(control.open_files(&place.by, nothing, OpenFiles::default()).await), Code::NotFound);

@@ -3,9 +3,15 @@
 
 use super::mover::{FakeMover, FakeVault};
 use super::scene::{Scene, at, hours, on_both};
+use api::files::OpenFiles;
 use api::work::Work;
-use api::{CopyStore, Restore, RestoreFormat, Stop, StopHow, VaultChange, VaultSettings};
-use control::{Actor, Paging, PointPlace};
+use api::{
+    Code, CopyStore, DiskTarget, Drill, NewRestoreSet, Replace, Restore, RestoreFormat, RestoreInto,
+    RestoreTarget, SetLimits, SetMachine, Stop, StopHow, VaultChange, VaultSettings,
+};
+use control::{Actor, Asker, Paging, PointPlace};
+use model::access::{Grant, Role, Scope};
+use model::drill::{DrillStage, Verdict};
 use model::job::{Failure, JobKind};
 use model::policy::Daily;
 use model::{PointId, Policy};
@@ -54,6 +60,11 @@ async fn copying_jobs(scene: &Scene) -> anyhow::Result<usize> {
 async fn open_alerts(scene: &Scene, category: &str) -> anyhow::Result<Vec<String>> {
     let alerts = scene.catalog.alerts(true, None, 9).await?.rows;
     Ok(alerts.into_iter().filter(|alert| alert.category == category).map(|alert| alert.text).collect())
+}
+
+fn asker() -> Asker {
+    let grants = vec![Grant { role: Role::BackupOperator, scope: Scope::Everything {} }];
+    Asker { actor: actor(), user: Uuid::from_u128(1), is_session: true, grants }
 }
 
 fn actor() -> Actor {
@@ -113,6 +124,148 @@ on_both! {
         assert!(matches!(&order.work, Work::Restore { point: wanted, .. } if *wanted == point));
         assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
         assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+
+        // Its files, by a mover that is named, or that of the machine's host.
+        let wish = |from_copy| OpenFiles { mover: None, from_copy };
+        assert!(scene.control.open_files(&asker(), place, wish(false)).await.is_err(), "the vault has it no more");
+        let session = scene.control.open_files(&asker(), place, wish(true)).await?;
+        assert!(session.from_copy);
+        let order = scene.control.claim_files("server", 0).await?.expect("the session");
+        assert_eq!((order.session, order.point, order.item), (session.id, point, db.id));
+        assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store), ("/vaults/second", None));
+        assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+        Ok(())
+    }
+
+    a_drill_of_a_copy_proves_the_copy_and_nothing_else(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|copy| copy.keep_days = 30)).await?;
+        nights(&scene, &mover, 2).await?;
+        let paging = || Paging { after: None, limit: None };
+        let newest = scene.control.points(scene.vault, db.id, &paging()).await?.items.remove(0);
+        let place = PointPlace { vault: scene.vault, item: db.id, point: newest.id };
+        let wish = || Drill { from_copy: true, ..Drill::default() };
+        let drilled = async |verdict: Verdict| -> anyhow::Result<()> {
+            scene.control.drill(&actor(), place, wish()).await?;
+            let order = mover.claim(&scene.control).await?.expect("the drill");
+            assert!(matches!(&order.work, Work::Drill { point, .. } if *point == newest.id));
+            assert_eq!((order.vault.location.as_str(), order.vault.snapshot_store.as_ref()), ("/vaults/second", None));
+            assert_eq!(order.vault.credentials.as_deref(), Some("COPY_"));
+            super::drills::drilled(&scene, &mover, &order, &super::drills::record(verdict)).await
+        };
+        drilled(Verdict::Proved).await?;
+        let told = scene.control.point(place).await?;
+        assert!(told.drill.is_none(), "nobody has tried what the vault has");
+        assert_eq!(told.copy_drill.map(|drill| drill.record.verdict), Some(Verdict::Proved));
+        let proof = scene.control.proofs(scene.vault).await?.items.remove(0);
+        assert_eq!((proof.proved, proof.copy_proved, proof.is_overdue), (None, Some(newest.taken), true));
+        let listed = scene.control.copies(scene.vault, Some(db.id), &paging()).await?.items;
+        let tried: Vec<_> = listed.iter().filter(|copy| copy.drill.is_some()).map(|copy| copy.point).collect();
+        assert_eq!(tried, [newest.id]);
+
+        // A good drill of the vault's point does not make the copy's bad one good.
+        let stage = DrillStage::Boot;
+        drilled(Verdict::Failed { stage, reason: "no agent".to_owned() }).await?;
+        let told = open_alerts(&scene, "copy_drill_failed").await?;
+        assert!(told.len() == 1 && told[0].starts_with("the copy of the point"), "{told:?}");
+        scene.control.drill(&actor(), place, Drill::default()).await?;
+        let order = mover.claim(&scene.control).await?.expect("the drill");
+        assert_eq!(order.vault.location, "/vaults/main");
+        super::drills::drilled(&scene, &mover, &order, &super::drills::record(Verdict::Proved)).await?;
+        assert_eq!(open_alerts(&scene, "copy_drill_failed").await?.len(), 1);
+        assert_eq!(scene.control.proofs(scene.vault).await?.items[0].proved, Some(newest.taken));
+        drilled(Verdict::Proved).await?;
+        assert!(open_alerts(&scene, "copy_drill_failed").await?.is_empty());
+
+        // The vault loses its point: the copy's proof stays as long as the copy, and can be made anew.
+        nights(&scene, &mover, 26).await?;
+        assert!(scene.control.point(place).await.is_err());
+        drilled(Verdict::BootedOnly).await?;
+        let copy = async || -> anyhow::Result<_> {
+            let all = scene.control.copies(scene.vault, Some(db.id), &paging()).await?.items;
+            Ok(all.into_iter().find(|copy| copy.point == newest.id))
+        };
+        let verdict = copy().await?.and_then(|copy| copy.drill).map(|drill| drill.record.verdict);
+        assert_eq!(verdict, Some(Verdict::BootedOnly));
+        nights(&scene, &mover, 20).await?;
+        assert!(copy().await?.is_none(), "it was let go");
+        assert_eq!(scene.control.proofs(scene.vault).await?.items[0].copy_proved, None);
+        assert!(scene.control.drill(&actor(), place, wish()).await.is_err());
+        Ok(())
+    }
+
+    a_machine_goes_back_out_of_the_copy_and_its_present_state_goes_to_the_vault(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        nights(&scene, &mover, 12).await?;
+        let listed = scene.control.copies(scene.vault, Some(db.id), &Paging { after: None, limit: None }).await?.items;
+        // One that the vault has no more.
+        let point = listed.last().filter(|copy| copy.left.is_some()).expect("one has expired").point;
+        let place = PointPlace { vault: scene.vault, item: db.id, point };
+        let wish = |no_safety_point, plan| Replace { from_copy: true, no_safety_point, plan, ..Replace::default() };
+        let from_vault = Replace { from_copy: false, ..wish(true, true) };
+        assert!(scene.control.replace(&actor(), place, &from_vault).await.is_err(), "the vault has it no more");
+        for (alone, plan) in [(false, true), (true, false)] {
+            scene.control.replace(&actor(), place, &wish(alone, plan)).await?;
+            let order = mover.claim(&scene.control).await?.expect("it");
+            let Work::Replace(work) = &order.work else { panic!("{order:?}") };
+            let from = work.from.clone().expect("the second store");
+            assert_eq!((from.location.as_str(), from.credentials.as_deref()), ("/vaults/second", Some("COPY_")));
+            assert_eq!((work.point, work.safety.is_none(), work.plan), (point, alone, plan));
+            assert_eq!(order.vault.location, "/vaults/main", "what is written goes to the vault");
+            mover.fail(&scene.control, &order, Failure::Invalid).await?;
+        }
+
+        // With others, as one.
+        let machine = SetMachine { item: db.id, point: None, group: 0, folder: None, name: None, mover: None };
+        let set = |point, before, from_copy| NewRestoreSet {
+            machines: vec![SetMachine { point, ..machine.clone() }],
+            before,
+            from_copy,
+            folder: "/srv/back".to_owned(),
+            format: RestoreFormat::Raw,
+            mover: None,
+            as_machines: None,
+            limits: SetLimits::default(),
+            stop_on_failure: false,
+        };
+        let oldest = listed.iter().map(|copy| copy.taken).min();
+        assert!(scene.control.restore_many(&actor(), scene.vault, set(None, oldest, false)).await.is_err());
+        for asked in [set(Some(point), None, true), set(None, oldest, true)] {
+            let begun = scene.control.restore_many(&actor(), scene.vault, asked).await?;
+            assert_eq!((begun.members.len(), begun.members[0].point), (1, point));
+            let order = mover.claim(&scene.control).await?.expect("it");
+            assert!(matches!(&order.work, Work::Restore { point: wanted, .. } if *wanted == point));
+            assert_eq!(order.vault.location, "/vaults/second");
+            mover.carry_out(&scene.control, &order).await?;
+        }
+
+        // Into what is there.
+        let to = RestoreTarget::Image { path: "/m/vda.qcow2".to_owned(), format: RestoreFormat::Qcow2 };
+        let into = |from_copy| RestoreInto {
+            targets: vec![DiskTarget { disk: "vda".to_owned(), to: to.clone() }], mover: None, from_copy, plan: true,
+        };
+        let refused = async |from_copy| {
+            scene.control.restore_into(&actor(), place, into(from_copy)).await.expect_err("it has no such disk").code()
+        };
+        assert_eq!((refused(false).await, refused(true).await), (Code::Conflict, Code::Invalid), "one of them has it");
+        Ok(())
+    }
+
+    what_has_no_copy_yet_is_told_with_how_late_the_copy_is(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        scene.go_to(scene.hand.now() + hours(24)).await?;
+        let backup = mover.claim(&scene.control).await?.expect("the backup");
+        mover.carry_out(&scene.control, &backup).await?;
+        let points = scene.control.points(scene.vault, db.id, &Paging { after: None, limit: None }).await?.items;
+        let place = PointPlace { vault: scene.vault, item: db.id, point: points[0].id };
+        scene.go_to(scene.hand.now() + hours(5)).await?;
+        let wish = OpenFiles { mover: None, from_copy: true };
+        let error = scene.control.open_files(&asker(), place, wish.clone()).await.expect_err("not copied yet");
+        let told = error.problem();
+        assert_eq!(told.code, Code::NotFound);
+        let hint = told.hint.as_deref().unwrap_or_default();
+        assert!(hint.contains("hours behind, 1 point waits for a copy"), "{hint}");
+        mover.work(&scene.control).await?;
+        scene.control.open_files(&asker(), place, wish).await?;
         Ok(())
     }
 

@@ -22,7 +22,7 @@ fn document(every: DrillRhythm) -> PolicyDocument {
 
 const SUNDAYS: DrillRhythm = DrillRhythm::Weekly { weekday: Weekday::Sunday };
 
-fn record(verdict: Verdict) -> DrillRecord {
+pub(super) fn record(verdict: Verdict) -> DrillRecord {
     DrillRecord {
         verdict,
         restore_ms: Some(900),
@@ -58,7 +58,7 @@ async fn drills(scene: &Scene) -> anyhow::Result<Vec<api::Job>> {
 }
 
 /// Reports a drill's steps, the record with the last.
-async fn drilled(
+pub(super) async fn drilled(
     scene: &Scene,
     mover: &FakeMover,
     order: &Order,
@@ -146,7 +146,7 @@ on_both! {
         let texts = alerts(&scene).await?;
         assert!(texts.len() == 1 && texts[0].contains("db") && texts[0].contains("failed to boot: no agent"), "{texts:?}");
         // What could not be tried at all is told, too, and says nothing of the point.
-        let wish = Drill { options: Some(DrillOptions { cpus: Some(1), ..DrillOptions::default() }), mover: None };
+        let wish = Drill { options: Some(DrillOptions { cpus: Some(1), ..DrillOptions::default() }), mover: None, from_copy: false };
         scene.control.drill(&actor, place, wish).await?;
         let order = claimed(&scene, &mover).await?;
         let Work::Drill { options, .. } = &order.work else { panic!("{order:?}") };
@@ -156,9 +156,9 @@ on_both! {
         assert_eq!(scene.control.point(place).await?.drill.expect("the last one").record.verdict, Verdict::Proved);
         // Nonsense is refused with its place.
         let options = Some(DrillOptions { boot_limit_s: 0, ..DrillOptions::default() });
-        let refused = scene.control.drill(&actor, place, Drill { options, mover: None }).await.unwrap_err();
+        let refused = scene.control.drill(&actor, place, Drill { options, mover: None, from_copy: false }).await.unwrap_err();
         assert_eq!(refused.into_problem().violations[0].pointer, "/options/boot_limit_s");
-        let stranger = Drill { options: None, mover: Some("nobody".to_owned()) };
+        let stranger = Drill { options: None, mover: Some("nobody".to_owned()), from_copy: false };
         assert!(scene.control.drill(&actor, place, stranger).await.is_err());
         Ok(())
     }
@@ -263,16 +263,16 @@ on_both! {
             generation: order.generation,
             screenshot: Screenshot { format: "png".to_owned(), data: data.to_owned() },
         };
-        assert!(scene.control.screenshot(place).await.is_err());
+        assert!(scene.control.screenshot(place, false).await.is_err());
         assert!(scene.control.keep_picture("server", order.job, &picture("<svg>")).await.is_err());
         scene.control.keep_picture("server", order.job, &picture("aGVsbG8=")).await?;
         drilled(&scene, &mover, &order, &record(Verdict::Proved)).await?;
-        assert_eq!(scene.control.screenshot(place).await?.data, "aGVsbG8=");
+        assert_eq!(scene.control.screenshot(place, false).await?.data, "aGVsbG8=");
         assert!(scene.control.point(place).await?.drill.expect("it was tried").has_screenshot);
         let late = scene.control.keep_picture("server", order.job, &picture("bGF0ZQ==")).await;
         assert!(late.is_err(), "the claim is over");
         let nothing = PointPlace { point: PointId(uuid::Uuid::now_v7()), ..place };
-        assert!(scene.control.screenshot(nothing).await.is_err());
+        assert!(scene.control.screenshot(nothing, false).await.is_err());
         let lost = mover.say(&scene.control, &order, ReportEvent::GoesOn {}).await?;
         assert!(matches!(lost, Instruction::Over {}), "{lost:?}");
         Ok(())

@@ -66,6 +66,7 @@ fn wish(items: &[Item], groups: &[u16], at_once: u16) -> NewRestoreSet {
     NewRestoreSet {
         machines: items.iter().zip(groups).map(machine).collect(),
         before: None,
+        from_copy: false,
         folder: "/srv/back".to_owned(),
         format: api::RestoreFormat::Raw,
         mover: None,

@@ -58,7 +58,7 @@ pub(super) async fn write(scene: &Scene, disk: &[u8], parent: Option<(&Point, us
     Ok(session.commit(draft, vec![record]).await?)
 }
 
-fn second(scene: &Scene) -> StoreAccess {
+pub(super) fn second(scene: &Scene) -> StoreAccess {
     StoreAccess { location: scene.path("second").display().to_string(), credentials: Some("COPY_".into()) }
 }
 
@@ -77,7 +77,7 @@ fn copying(scene: &Scene, points: &[&Point]) -> CopyWork {
     }
 }
 
-fn copy_order(scene: &Scene, points: &[&Point]) -> Order {
+pub(super) fn copy_order(scene: &Scene, points: &[&Point]) -> Order {
     scene.order(JobKind::Copy, Work::Copy(Box::new(copying(scene, points))))
 }
 

@@ -1,6 +1,7 @@
 //! A machine put back in its own place by orders: its mover dies midway, the word of it gets lost, it is cancelled,
 //! undone, and what it kept removed.
 
+use super::copies::{copy_order, second};
 use super::desk::{Answer, Desk, Working, says};
 use super::scene::{Guest, Scene, assert_equal, claimed_again, made};
 use crate::scene::BOOT;
@@ -12,6 +13,7 @@ use model::PointId;
 use model::job::{Failure, JobKind, Step};
 use serde_json::json;
 use std::path::Path;
+use std::process::Command;
 use testkit::{Agent, LibvirtDaemon};
 use uuid::Uuid;
 
@@ -37,6 +39,7 @@ fn replace_by(scene: &Scene, backup: Order, point: PointId, stop: Option<StopMac
         replacement: Uuid::now_v7(),
         stop,
         safety: Some(safety),
+        from: None,
         plan: false,
     }));
     order
@@ -257,7 +260,7 @@ async fn cancelled_it_is_as_before_and_what_changed_shape_is_refused() -> Result
     desk.until(|desk| matches!(desk.news(order.job).last(), Some(ReportEvent::Failed { .. }))).await;
 
     tokio::task::block_in_place(|| {
-        let mut resize = std::process::Command::new("qemu-img");
+        let mut resize = Command::new("qemu-img");
         ensure!(resize.args(["resize", "-q", "-f", "qcow2"]).arg(&disks[0]).arg("+1M").status()?.success());
         Ok(())
     })?;
@@ -267,6 +270,81 @@ async fn cancelled_it_is_as_before_and_what_changed_shape_is_refused() -> Result
     ensure!(error.text.contains("bytes and has") && error.failure == Failure::Invalid, "{error:?}");
     ensure!(error.hint.as_ref().is_some_and(|hint| hint.contains("new machine")), "{error:?}");
     ensure!(beside()?.is_empty(), "nothing was begun: {:?}", beside()?);
+    working.stop().await;
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn out_of_the_second_store_it_goes_back_and_its_present_state_goes_to_the_vault_or_nowhere()
+-> Result<()> {
+    let scene = Scene::new().await?;
+    let guest = Guest::still(&scene)?;
+    let backup = scene.back_up(&guest);
+    let desk = Desk::kind(vec![backup.clone()]);
+    let working = Working::start(&desk, scene.settings("mover"));
+    let point = made(&desk.end_of(&backup).await)?.point;
+    let copying = copy_order(&scene, &[&scene.points("vault").await?[0]]);
+    desk.hand_out(copying.clone());
+    desk.end_of(&copying).await;
+    let disks: Vec<_> = guest.machine.options().disks.iter().filter_map(|disk| disk.path.clone()).collect();
+    let wish = |safety: bool, plan: bool| {
+        let mut order = replace(&scene, &guest, point, None);
+        let Work::Replace(work) = &mut order.work else { unreachable!("it is a replacement") };
+        (work.from, work.plan) = (Some(second(&scene)), plan);
+        work.safety = work.safety.take().filter(|_| safety);
+        if plan {
+            order.kind = JobKind::Plan;
+        }
+        order
+    };
+    let orders =
+        [wish(true, false), wish(true, true), wish(true, false), wish(false, true), wish(false, false)];
+    let [good, plan, refused, alone, last] = orders;
+    tokio::task::block_in_place(|| guest.machine.kill())?;
+    let before = disks.iter().map(|disk| copy(&scene, disk)).collect::<Result<Vec<_>>>()?;
+    let is_back = || -> Result<()> {
+        for (disk, before) in disks.iter().zip(&before) {
+            let compare = Command::new("qemu-img").arg("compare").arg(disk).arg(before).output()?;
+            ensure!(compare.status.success(), "{compare:?}");
+        }
+        Ok(())
+    };
+    let write = || -> Result<()> {
+        let mut write = Command::new("qemu-io");
+        ensure!(write.args(["-c", "write -P 7 1M 1M"]).arg(&disks[0]).output()?.status.success());
+        ensure!(is_back().is_err(), "it is another state");
+        Ok(())
+    };
+
+    write()?;
+    desk.hand_out(good.clone());
+    let done = told(&desk.end_of(&good).await)?;
+    is_back()?;
+    let safety = done.safety.context("a point of the state before")?.point.0;
+    let has = |points: Vec<vault::Point>| points.iter().any(|one| one.id.0 == safety);
+    ensure!(has(scene.points("vault").await?) && !has(scene.points("second").await?), "it is the vault's");
+
+    // The vault is gone, though this mover has it open: nothing is begun, and nothing written to where it was.
+    std::fs::remove_dir_all(scene.path("vault"))?;
+    write()?;
+    let beside = || -> Result<usize> { Ok(std::fs::read_dir(scene.path("guest"))?.count()) };
+    let there = beside()?;
+    for order in [plan, refused] {
+        desk.hand_out(order.clone());
+        let end = desk.end_of(&order).await;
+        let error = failed(&end)?;
+        ensure!(error.text.starts_with("the present state cannot become a point"), "{error:?}");
+        ensure!(error.hint.as_ref().is_some_and(|hint| hint.contains("--no-safety-point")), "{error:?}");
+        ensure!(beside()? == there, "nothing was begun: {:?}", beside()?);
+    }
+    desk.hand_out(alone.clone());
+    let shown = told(&desk.end_of(&alone).await)?;
+    ensure!(shown.disks.len() == 2 && !Path::new(&shown.journal).exists(), "{shown:?}");
+    desk.hand_out(last.clone());
+    let done = told(&desk.end_of(&last).await)?;
+    ensure!(done.safety.is_none() && done.kept.len() == 2, "{done:?}");
+    is_back()?;
+    ensure!(!scene.path("vault").exists(), "nothing is written to where the vault was");
     working.stop().await;
     Ok(())
 }
