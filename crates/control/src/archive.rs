@@ -45,7 +45,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What the names of the variables begin with that hold an archive store's credentials.
-const CREDENTIALS: &str = "ARCHIVE_";
+pub(crate) const CREDENTIALS: &str = "ARCHIVE_";
 /// Points of one machine that one job moves: each is read back, which takes its time. The next day goes on.
 const MOVED_AT_ONCE: usize = 100;
 /// Points that a dry run lists.

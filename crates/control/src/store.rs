@@ -19,9 +19,14 @@ pub(crate) fn address(text: &str) -> std::result::Result<StoreAddress, String> {
 
 /// Opens the store at an address, with the credentials that the server's environment holds.
 pub(crate) async fn open(address: &StoreAddress) -> Result<Store> {
+    open_with(address, None).await
+}
+
+/// The same, with those whose names begin with a prefix, if there are any.
+pub(crate) async fn open_with(address: &StoreAddress, prefix: Option<&str>) -> Result<Store> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let settings: StoreSettings = std::env::vars_os().filter_map(text).collect();
+    let settings = StoreSettings::preferring(prefix, std::env::vars_os().filter_map(text).collect());
     Box::pin(Store::open(address, &settings)).await.map_err(|error| refused(&error))
 }
 
