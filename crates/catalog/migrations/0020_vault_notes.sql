@@ -6,3 +6,8 @@ create table vault_notes (
     -- The text of the note that the vault has; empty for none, `?` while somebody may be writing another.
     said        text not null
 );
+
+-- Archives of vaults that were taken in while nobody could read them: none is made anew in their place.
+create table missing_archives (
+    vault_id    text primary key
+);

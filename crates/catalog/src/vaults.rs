@@ -130,6 +130,7 @@ impl Catalog {
             "delete from vault_keys where vault_id = $1",
             "delete from archive_plans where vault_id = $1",
             "delete from vault_notes where vault_id = $1",
+            "delete from missing_archives where vault_id = $1",
         ] {
             let removed = sqlx::query(of_it).bind(id.to_string()).execute(&mut *transaction).await;
             removed.map_err(|e| Error::sql(context(), e))?;

@@ -227,9 +227,7 @@ impl Control {
         let policy = item.protection.retention_policy().and_then(|id| scene.policies.get(&id));
         let mut rows = rows(scene, &item, policy, &points);
         // What is known of a point, a pin for instance, stays.
-        let known = self.catalog.points_to_plan(item.id).await?;
-        let known: BTreeSet<PointId> = known.into_iter().map(|known| known.point.id).collect();
-        self.adopt_archived(scene, &item, &rows).await?;
+        let known = self.adopt_archived(scene, &item, &rows).await?;
         rows.retain(|row| !known.contains(&row.point.id));
         for some in rows.chunks(POINTS_AT_ONCE) {
             self.catalog.put_points(some).await?;

@@ -226,7 +226,8 @@ impl Control {
         .await?;
         let work = ArchiveWork {
             to: access(&archive),
-            make: !self.catalog.is_archive_used(vault.id).await?,
+            make: !self.catalog.is_archive_used(vault.id).await?
+                && !self.catalog.is_archive_missing(vault.id).await?,
             item: item.id,
             moves: moves.clone(),
             drops: due.drops.clone(),

@@ -131,7 +131,7 @@ impl Control {
         let mut survey = Box::pin(Survey::of(&opened)).await.map_err(goes_on)?;
         let archive = new.settings.archive.take();
         let looking = self.survey_archive((&mut survey, &key.key), &opened, archive, known.as_ref());
-        let mut archive = Box::pin(looking).await?;
+        let archive = Box::pin(looking).await?;
         new.settings.archive = archive.store.clone();
         let text = key.text()?;
         key.keep(id)?;
@@ -141,7 +141,7 @@ impl Control {
             advice.extend(survey.settle(&mut new.settings));
             self.add(id, &new, &address).await?;
         }
-        self.keep_archive(id, archive.store.take()).await?;
+        self.keep_archive(id, &archive).await?;
         if let Some(number) = survey.note_number() {
             self.catalog.skip_vault_notes(id, number).await?;
         }
@@ -212,6 +212,9 @@ impl Control {
             // again by the next job that copies.
             if crate::copies::is_elsewhere(&before, &wanted) {
                 self.catalog.forget_copies(row.id).await?;
+            }
+            if crate::archive::is_elsewhere(&before, &wanted) {
+                self.catalog.note_missing_archive(row.id, false).await?;
             }
             row.settings = serde_json::to_value(wanted).expect("plain data");
         }

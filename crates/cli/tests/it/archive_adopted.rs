@@ -11,7 +11,9 @@ use api::work::{Service, ServicePolicy, ServicePromise};
 use jiff::civil::{Date, Weekday as Day};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use model::policy::{ArchiveAfter, DaysOfMonth, Monthly, PolicyDocument, WeekOfMonth, Weekday, Weekly};
+use model::policy::{
+    ArchiveAfter, DaysOfMonth, Monthly, PolicyDocument, Schedule, WeekOfMonth, Weekday, Weekly,
+};
 use model::{Days, JobId, MachineId, Origin, Policy, PolicyId, Slot};
 use serde_json::Value;
 use std::sync::Arc;
@@ -108,8 +110,10 @@ async fn open(scene: &Scene) -> Result<Arc<Vault>> {
 /// First Sundays are kept for five years, and move when they are three months old.
 fn policy() -> PolicyDocument {
     let mut document = Policy::standard("UTC", "02:00");
-    document.vault.daily = None;
     let weekdays = vec![Weekday::Sunday];
+    document.schedule = Schedule::Weekly { weekdays: weekdays.clone(), time: "02:00".to_owned() };
+    document.snapshot_days = 5;
+    document.vault.daily = None;
     document.vault.weekly = Some(Weekly { weekdays: weekdays.clone(), keep_weeks: 4 });
     let on = DaysOfMonth::Weekly { weekdays, weeks: vec![WeekOfMonth::First] };
     document.vault.monthly = Some(Monthly { on, keep_months: 60 });

@@ -4,7 +4,7 @@
 //!
 //! CRASH, or an archive that cannot be reached: what is in the archive alone is not known, and what was dropped for it
 //! shows as deleted, for its soft-delete days. Nothing is lost by it: taking the vault in again finds the rest, and brings
-//! to life what was deleted before this catalog knew the vault.
+//! to life what was deleted before this catalog knew the vault. Until then nobody makes an archive anew in its place.
 
 use super::Scene;
 use crate::archive::CREDENTIALS;
@@ -12,11 +12,12 @@ use crate::request::settings;
 use crate::survey::Survey;
 use crate::{Control, Error, Result, store};
 use api::{ArchiveStore, Code};
-use catalog::{Item, PointRow, VaultRow};
+use catalog::{ErrorKind, Item, PointRow, VaultRow};
 use jiff::Timestamp;
-use model::protection::{Act, Protection};
-use model::{Point, PointId};
-use std::collections::BTreeMap;
+use model::protection::{Keep, Protection};
+use model::{Point, PointId, VaultId};
+use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 use vault::{KeyFile, StoreAddress, Vault};
 
 /// Where a vault's archive is, and what is to be said of it.
@@ -25,6 +26,8 @@ pub(crate) struct ArchiveFound {
     pub(crate) store: Option<ArchiveStore>,
     pub(crate) lost: Vec<String>,
     pub(crate) advice: Vec<String>,
+    /// There is to be one, and it could not be read.
+    pub(crate) is_missing: bool,
 }
 
 impl Control {
@@ -70,11 +73,14 @@ impl Control {
                      or leave it out, and give the vault one later with `strongroom vault update --archive-to`",
                 ));
             }
-            Err(error) => found.lost.push(format!(
-                "points in the archive: {} cannot be read ({error}); what was moved there shows as deleted, or not at \
-                 all, until the vault is taken in again with its archive at hand",
-                store.location
-            )),
+            Err(error) => {
+                found.is_missing = true;
+                found.lost.push(format!(
+                    "points in the archive: {} cannot be read ({error}); what was moved there shows as deleted, or not \
+                     at all, until the vault is taken in again with its archive at hand",
+                    store.location
+                ));
+            }
         }
         if !is_told && self.must_be_mover(store.mover.as_deref()).await.is_err() {
             let mover = store.mover.take().unwrap_or_default();
@@ -87,14 +93,16 @@ impl Control {
         Ok(found)
     }
 
-    /// Keeps where the archive is, if that was not known of the vault.
-    pub(crate) async fn keep_archive(&self, id: model::VaultId, store: Option<ArchiveStore>) -> Result<()> {
+    /// Keeps where the archive is, if that was not known of the vault, and whether it could be read.
+    pub(crate) async fn keep_archive(&self, id: VaultId, found: &ArchiveFound) -> Result<()> {
         let mut row = self.catalog.vault(id).await?;
         let mut settings = settings(&row)?;
-        if store.is_none() || settings.archive.is_some() {
+        // Before there is a store that somebody could make anew.
+        self.catalog.note_missing_archive(id, found.is_missing).await?;
+        if found.store.is_none() || settings.archive.is_some() {
             return Ok(());
         }
-        settings.archive = store;
+        settings.archive.clone_from(&found.store);
         row.settings = serde_json::to_value(settings).expect("plain data");
         self.catalog.update_vault(&row).await?;
         Ok(())
@@ -102,28 +110,46 @@ impl Control {
 
     /// Points of an item that was taken in before, when its archive was not read: of those that the archive has it is
     /// noted now, and those that were dropped for it are live again. What was deleted since the vault is known here stays
-    /// deleted.
-    pub(super) async fn adopt_archived(&self, scene: &Scene, item: &Item, rows: &[PointRow]) -> Result<()> {
-        let there = rows.iter().filter(|row| row.point.archive.is_there());
-        let there: BTreeMap<PointId, &Point> = there.map(|row| (row.point.id, &row.point)).collect();
+    /// deleted. Gives the points that were known.
+    pub(super) async fn adopt_archived(
+        &self,
+        scene: &Scene,
+        item: &Item,
+        rows: &[PointRow],
+    ) -> Result<BTreeSet<PointId>> {
         let known = self.catalog.points_to_plan(item.id).await?;
-        if known.iter().all(|one| !one.point.archive.is_never() || !there.contains_key(&one.point.id)) {
-            return Ok(());
+        let known: BTreeMap<PointId, Point> =
+            known.into_iter().map(|one| (one.point.id, one.point)).collect();
+        let found: BTreeMap<PointId, &Point> = rows.iter().map(|row| (row.point.id, &row.point)).collect();
+        let comes_to_life = |found: &Point| match known.get(&found.id) {
+            None => found.archive.is_there() && !found.is_deleted(),
+            Some(known) => known.is_deleted() && !scene.merged(known, found).is_deleted(),
+        };
+        // INVARIANT: of an item that is deleted everything goes, whatever its points say; so it is not from here on.
+        if found.values().any(|found| comes_to_life(found)) {
+            self.keep_item(item.id).await?;
         }
-        self.change_points(item.id, |point| {
-            let found = there.get(&point.id).filter(|_| point.archive.is_never())?;
-            let was_dropped = found.purge_at.is_none() && scene.is_from_before(point.id);
-            let purge_at = point.purge_at.filter(|_| !was_dropped);
-            Some(Point { archive: found.archive, purge_at, ..point.clone() })
-        })
-        .await?;
-        let points = self.catalog.points_to_plan(item.id).await?;
-        let is_deleted = matches!(item.protection, Protection::Deleted { .. });
-        // INVARIANT: of an item that is deleted everything goes, whatever the points say.
-        if is_deleted && points.iter().any(|one| !one.point.is_deleted()) {
-            self.act(item.id, Act::Undelete).await?;
+        let is_told = |point: &Point| found.get(&point.id).map(|found| scene.merged(point, found));
+        if known.values().any(|point| is_told(point).is_some_and(|merged| merged != *point)) {
+            self.change_points(item.id, is_told).await?;
+            self.plan_again(item.id).await?;
         }
-        self.plan_again(item.id).await
+        Ok(known.into_keys().collect())
+    }
+
+    /// An item that is deleted keeps what it has.
+    async fn keep_item(&self, item: Uuid) -> Result<()> {
+        loop {
+            let mut row = self.catalog.item(item).await?;
+            if !matches!(row.protection, Protection::Deleted { .. }) {
+                return Ok(());
+            }
+            row.protection = Protection::Stopped { keep: Keep::Forever {} };
+            match self.catalog.update_item(&row).await {
+                Err(error) if error.kind() == ErrorKind::Changed => {}
+                updated => return Ok(updated.map(drop)?),
+            }
+        }
     }
 }
 
@@ -142,9 +168,16 @@ async fn open(archive: &ArchiveStore, of: &Vault, key: &KeyFile) -> Result<Vault
 }
 
 impl Scene {
-    /// Whether the vault tier deleted a point before this catalog knew the vault, or has purged it.
-    fn is_from_before(&self, point: PointId) -> bool {
-        self.deleted_at.get(&point).is_none_or(|at| *at <= self.known_since)
+    /// A point that is known, with what was found of it in the archive. What is known of its archive stays.
+    fn merged(&self, known: &Point, found: &Point) -> Point {
+        if !known.archive.is_never() || !found.archive.is_there() {
+            return known.clone();
+        }
+        // Deleted in the vault tier before this catalog knew the vault: dropped for the archive. Or purged there by now.
+        let is_from_before = self.deleted_at.get(&known.id).is_none_or(|at| *at <= self.known_since);
+        let was_dropped = !found.is_deleted() && is_from_before;
+        let purge_at = known.purge_at.filter(|_| !was_dropped);
+        Point { archive: found.archive, purge_at, ..known.clone() }
     }
 }
 

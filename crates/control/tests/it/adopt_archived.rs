@@ -101,11 +101,7 @@ impl Archived {
         for place in [&points.purged, &points.back, &points.deleted_there, &points.of_gone] {
             self.delete(vault, place).await?;
         }
-        let day = SignedDuration::from_hours(24);
-        let zero = SignedDuration::ZERO;
-        let now = self.lost.now() + 30 * day;
-        let options = CollectOptions { soft_delete: zero, share_max: 1.0, ..CollectOptions::new(now) };
-        vault.collect(&options).await?;
+        self.collect().await?;
         copied(archive, vault, &points.back).await?;
         let (here, standing) = vault.standing_of(vault::PointId(points.back.point.0)).await?;
         ensure!(here.0 != points.back.point.0 && standing == Standing::Listed, "by another name");
@@ -116,6 +112,15 @@ impl Archived {
             self.delete(archive, place).await?;
         }
         Ok(points)
+    }
+
+    /// The vault tier purges what is deleted in it.
+    async fn collect(&self) -> Result<()> {
+        let now = self.lost.now() + SignedDuration::from_hours(30 * 24);
+        let (soft_delete, share_max) = (SignedDuration::ZERO, 1.0);
+        let options = CollectOptions { soft_delete, share_max, ..CollectOptions::new(now) };
+        self.made.vault.collect(&options).await?;
+        Ok(())
     }
 
     async fn delete(&self, store: &Vault, place: &PointPlace) -> Result<()> {
@@ -251,7 +256,10 @@ on_both! {
         let other = ArchiveStore::at("/somewhere/else");
         let refused = archived.adopt(&new, Some(other)).await.expect_err("another than is known");
         ensure!(refused.code() == Code::Conflict, "{refused:?}");
+        let catalog = new.control.catalog();
+        ensure!(catalog.is_archive_missing(archived.made.id).await?, "nobody is to make it anew");
         let adopted = archived.adopt(&new, None).await?;
+        ensure!(!catalog.is_archive_missing(archived.made.id).await?);
         ensure!(adopted.lost.len() == 1, "{:?}", adopted.lost);
         ensure!(kept(&new, &points.in_both).await?.is_deleted(), "who deleted it meant it");
         let dropped = kept(&new, &points.dropped).await?;
@@ -264,6 +272,16 @@ on_both! {
 
     a_machine_of_which_all_is_archived_is_not_deleted(lost) {
         let archived = Archived::new(lost).await?;
+        // Of this machine one point is purged in the vault tier, the other was deleted by somebody.
+        let (kept_there, deleted) = (
+            backed_up(&archived.lost, &archived.made, &archived.items[0], Some(9)).await?,
+            backed_up(&archived.lost, &archived.made, &archived.items[0], Some(8)).await?,
+        );
+        copied(&archived.made.vault, &archived.archive, &kept_there).await?;
+        archived.delete(&archived.made.vault, &kept_there).await?;
+        archived.collect().await?;
+        archived.delete(&archived.made.vault, &deleted).await?;
+        // A machine of which the archive has all, and the vault tier what it dropped.
         let mut all = Vec::new();
         for days in [9, 8] {
             let place = backed_up(&archived.lost, &archived.made, &archived.items[1], Some(days)).await?;
@@ -283,6 +301,9 @@ on_both! {
         for place in all {
             ensure!(!kept(&new, &place).await?.is_deleted());
         }
+        let other = new.control.item(archived.made.id, archived.items[0].id).await?;
+        ensure!(other.state == ItemState::Stopped, "of one that is deleted all would go: {other:?}");
+        ensure!(!kept(&new, &kept_there).await?.is_deleted() && kept(&new, &deleted).await?.is_deleted());
         Ok(())
     }
 
