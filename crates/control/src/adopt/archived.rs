@@ -44,7 +44,13 @@ impl Control {
         told: Option<ArchiveStore>,
         known: Option<&VaultRow>,
     ) -> Result<ArchiveFound> {
+        let is_missing = match known {
+            Some(known) => self.catalog.is_archive_missing(known.id).await?,
+            None => false,
+        };
         let known = known.map(settings).transpose()?.and_then(|settings| settings.archive);
+        // Nobody has found one there: what somebody tells counts for more.
+        let known = known.filter(|_| !is_missing || told.is_none());
         let noted = survey.noted_archive();
         if let (Some(told), Some(known)) = (&told, &known)
             && told.location != known.location
@@ -67,17 +73,12 @@ impl Control {
         let Some(mut store) = told.or(known).or(noted) else { return Ok(found) };
         match Box::pin(open(&store, vault, key)).await {
             Ok(archive) => survey.add_archive(&archive).await?,
-            Err(error) if is_told => {
-                return Err(error.hint(
-                    "the server reads the archive too: check where it is and the server's ARCHIVE_... variables; \
-                     or leave it out, and give the vault one later with `strongroom vault update --archive-to`",
-                ));
-            }
-            Err(error) => {
+            Err(unread) if is_told => return Err(unread.into()),
+            Err(Unread { why, .. }) => {
                 found.is_missing = true;
                 found.lost.push(format!(
-                    "points in the archive: {} cannot be read ({error}); what was moved there shows as deleted, or not \
-                     at all, until the vault is taken in again with its archive at hand",
+                    "points in the archive {}, which cannot be read ({why}): what was moved there shows as deleted, or \
+                     not at all, until the vault is taken in again with its archive at hand, or with --archive-to",
                     store.location
                 ));
             }
@@ -97,15 +98,18 @@ impl Control {
     pub(crate) async fn keep_archive(&self, id: VaultId, found: &ArchiveFound) -> Result<()> {
         let mut row = self.catalog.vault(id).await?;
         let mut settings = settings(&row)?;
+        let was_missing = self.catalog.is_archive_missing(id).await?;
         // Before there is a store that somebody could make anew.
-        self.catalog.note_missing_archive(id, found.is_missing).await?;
-        if found.store.is_none() || settings.archive.is_some() {
+        if found.is_missing {
+            self.catalog.note_missing_archive(id, true).await?;
+        }
+        if found.store.is_none() || (settings.archive.is_some() && !was_missing) {
             return Ok(());
         }
         settings.archive.clone_from(&found.store);
         row.settings = serde_json::to_value(settings).expect("plain data");
         self.catalog.update_vault(&row).await?;
-        Ok(())
+        Ok(self.catalog.note_missing_archive(id, found.is_missing).await?)
     }
 
     /// Points of an item that was taken in before, when its archive was not read: of those that the archive has it is
@@ -153,16 +157,39 @@ impl Control {
     }
 }
 
+/// Why an archive cannot be read, and whether waiting does not help.
+struct Unread {
+    why: String,
+    is_wrong: bool,
+}
+
+impl From<vault::Error> for Unread {
+    fn from(error: vault::Error) -> Self {
+        let is_away = matches!(error.kind(), vault::ErrorKind::Store | vault::ErrorKind::Denied);
+        Self { why: store::in_words(&error), is_wrong: !is_away }
+    }
+}
+
+impl From<Unread> for Error {
+    fn from(Unread { why, is_wrong }: Unread) -> Self {
+        let error = match is_wrong {
+            true => Self::invalid("/settings/archive/location", why),
+            false => Self::new(Code::Unavailable, why),
+        };
+        error.hint(
+            "the server reads the archive too: check where it is and the server's ARCHIVE_... variables; or leave it \
+             out, and give the vault one later with `strongroom vault update --archive-to`",
+        )
+    }
+}
+
 /// Opens the archive of a vault.
-async fn open(archive: &ArchiveStore, of: &Vault, key: &KeyFile) -> Result<Vault> {
-    let pointer = "/settings/archive/location";
-    let address =
-        StoreAddress::parse(&archive.location).map_err(|error| Error::invalid(pointer, error.to_string()))?;
-    let opened = store::open_with(&address, Some(CREDENTIALS)).await?;
-    let opened = Box::pin(Vault::open(opened, key)).await.map_err(|error| store::refused(&error))?;
+async fn open(archive: &ArchiveStore, of: &Vault, key: &KeyFile) -> std::result::Result<Vault, Unread> {
+    let opened = store::open_with(&StoreAddress::parse(&archive.location)?, Some(CREDENTIALS)).await?;
+    let opened = Box::pin(Vault::open(opened, key)).await?;
     if opened.id() != of.id() {
-        let detail = format!("{} holds the vault {}, not {}", archive.location, opened.id(), of.id());
-        return Err(Error::invalid(pointer, detail));
+        let why = format!("{} holds the vault {}, not {}", archive.location, opened.id(), of.id());
+        return Err(Unread { why, is_wrong: true });
     }
     Ok(opened)
 }

@@ -240,7 +240,7 @@ on_both! {
         set(&archived.lost, &archived.made, settings).await?;
         archived.lost.control.tick_notes(archived.lost.now()).await?;
         let adopted = archived.adopt(&new, None).await?;
-        ensure!(adopted.lost.iter().any(|text| text.contains("cannot be read")), "{:?}", adopted.lost);
+        ensure!(adopted.lost.iter().any(|text| text.contains("which cannot be read (there is no directory")), "{:?}", adopted.lost);
         ensure!(adopted.advice.iter().any(|text| text.contains("--archive-mover cellar")), "{:?}", adopted.advice);
         ensure!(adopted.vault.settings.archive == Some(archived.store()), "without the mover that is not here");
         ensure!(kept(&new, &points.dropped).await?.is_deleted(), "as far as anybody knows");
@@ -252,13 +252,14 @@ on_both! {
         archived.made.vault.undelete_point(vault::PointId(points.in_both.point.0), new.now()).await?;
         archived.made.vault.delete_point(vault::PointId(points.in_both.point.0), new.now()).await?;
         new.control.catalog().put_point(&row).await?;
-        std::fs::rename(&away, archived.place())?;
-        let other = ArchiveStore::at("/somewhere/else");
-        let refused = archived.adopt(&new, Some(other)).await.expect_err("another than is known");
-        ensure!(refused.code() == Code::Conflict, "{refused:?}");
         let catalog = new.control.catalog();
         ensure!(catalog.is_archive_missing(archived.made.id).await?, "nobody is to make it anew");
-        let adopted = archived.adopt(&new, None).await?;
+        // It is elsewhere now, which nobody has noted.
+        let moved = ArchiveStore::at(away.display().to_string());
+        let adopted = archived.adopt(&new, Some(moved.clone())).await?;
+        ensure!(adopted.vault.settings.archive == Some(moved), "{adopted:?}");
+        let refused = archived.adopt(&new, Some(archived.store())).await.expect_err("another than is known");
+        ensure!(refused.code() == Code::Conflict, "{refused:?}");
         ensure!(!catalog.is_archive_missing(archived.made.id).await?);
         ensure!(adopted.lost.len() == 1, "{:?}", adopted.lost);
         ensure!(kept(&new, &points.in_both).await?.is_deleted(), "who deleted it meant it");
