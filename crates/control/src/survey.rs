@@ -76,8 +76,8 @@ impl Survey {
     /// # Errors
     /// `Unavailable` when the vault cannot be read.
     pub(crate) async fn of(opened: &Vault) -> Result<Self> {
-        let vault = Listed::of(opened, "").await.map_err(unreadable)?;
-        let noted = opened.notes().await.map_err(unreadable)?;
+        let vault = Listed::of(opened, "").await.map_err(|error| unreadable(&error))?;
+        let noted = opened.notes().await.map_err(|error| unreadable(&error))?;
         let damage = noted.damage.iter().map(|error| format!("a note cannot be read: {error}"));
         let mut survey =
             Self { vault, archive: None, notes: Vec::new(), vault_note: None, damage: damage.collect() };
@@ -103,7 +103,7 @@ impl Survey {
     /// # Errors
     /// `Unavailable` when it cannot be read.
     pub(crate) async fn add_archive(&mut self, archive: &Vault) -> Result<()> {
-        let mut listed = Listed::of(archive, "in the archive ").await.map_err(unreadable)?;
+        let mut listed = Listed::of(archive, "in the archive ").await.map_err(|error| unreadable(&error))?;
         listed.points.retain(|point| Owner::of_key(point.machine.as_str()) == Owner::Policy);
         self.archive = Some(listed);
         Ok(())
@@ -192,6 +192,6 @@ fn service_of(point: &vault::Point) -> Option<Service> {
     serde_json::from_value(point.service.clone()).ok()
 }
 
-fn unreadable(error: vault::Error) -> Error {
+fn unreadable(error: &vault::Error) -> Error {
     Error::new(Code::Unavailable, format!("read the vault: {error}"))
 }

@@ -195,7 +195,7 @@ async fn is_as_it_was(archived: &Archived, points: &Points, new: &Scene) -> Resu
 on_both! {
     a_vaults_archive_is_found_by_the_vault_alone(lost) {
         let archived = Archived::new(lost).await?;
-        let points = archived.points().await?;
+        let points = Box::pin(archived.points()).await?;
         archived.lost.control.pin(&archived.lost.me, points.purged, PINNED).await?;
         archived.noted(archived.store()).await?;
         let notes = archived.made.vault.notes().await?.notes;
@@ -225,7 +225,7 @@ on_both! {
 
     an_archive_that_is_away_is_found_later(lost) {
         let archived = Archived::new(lost).await?;
-        let points = archived.points().await?;
+        let points = Box::pin(archived.points()).await?;
         archived.lost.control.pin(&archived.lost.me, points.purged, PINNED).await?;
         let away = archived.lost.folder.path().join("away");
         std::fs::rename(archived.place(), &away)?;
