@@ -80,7 +80,8 @@ pub struct PointToArchive {
     /// When it expires, in the archive.
     #[schema(value_type = String, format = DateTime)]
     pub expires: Timestamp,
-    /// What it added to the vault when it was made: at most so much comes free.
+    /// What it added to the vault when it was made. What comes free is what no other point needs: less, where younger points
+    /// share it; more, where it was left alone with what points that are gone had added.
     pub stored_bytes: u64,
 }
 

@@ -106,7 +106,8 @@ pub struct NewVault {
     /// How it is to treat what it holds.
     #[serde(default)]
     pub settings: VaultSettings,
-    /// Take in the vault that is there, with all its points: `key` must open it.
+    /// Take in the vault that is there, with all its points: `key` must open it. Its archive store is found by the vault's
+    /// own note and read too, unless `settings` names one; that must be readable then.
     #[serde(default)]
     pub adopt: bool,
     /// The text of a key file that opens the vault to be adopted.

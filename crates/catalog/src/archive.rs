@@ -41,6 +41,23 @@ impl Catalog {
         Ok(found.map_err(|e| Error::sql("look for points in the archive", e))?.is_some())
     }
 
+    /// Notes whether a vault's archive could not be read when the vault was taken in.
+    pub async fn note_missing_archive(&self, vault: VaultId, is_missing: bool) -> Result<()> {
+        let change = match is_missing {
+            true => "insert into missing_archives (vault_id) values ($1) on conflict do nothing",
+            false => "delete from missing_archives where vault_id = $1",
+        };
+        let noted = sqlx::query(change).bind(vault.to_string()).execute(&self.pool).await;
+        noted.map(drop).map_err(|e| Error::sql("note whether an archive is missing", e))
+    }
+
+    /// Whether it could not be, and has not been read since.
+    pub async fn is_archive_missing(&self, vault: VaultId) -> Result<bool> {
+        let query = sqlx::query("select 1 as one from missing_archives where vault_id = $1");
+        let found = query.bind(vault.to_string()).fetch_optional(&self.pool).await;
+        Ok(found.map_err(|e| Error::sql("see whether an archive is missing", e))?.is_some())
+    }
+
     /// Items of a vault with a point in the archive that the vault tier holds a copy of.
     pub async fn items_with_held_points(&self, vault: VaultId) -> Result<Vec<Uuid>> {
         let select = format!(

@@ -49,6 +49,7 @@ mod sign_ins;
 mod snapshots;
 mod usage;
 mod vault_keys;
+mod vault_notes;
 mod vaults;
 
 pub use alerts::{Alert, Severity};
@@ -75,4 +76,5 @@ pub use schedule::{ScheduledItem, Settle, Settled};
 pub use sign_ins::SignIn;
 pub use snapshots::{SnapshotFilter, SnapshotRow};
 pub use usage::{UsageDay, UsageRow};
+pub use vault_notes::VaultNoteDraft;
 pub use vaults::VaultRow;

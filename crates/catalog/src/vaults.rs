@@ -29,7 +29,7 @@ pub struct VaultRow {
     pub revision: u64,
 }
 
-fn vault(row: &AnyRow) -> sqlx::Result<VaultRow> {
+pub(crate) fn vault(row: &AnyRow) -> sqlx::Result<VaultRow> {
     Ok(VaultRow {
         id: parsed(row, "id")?,
         name: text(row, "name")?,
@@ -129,6 +129,8 @@ impl Catalog {
             "delete from usage where vault_id = $1",
             "delete from vault_keys where vault_id = $1",
             "delete from archive_plans where vault_id = $1",
+            "delete from vault_notes where vault_id = $1",
+            "delete from missing_archives where vault_id = $1",
         ] {
             let removed = sqlx::query(of_it).bind(id.to_string()).execute(&mut *transaction).await;
             removed.map_err(|e| Error::sql(context(), e))?;

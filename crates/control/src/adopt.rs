@@ -2,11 +2,14 @@
 //!
 //! What the service wrote into each point (`api::work::Service`) says whose it is, why it was made and under which
 //! policy; classes and expiries follow from that by `model`'s rules. The vault's log says what is deleted, and since
-//! when; its notes (`notes.rs`) what was pinned, tagged, stopped and proved. [`Adopted::lost`] tells what none says.
+//! when; its notes (`notes.rs`) what was pinned, tagged, stopped and proved, and where the archive is, which is read as
+//! well (`adopt/archived.rs`). [`Adopted::lost`] tells what none says.
 //!
 //! INVARIANT: nothing is lost because a vault was taken in. A note may be missing, or older than what somebody did last,
 //! so a new row of a vault keeps everything until somebody says otherwise (`survey.rs`), and a machine that is not
 //! plainly being backed up is stopped, whatever its note says.
+
+mod archived;
 
 use crate::notes::ItemNote;
 use crate::survey::{Found, Survey};
@@ -70,6 +73,10 @@ struct Scene {
     pinned: BTreeSet<PointId>,
     /// What was noted of machines, with the number of the note: by item.
     notes: BTreeMap<Uuid, (u64, ItemNote)>,
+    /// When the vault tier deleted what it has yet.
+    deleted_at: BTreeMap<PointId, Timestamp>,
+    /// Since when this catalog knows the vault.
+    known_since: Timestamp,
     now: Timestamp,
 }
 
@@ -97,12 +104,13 @@ impl Control {
         let settings: VaultSettings = serde_json::from_value(row.settings.clone())
             .map_err(|e| Error::new(Code::Internal, format!("the settings of the vault {vault}: {e}")))?;
         let notes = survey.take_notes();
-        let (found, damage) = survey.found(settings.soft_delete_days);
+        let (found, damage) = survey.found(settings.soft_delete_days, now);
         let mut adopted = Adopted { lost: damage, ..Adopted::default() };
         let policies = self.adopt_policies(vault, &found, &mut adopted).await?;
         let pinned = notes.iter().flat_map(|(_, note)| note.pinned.iter().copied()).collect();
         let notes = notes.into_iter().map(|(number, note)| (note.item, (number, note))).collect();
-        let scene = Scene { vault, settings, policies, pinned, notes, now };
+        let (deleted_at, known_since) = (archived::deleted_at(&found), row.created);
+        let scene = Scene { vault, settings, policies, pinned, notes, deleted_at, known_since, now };
         let mut items: BTreeMap<Whose, Vec<Found>> = BTreeMap::new();
         let (found, unowned): (Vec<_>, Vec<_>) =
             found.into_iter().partition(|one| Owner::of_key(one.point.machine.as_str()) == Owner::Policy);
@@ -219,8 +227,7 @@ impl Control {
         let policy = item.protection.retention_policy().and_then(|id| scene.policies.get(&id));
         let mut rows = rows(scene, &item, policy, &points);
         // What is known of a point, a pin for instance, stays.
-        let known = self.catalog.points_to_plan(item.id).await?;
-        let known: BTreeSet<PointId> = known.into_iter().map(|known| known.point.id).collect();
+        let known = self.adopt_archived(scene, &item, &rows).await?;
         rows.retain(|row| !known.contains(&row.point.id));
         for some in rows.chunks(POINTS_AT_ONCE) {
             self.catalog.put_points(some).await?;
@@ -378,7 +385,7 @@ fn kept(scene: &Scene, found: &Found) -> model::Point {
         pinned: scene.pinned.contains(&PointId(found.point.id.0)),
         locked_until: None,
         purge_at: found.purge_at,
-        archive: model::ArchiveCopy::Never,
+        archive: found.archive,
     }
 }
 

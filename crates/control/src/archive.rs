@@ -45,7 +45,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use uuid::Uuid;
 
 /// What the names of the variables begin with that hold an archive store's credentials.
-const CREDENTIALS: &str = "ARCHIVE_";
+pub(crate) const CREDENTIALS: &str = "ARCHIVE_";
 /// Points of one machine that one job moves: each is read back, which takes its time. The next day goes on.
 const MOVED_AT_ONCE: usize = 100;
 /// Points that a dry run lists.
@@ -226,7 +226,8 @@ impl Control {
         .await?;
         let work = ArchiveWork {
             to: access(&archive),
-            make: !self.catalog.is_archive_used(vault.id).await?,
+            make: !self.catalog.is_archive_used(vault.id).await?
+                && !self.catalog.is_archive_missing(vault.id).await?,
             item: item.id,
             moves: moves.clone(),
             drops: due.drops.clone(),

@@ -1,10 +1,15 @@
 //! What a vault is told of its machines beside their points, so that nothing of it is lost with the catalog: pins, tags,
-//! stopped protection, proofs. [`tick_notes`](Control::tick_notes) writes it; `adopt.rs` finds it again.
+//! stopped protection, proofs; and where its archive is (`notes/vault_note.rs`). [`tick_notes`](Control::tick_notes) writes it;
+//! `adopt.rs` finds it again.
 //!
 //! The server writes notes itself: they are small, and no machine is needed for them. Where it cannot reach a vault's
 //! store, they wait for a day when it can.
 //!
 //! CRASH: between a note and its mark, the note is written once more.
+
+mod vault_note;
+
+pub(crate) use vault_note::VaultNote;
 
 use crate::{Control, Error, Result, store};
 use api::Code;
@@ -116,6 +121,9 @@ impl Control {
     /// The catalog's.
     pub async fn tick_notes(&self, now: Timestamp) -> Result<()> {
         for row in self.catalog.vaults().await? {
+            if let Err(error) = self.tell_vault_of_itself(&row, now).await {
+                tracing::warn!(vault = row.name, %error, "where its archive is could not be noted in the vault");
+            }
             let due = self.catalog.notes_due(row.id, BATCH).await?;
             if due.is_empty() {
                 continue;

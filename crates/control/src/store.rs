@@ -19,10 +19,15 @@ pub(crate) fn address(text: &str) -> std::result::Result<StoreAddress, String> {
 
 /// Opens the store at an address, with the credentials that the server's environment holds.
 pub(crate) async fn open(address: &StoreAddress) -> Result<Store> {
+    open_with(address, None).await.map_err(|error| refused(&error))
+}
+
+/// The same, with those whose names begin with a prefix, if there are any.
+pub(crate) async fn open_with(address: &StoreAddress, prefix: Option<&str>) -> vault::Result<Store> {
     let text =
         |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
-    let settings: StoreSettings = std::env::vars_os().filter_map(text).collect();
-    Box::pin(Store::open(address, &settings)).await.map_err(|error| refused(&error))
+    let settings = StoreSettings::preferring(prefix, std::env::vars_os().filter_map(text).collect());
+    Box::pin(Store::open(address, &settings)).await
 }
 
 /// The same for a vault that is to be made: its directory is made too, in one that is there.
@@ -45,14 +50,20 @@ pub(crate) async fn may_hold(store: &Store, id: VaultId) -> bool {
     }
 }
 
-/// What a vault's or store's refusal means for who asked, with its causes.
-pub(crate) fn refused(error: &vault::Error) -> Error {
+/// What a vault or store says, with its causes.
+pub(crate) fn in_words(error: &vault::Error) -> String {
     let mut text = error.to_string();
     let mut cause = std::error::Error::source(error);
     while let Some(deeper) = cause {
         text = format!("{text}: {deeper}");
         cause = deeper.source();
     }
+    text
+}
+
+/// What a vault's or store's refusal means for who asked, with its causes.
+pub(crate) fn refused(error: &vault::Error) -> Error {
+    let text = in_words(error);
     match error.kind() {
         ErrorKind::Invalid | ErrorKind::NotFound => Error::invalid("/location", text),
         ErrorKind::Key => Error::invalid("/key", text),

@@ -128,7 +128,11 @@ impl Control {
         let detail = json!({ "name": new.name, "location": new.location });
         self.audit(actor, "vault.adopt", &id.to_string(), &detail).await?;
         let goes_on = |error: Error| error.hint("take the vault in again: that goes on");
-        let survey = Box::pin(Survey::of(&opened)).await.map_err(goes_on)?;
+        let mut survey = Box::pin(Survey::of(&opened)).await.map_err(goes_on)?;
+        let archive = new.settings.archive.take();
+        let looking = self.survey_archive((&mut survey, &key.key), &opened, archive, known.as_ref());
+        let archive = Box::pin(looking).await?;
+        new.settings.archive = archive.store.clone();
         let text = key.text()?;
         key.keep(id)?;
         self.share_key(id, &text).await?;
@@ -137,9 +141,14 @@ impl Control {
             advice.extend(survey.settle(&mut new.settings));
             self.add(id, &new, &address).await?;
         }
-        let Adopted { lost, advice: more, .. } =
+        self.keep_archive(id, &archive).await?;
+        if let Some(number) = survey.note_number() {
+            self.catalog.skip_vault_notes(id, number).await?;
+        }
+        let Adopted { mut lost, advice: more, .. } =
             Box::pin(self.adopt(id, survey, self.now())).await.map_err(goes_on)?;
-        advice.extend(more);
+        lost.extend(archive.lost);
+        advice.extend(archive.advice.into_iter().chain(more));
         Ok(VaultMade { vault: self.vault(id).await?, key: None, recovery_key: None, lost, advice })
     }
 
@@ -203,6 +212,9 @@ impl Control {
             // again by the next job that copies.
             if crate::copies::is_elsewhere(&before, &wanted) {
                 self.catalog.forget_copies(row.id).await?;
+            }
+            if crate::archive::is_elsewhere(&before, &wanted) {
+                self.catalog.note_missing_archive(row.id, false).await?;
             }
             row.settings = serde_json::to_value(wanted).expect("plain data");
         }

@@ -2,7 +2,7 @@
 
 use crate::copy::id_here;
 use crate::log::Told;
-use crate::protocol::PointState;
+use crate::protocol::{PointState, State};
 use crate::vault::Vault;
 use crate::{Error, ErrorKind, MachineKey, Point, PointId, Result, Standing, Survey};
 use jiff::Timestamp;
@@ -29,6 +29,12 @@ impl Vault {
             (here, standing)
         };
         Ok(points.iter().map(standing).collect())
+    }
+
+    /// Points that are here, live or deleted, by another name than they were made under: by the name here, the first
+    /// one. A copy that came back after it was purged has one, for instance.
+    pub async fn first_names(&self) -> Result<BTreeMap<PointId, PointId>> {
+        Ok(first_names(&self.read_log(Told::default()).await?.state))
     }
 
     /// The point that this store has for an id, its own or a copy's.
@@ -65,4 +71,17 @@ impl Vault {
         deleted_at.retain(|point, _| state.points.get(point) == Some(&PointState::SoftDeleted));
         Ok(deleted_at)
     }
+}
+
+/// A name that was claimed, and under which nothing is any more, is the first of a series or within one; only from the
+/// first on the series leads to what is there.
+fn first_names(state: &State) -> BTreeMap<PointId, PointId> {
+    let purged = state.points.iter().filter(|(_, state)| **state == PointState::Purged).map(|(id, _)| *id);
+    // A copy that died after it had claimed its name left a session of that name.
+    let claimed = state.sessions.keys().map(|session| PointId(session.0));
+    let claimed = claimed.filter(|id| !state.points.contains_key(id));
+    let is_there =
+        |id: &PointId| matches!(state.points.get(id), Some(PointState::Live | PointState::SoftDeleted));
+    let named = purged.chain(claimed).filter_map(|first| Some((id_here(state, first)?, first)));
+    named.filter(|(here, first)| here != first && is_there(here)).collect()
 }

@@ -16,9 +16,11 @@ export default function NewVault() {
   const [days, setDays] = useState("14");
   const [adopts, setAdopts] = useState(false);
   const [key, setKey] = useState("");
+  const [archive, setArchive] = useState("");
   const make = useAct({
     does: () => {
-      const settings = { soft_delete_days: Number(days), snapshot_store: snapshots.trim() || null };
+      const store = adopts && archive.trim() ? { archive: { location: archive.trim() } } : {};
+      const settings = { soft_delete_days: Number(days), snapshot_store: snapshots.trim() || null, ...store };
       const body = { name, location, settings, ...(adopts ? { adopt: true, key } : {}) };
       return take(client.POST("/v1/vaults", { params: { header: once() }, body }));
     },
@@ -48,6 +50,11 @@ export default function NewVault() {
         {adopts && (
           <Field label="The text of a key file that opens it" required>
             <Textarea value={key} onChange={(_, data) => setKey(data.value)} rows={4} spellCheck={false} />
+          </Field>
+        )}
+        {adopts && (
+          <Field label="Archive store" hint="Where points were moved to that are kept for years. Empty: where the vault itself says it is.">
+            <Input value={archive} onChange={(_, data) => setArchive(data.value)} spellCheck={false} autoCapitalize="none" placeholder="s3://BUCKET/PREFIX" />
           </Field>
         )}
         <Field label="Snapshot tier" hint="A folder beside the hosts for the last days' points: restored from fast. Empty: backups go to the vault directly.">

@@ -25,6 +25,10 @@ pub(crate) enum VaultCommand {
         settings: SettingsArgs,
     },
     /// Take a vault in that exists already, with all its points: what is left when a server and its catalog are lost.
+    ///
+    /// The points in its archive store are found as well: the vault says where that is. --archive-to tells it where the
+    /// vault does not. The server reads both stores with its own credentials. Taking a vault in again adds what was not
+    /// found before.
     Adopt {
         #[command(flatten)]
         place: PlaceArgs,

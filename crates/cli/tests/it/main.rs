@@ -5,6 +5,7 @@
 //! vault, `guest.rs` a machine in it, `tmpfs.rs` a place with little room; each of the others is one subject.
 
 mod agentless;
+mod archive_adopted;
 mod archived;
 mod audit;
 mod bad_input;

@@ -4,6 +4,7 @@
 
 mod acts;
 mod adopt;
+mod adopt_archived;
 mod engine;
 mod notes;
 mod usage;

@@ -23,7 +23,7 @@ const OPEN_MAX: usize = 16;
 struct Place {
     vault: VaultId,
     location: String,
-    /// Whose credentials: see [`variables`].
+    /// Whose credentials: see [`StoreSettings::preferring`].
     credentials: Option<String>,
     key: String,
 }
@@ -173,7 +173,7 @@ impl Vaults {
         let text =
             |(name, value): (OsString, OsString)| Some((name.into_string().ok()?, value.into_string().ok()?));
         let all = std::env::vars_os().filter_map(text);
-        let settings: StoreSettings = variables(all.collect(), credentials).into_iter().collect();
+        let settings = StoreSettings::preferring(credentials, all.collect());
         Store::open(&StoreAddress::parse(location)?, &settings).await
     }
 
@@ -212,32 +212,5 @@ impl Vaults {
             });
         }
         Arc::clone(opened.entry(place).or_default())
-    }
-}
-
-/// The variables that a store's credentials are looked for in: those of a prefix, without it, if there are any; then
-/// none of the others count, so that one store is never opened with half of another's. Else all.
-fn variables(all: Vec<(String, String)>, prefix: Option<&str>) -> Vec<(String, String)> {
-    let own =
-        |(name, value): &(String, String)| Some((name.strip_prefix(prefix?)?.to_owned(), value.clone()));
-    let own: Vec<_> = all.iter().filter_map(own).collect();
-    if own.is_empty() { all } else { own }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_second_store_has_credentials_of_its_own_or_the_vaults_but_never_half_of_each() {
-        let pair = |name: &str| (name.to_owned(), format!("value of {name}"));
-        let vaults = vec![pair("AWS_ACCESS_KEY_ID"), pair("AWS_SECRET_ACCESS_KEY")];
-        assert_eq!(variables(vaults.clone(), None), vaults);
-        assert_eq!(variables(vaults.clone(), Some("COPY_")), vaults);
-        let mut both = vaults;
-        both.push(pair("COPY_AWS_ACCESS_KEY_ID"));
-        let own = ("AWS_ACCESS_KEY_ID".to_owned(), "value of COPY_AWS_ACCESS_KEY_ID".to_owned());
-        assert_eq!(variables(both.clone(), Some("COPY_")), [own]);
-        assert_eq!(variables(both.clone(), None), both);
     }
 }

@@ -36,6 +36,15 @@ impl fmt::Debug for StoreSettings {
 }
 
 impl StoreSettings {
+    /// Of these variables those that begin with a prefix, without it, if there are any; then none of the others count,
+    /// so that one store is never opened with half of another's. Else all.
+    pub fn preferring(prefix: Option<&str>, variables: Vec<(String, String)>) -> Self {
+        let own =
+            |(name, value): &(String, String)| Some((name.strip_prefix(prefix?)?.to_owned(), value.clone()));
+        let own: Vec<_> = variables.iter().filter_map(own).collect();
+        if own.is_empty() { variables } else { own }.into_iter().collect()
+    }
+
     /// Those that the library knows, as its keys. `aliases` are names that other programs use.
     fn keys<'a, K: std::str::FromStr>(
         &'a self,
@@ -188,4 +197,22 @@ fn senseless(shown: &str, error: object_store::Error) -> Error {
 fn keyless(shown: &str, nor: &str, try_this: &str, error: object_store::Error) -> Error {
     let context = format!("the environment holds no credentials for {shown}, {nor}: {try_this}");
     Error::caused(ErrorKind::Denied, context, named(shown, "ask", "for credentials", error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_store_has_credentials_of_its_own_or_the_vaults_but_never_half_of_each() {
+        let pair = |name: &str| (name.to_owned(), format!("value of {name}"));
+        let settings = |prefix, variables: &[_]| StoreSettings::preferring(prefix, variables.to_vec()).0;
+        let vaults = vec![pair("AWS_ACCESS_KEY_ID"), pair("AWS_SECRET_ACCESS_KEY")];
+        assert_eq!(settings(None, &vaults), vaults);
+        assert_eq!(settings(Some("COPY_"), &vaults), vaults);
+        let both = [&vaults[..], &[pair("COPY_AWS_ACCESS_KEY_ID")]].concat();
+        let own = ("AWS_ACCESS_KEY_ID".to_owned(), "value of COPY_AWS_ACCESS_KEY_ID".to_owned());
+        assert_eq!(settings(Some("COPY_"), &both), [own]);
+        assert_eq!(settings(None, &both), vaults);
+    }
 }

@@ -228,6 +228,7 @@ async fn what_was_purged_in_the_target_comes_back_to_who_asks_for_it_as_often_as
     }
     let (wanted, bytes) = &points[0];
     let mut names = vec![wanted.id];
+    assert!(there.first_names().await.expect("the log").is_empty(), "each is by its own");
     for _ in 0..3 {
         let (here, standing) = there.standing_of(wanted.id).await.expect("the log");
         assert_eq!((Some(&here), standing), (names.last(), Standing::Listed));
@@ -246,6 +247,7 @@ async fn what_was_purged_in_the_target_comes_back_to_who_asks_for_it_as_often_as
         let Copied::Made(back) = again(&vault, &there, wanted).await else { panic!("it comes back") };
         assert!(!names.contains(&back.id), "a name is never used twice");
         names.push(back.id);
+        assert_eq!(there.first_names().await.expect("the log"), [(back.id, wanted.id)].into());
         assert!(matches!(again(&vault, &there, wanted).await, Copied::There(id) if id == back.id));
     }
     // Anew, with nothing cached and without the source: all is whole.

@@ -160,6 +160,15 @@ fn moves(order: &Order) -> (Vec<PointId>, Vec<PointId>) {
 }
 
 on_both! {
+    an_archive_that_nobody_found_when_the_vault_was_taken_in_is_not_made_anew(catalog) {
+        let months = Months::new(catalog).await?;
+        months.scene.catalog.note_missing_archive(months.scene.vault, true).await?;
+        let order = months.first_move().await?;
+        let Work::Archive(work) = &order.work else { panic!("{order:?}") };
+        assert!(!work.make, "it is away, and what is in it is not known");
+        Ok(())
+    }
+
     months_points_move_come_back_for_some_days_and_expire_in_the_archive(catalog) {
         let months = Months::new(catalog).await?;
         let control = &months.scene.control;
