@@ -19,7 +19,7 @@ use testkit::Monitor;
 
 /// Nothing of the image comes by itself.
 const NEXT_TO_NOTHING: u64 = 1;
-/// A guest stands still for its patience, 10 s, before it is stopped.
+/// How often something is looked at that nobody tells of.
 const LOOK_EVERY: Duration = Duration::from_millis(100);
 
 fn at_once(scene: &Scene, point: PointId, name: (&str, u32), same: Option<JobId>) -> Order {
@@ -124,7 +124,10 @@ async fn machines_of_an_image_run_at_once_whatever_becomes_of_their_mover() -> R
     ensure!(machines(&same)? == machines(&told)?, "the same ones: {same} {told}");
 
     working.kill().await;
-    ensure!(!copy.join("nbd.sock").exists(), "nobody serves them");
+    // What is dropped ends in its own time.
+    while copy.join("nbd.sock").exists() {
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
     let working = Working::start(&desk, settings()?);
     for (order, result) in [(&again, &same), (&more, &added)] {
         let mut goes_on = claimed_again(order, 1, Some(result.clone()));
