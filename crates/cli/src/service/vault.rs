@@ -162,7 +162,8 @@ pub(crate) struct SettingsArgs {
     /// Whether no point expires, whatever its policy says. A vault that was adopted begins so.
     #[arg(long, value_name = "true|false")]
     keep_everything: Option<bool>,
-    /// The most that transfers from the snapshot tier fetch in a second, of each mover, in MiB; 0 for no limit.
+    /// The most that each mover fetches in a second for what nobody waits for, in MiB; 0 for no limit: transfers from the
+    /// snapshot tier, and the rest of an image that machines run on already.
     #[arg(long, value_name = "MIB")]
     transfer_limit: Option<u32>,
     #[command(flatten)]

@@ -229,7 +229,9 @@ impl Job {
             }
             _ => {}
         }
-        if self.lapses > LAPSES_MAX {
+        // Machines read through whoever is at this step: as long as the job goes on, the next claim serves them again.
+        let machines_need_it = self.step() == Some(Step::FollowData);
+        if self.lapses > LAPSES_MAX && !machines_need_it {
             self.failure = Some(Failure::Lost);
             self.state = JobState::Failed;
             return Ok(());

@@ -82,6 +82,19 @@ fn what_kills_its_holders_fails_in_the_end() {
 }
 
 #[test]
+fn what_machines_run_on_is_claimed_again_however_often_its_holders_die() {
+    let mut job = Job::new(JobKind::InstantRestore);
+    for round in 0..=2 * i64::from(LAPSES_MAX) {
+        job = job.apply(Event::Claim(claimant(1), at(60 * round + 60)), at(60 * round)).unwrap();
+        if round == 0 {
+            job = job.apply(Event::StepDone(job.claimed().unwrap(), Step::DefineMachine), at(1)).unwrap();
+        }
+    }
+    assert!(matches!(job.state, JobState::InProgress { .. }), "{job:?}");
+    assert!(job.lapses > LAPSES_MAX);
+}
+
+#[test]
 fn failures_are_tried_again_as_they_deserve() {
     let (job, claim) = claimed(JobKind::Backup);
     let denied = job.apply(Event::Fail(claim, Failure::Denied, 1), at(5)).unwrap();
