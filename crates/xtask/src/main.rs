@@ -55,6 +55,13 @@ enum Command {
         #[arg(long, default_value_t = 20)]
         runs: u32,
     },
+    /// Take snapshot after snapshot of one disk of a guest that writes, delete every third, and see that each of the
+    /// others is its instant. Takes some ten minutes.
+    Snapshots {
+        /// So many.
+        #[arg(long, default_value_t = 500)]
+        count: u32,
+    },
     /// Throw changed bytes at every parser, behind the seals.
     Fuzz {
         /// For so long.
@@ -96,6 +103,7 @@ fn main() -> ExitCode {
             ["run", "--quiet", "--package", "sim", "--"].map(String::from).into_iter().chain(arguments),
         ),
         Command::Oracle { runs } => test::oracle(runs),
+        Command::Snapshots { count } => test::snapshots(count),
         Command::Fuzz { minutes } => test::fuzz(minutes),
         Command::Golden => test::golden(),
         Command::Openapi => test::openapi(),

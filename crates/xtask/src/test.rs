@@ -116,6 +116,13 @@ pub(crate) fn oracle(runs: u32) -> Result<()> {
     cargo_with(("STRONGROOM_ORACLE_RUNS", &runs.to_string()), test)
 }
 
+/// `cargo xtask snapshots`.
+pub(crate) fn snapshots(count: u32) -> Result<()> {
+    system_packages()?;
+    let test = ["test", "--package", "cli", "--test", "it", "many_snapshots", "--", "--nocapture"];
+    cargo_with(("STRONGROOM_SNAPSHOTS", &count.to_string()), test)
+}
+
 /// `cargo xtask fuzz`.
 pub(crate) fn fuzz(minutes: u64) -> Result<()> {
     let test = ["test", "--package", "vault", "--lib", "fuzz", "--", "--nocapture", "--test-threads=2"];

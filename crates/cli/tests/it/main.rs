@@ -26,6 +26,7 @@ mod joined;
 mod keys;
 mod libvirt;
 mod lineage;
+mod many_snapshots;
 mod packaging;
 mod portal;
 mod program;

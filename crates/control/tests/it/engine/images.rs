@@ -183,7 +183,6 @@ on_both! {
         let refused = [
             rack.wish("../web"),
             rack.wish(""),
-            NewImage { stop: None, ..rack.wish("web") },
             NewImage { specialized: true, ..rack.wish("web") },
         ];
         for wish in refused {
