@@ -57,7 +57,7 @@ fn each_of_many_is_its_instant_and_any_can_go() -> Result<()> {
     assert_true(&scene, truths.iter())?;
 
     for (snapshot, _) in truths.iter().step_by(GOES) {
-        scene.run(["snapshot", "delete", snapshot, "--yes"])?.succeeded()?;
+        scene.run(["snapshot", "delete", snapshot])?.succeeded()?;
     }
     // Purged, what nobody needs marked, and freed: in three runs that are days apart.
     for days in [15, 19, 23] {
