@@ -253,7 +253,7 @@ pub(super) fn called(one: &Image) -> String {
 fn consequences(one: &Image) -> String {
     format!(
         "{} is deleted. It can be brought back for as long as the vault says (`strongroom image undelete`). The {} \
-         machines that were made of it do not need it.",
+         machines that were made of it do not need it; while a job still serves some of them, deleting is refused.",
         called(one),
         one.machines
     )

@@ -2,7 +2,7 @@
 //! has them, as what they were, and restores them byte for byte. Real servers; points are written by the vault itself, for
 //! nobody waits for months.
 
-use crate::archived::noise;
+use crate::archived::{noise, policy};
 use crate::guest::until;
 use crate::scene::Scene;
 use crate::service::{Server, text};
@@ -11,10 +11,7 @@ use api::work::{Service, ServicePolicy, ServicePromise};
 use jiff::civil::{Date, Weekday as Day};
 use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
-use model::policy::{
-    ArchiveAfter, DaysOfMonth, Monthly, PolicyDocument, Schedule, WeekOfMonth, Weekday, Weekly,
-};
-use model::{Days, JobId, MachineId, Origin, Policy, PolicyId, Slot};
+use model::{Days, JobId, MachineId, Origin, PolicyId, Slot};
 use serde_json::Value;
 use std::sync::Arc;
 use uuid::Uuid;
@@ -107,20 +104,6 @@ async fn open(scene: &Scene) -> Result<Arc<Vault>> {
     Ok(Arc::new(Vault::open(Store::local(&scene.path("vault"))?, &key).await?))
 }
 
-/// First Sundays are kept for five years, and move when they are three months old.
-fn policy() -> PolicyDocument {
-    let mut document = Policy::standard("UTC", "02:00");
-    let weekdays = vec![Weekday::Sunday];
-    document.schedule = Schedule::Weekly { weekdays: weekdays.clone(), time: "02:00".to_owned() };
-    document.snapshot_days = 5;
-    document.vault.daily = None;
-    document.vault.weekly = Some(Weekly { weekdays: weekdays.clone(), keep_weeks: 4 });
-    let on = DaysOfMonth::Weekly { weekdays, weeks: vec![WeekOfMonth::First] };
-    document.vault.monthly = Some(Monthly { on, keep_months: 60 });
-    document.vault.archive = Some(ArchiveAfter { after_months: 3 });
-    document
-}
-
 /// A point of each month's first Sunday, as a mover of a server that is long gone made them.
 async fn write(vault: &Arc<Vault>) -> Result<Written> {
     let (item, machine, policy_id) = (Uuid::now_v7(), MachineId(Uuid::now_v7()), PolicyId(Uuid::now_v7()));
@@ -145,7 +128,7 @@ async fn write(vault: &Arc<Vault>) -> Result<Written> {
             name: "db".to_owned(),
             known_as: "uuid of db".to_owned(),
             origin: Origin::Scheduled { slot, stands_for },
-            policy: Some(ServicePolicy { id: policy_id, name: "years".to_owned(), document: policy() }),
+            policy: Some(ServicePolicy { id: policy_id, name: "years".to_owned(), document: policy(60) }),
             promised: Some(ServicePromise { soft_delete_days: 14, immutable: false }),
         };
         let session = Session::begin(vault, SessionId(Uuid::now_v7()), at).await?;

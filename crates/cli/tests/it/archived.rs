@@ -13,7 +13,9 @@ use control::{Actor, Control, PointPlace};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use jiff::tz::TimeZone;
-use model::policy::{ArchiveAfter, DaysOfMonth, Monthly, Schedule, WeekOfMonth, Weekday, Weekly};
+use model::policy::{
+    ArchiveAfter, DaysOfMonth, Monthly, PolicyDocument, Schedule, WeekOfMonth, Weekday, Weekly,
+};
 use model::protection::{Keep, Protection};
 use model::schedule::Limits;
 use model::{ArchiveCopy, Days, HostId, JobId, MachineId, Near, Origin, Policy, Slot, VaultCopy};
@@ -87,6 +89,20 @@ pub(crate) fn noise(seed: u64, length: usize) -> Vec<u8> {
     (0..length / 8).flat_map(|_| next().to_le_bytes()).collect()
 }
 
+/// First Sundays are kept for so many months, and move when they are three months old.
+pub(crate) fn policy(keep_months: u16) -> PolicyDocument {
+    let mut document = Policy::standard("UTC", "02:00");
+    let weekdays = vec![Weekday::Sunday];
+    document.schedule = Schedule::Weekly { weekdays: weekdays.clone(), time: "02:00".to_owned() };
+    document.snapshot_days = 5;
+    document.vault.daily = None;
+    document.vault.weekly = Some(Weekly { weekdays: weekdays.clone(), keep_weeks: 4 });
+    let on = DaysOfMonth::Weekly { weekdays, weeks: vec![WeekOfMonth::First] };
+    document.vault.monthly = Some(Monthly { on, keep_months });
+    document.vault.archive = Some(ArchiveAfter { after_months: 3 });
+    document
+}
+
 /// A vault with an archive, one machine in it, and who works for them.
 struct Years {
     folder: tempfile::TempDir,
@@ -116,15 +132,7 @@ impl Years {
         std::fs::write(folder.path().join("main.key"), made.key.context("a key")?)?;
         let vault = made.vault.id;
 
-        let mut document = Policy::standard("UTC", "02:00");
-        let weekdays = vec![Weekday::Sunday];
-        document.schedule = Schedule::Weekly { weekdays: weekdays.clone(), time: "02:00".to_owned() };
-        document.snapshot_days = 5;
-        document.vault.daily = None;
-        document.vault.weekly = Some(Weekly { weekdays: weekdays.clone(), keep_weeks: 4 });
-        let on = DaysOfMonth::Weekly { weekdays, weeks: vec![WeekOfMonth::First] };
-        document.vault.monthly = Some(Monthly { on, keep_months: 24 });
-        document.vault.archive = Some(ArchiveAfter { after_months: 3 });
+        let document = policy(24);
         let new = NewPolicy { name: "years".to_owned(), document, revision: None, accept_loss: false };
         let policy = control.make_policy(&me, vault, new).await?.id;
         let (host, machine) = (HostId(Uuid::now_v7()), MachineId(Uuid::now_v7()));

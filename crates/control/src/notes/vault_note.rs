@@ -1,4 +1,7 @@
 //! What a vault is told of itself: where its archive is, so that nobody who takes it in has to know. No credentials.
+//!
+//! CRASH: a number is drawn, the note is put, and only then is it marked as said. Whoever dies between leaves the vault's
+//! word in doubt, and the next look puts another note, of a higher number; the highest counts. Nothing is deleted.
 
 use super::VERSION;
 use crate::request::settings;
