@@ -54,6 +54,7 @@ mod error;
 mod firmware;
 mod frozen;
 pub mod guest;
+mod hold;
 pub mod libvirt;
 mod machine;
 pub mod offline;
@@ -77,6 +78,7 @@ pub use describe::{
 };
 pub use error::{Error, ErrorKind, Result};
 pub use frozen::{FrozenDisk, FrozenMachine, Outcome, Sample, Tracking};
+pub use hold::Hold;
 pub use machine::{Machine, WriteLoad};
 pub use pull::{Puller, Pulling};
 pub use qmp::{Event, Peer, Qmp, QmpError, Transaction, Version};

@@ -4,7 +4,7 @@
 //! folder by the final name whose lock can be had is a dead process's, and [`sweep`] removes it.
 
 use crate::qmp::Peer;
-use crate::{Error, ErrorKind, Result};
+use crate::{Error, ErrorKind, Hold, Result};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, chown};
@@ -26,7 +26,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 pub(crate) struct RunFolder {
     path: PathBuf,
     peer: Peer,
-    _lock: File,
+    _lock: Hold,
 }
 
 impl RunFolder {
@@ -47,7 +47,7 @@ impl RunFolder {
         DirBuilder::new().mode(0o700).create(&hidden).map_err(|e| Error::io(context(), e))?;
         let mut lock = new_file(&hidden.join(LOCK)).map_err(|e| Error::io(context(), e))?;
         lock.write_all(LOCK_TEXT).map_err(|e| Error::io(context(), e))?;
-        lock.try_lock().map_err(|e| Error::io(context(), e.into()))?;
+        let lock = Hold::of(lock).map_err(|e| Error::io(context(), e))?;
         if let Err(error) = fs::rename(&hidden, &path) {
             let _ = fs::remove_dir_all(&hidden);
             return Err(Error::io(context(), error));
@@ -126,7 +126,7 @@ pub(crate) fn is_in_ours(file: &Path) -> bool {
 pub(crate) fn is_held(scratch_file: &Path) -> bool {
     let Some(folder) = scratch_file.parent() else { return false };
     match File::open(folder.join(LOCK)) {
-        Ok(lock) => lock.try_lock().is_err(),
+        Ok(lock) => Hold::of(lock).is_err(),
         // Whose lock we may not even look at lives, for all that we know.
         Err(error) => error.kind() != std::io::ErrorKind::NotFound,
     }
@@ -141,7 +141,7 @@ pub(crate) fn sweep(scratch: &Path) {
     };
     for folder in folders.filter(named).filter(|folder| holds_only_ours(folder)) {
         let Ok(lock) = File::open(folder.join(LOCK)) else { continue };
-        if lock.try_lock().is_ok() {
+        if let Ok(_held) = Hold::of(lock) {
             let _ = fs::remove_dir_all(&folder); // the next sweep tries again
         }
     }

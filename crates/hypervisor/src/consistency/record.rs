@@ -8,7 +8,7 @@
 //! Whoever freezes holds the file's lock, so a record whose lock can be had is a dead process's. CRASH: made
 //! under a hidden name, synced, locked, then renamed, so that a record by its final name is whole.
 
-use crate::{Error, Result};
+use crate::{Error, Hold, Result};
 use serde::{Deserialize, Serialize};
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
@@ -31,7 +31,7 @@ struct Written {
 pub struct Outstanding {
     path: PathBuf,
     address: Vec<String>,
-    _lock: File,
+    _lock: Hold,
 }
 
 impl Outstanding {
@@ -45,7 +45,7 @@ impl Outstanding {
             let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&hidden)?;
             let written = Written { version: VERSION, address: address.to_vec() };
             file.write_all(serde_json::to_string(&written)?.as_bytes())?;
-            file.try_lock()?;
+            let file = Hold::of(file)?;
             file.sync_all()?;
             fs::rename(&hidden, &path)?;
             File::open(folder)?.sync_all()?;
@@ -59,14 +59,13 @@ impl Outstanding {
 
     /// Takes over the record of a dead process; `None` if it is settled, or a living one's.
     pub(super) fn take(path: &Path) -> Option<Self> {
-        let file = File::open(path).ok()?;
-        file.try_lock().ok()?;
+        let file = Hold::of(File::open(path).ok()?).ok()?;
         // Settled by somebody between opening and locking.
         if !path.exists() {
             return None;
         }
         let mut text = String::new();
-        (&file).take(RECORD_BYTES_MAX).read_to_string(&mut text).ok()?;
+        (&*file).take(RECORD_BYTES_MAX).read_to_string(&mut text).ok()?;
         let written: Written = serde_json::from_str(&text).ok()?;
         (written.version == VERSION).then_some(Self {
             path: path.to_owned(),

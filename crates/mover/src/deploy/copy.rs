@@ -11,6 +11,7 @@ use crate::error::{Doing, Error, Result};
 use crate::instant::Door;
 use crate::progress::Progress;
 use crate::restore::{file_name, is_firmware};
+use hypervisor::Hold;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use std::collections::BTreeMap;
@@ -132,7 +133,7 @@ pub struct LocalCopy {
     making: tokio::sync::Mutex<()>,
     /// INVARIANT: stands before the lock, so that its socket is gone by the time that somebody else may make one.
     server: OnceCell<nbd::RunningServer>,
-    _lock: File,
+    _lock: Hold,
 }
 
 impl LocalCopy {
@@ -345,11 +346,8 @@ fn disk_path(folder: &Path, disk: &str) -> PathBuf {
     folder.join(format!("{}.raw", file_name(disk)))
 }
 
-fn lock(folder: &Path) -> block::Result<File> {
-    let locked = File::options().create(true).append(true).open(folder.join(LOCK)).and_then(|lock| {
-        lock.try_lock()?;
-        Ok(lock)
-    });
+fn lock(folder: &Path) -> block::Result<Hold> {
+    let locked = File::options().create(true).append(true).open(folder.join(LOCK)).and_then(Hold::of);
     locked.map_err(|error| match error.kind() {
         std::io::ErrorKind::WouldBlock => {
             block::Error::new(block::ErrorKind::Unreachable, "another process is at work on it")

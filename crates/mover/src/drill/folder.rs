@@ -4,6 +4,7 @@
 
 use super::sweep::Leftover;
 use crate::error::{Doing, Result};
+use hypervisor::Hold;
 use hypervisor::recreate::OverServer;
 use serde::{Deserialize, Serialize};
 use std::fs::{DirBuilder, File};
@@ -40,7 +41,7 @@ pub(super) struct Mark {
 #[derive(Debug)]
 pub(super) struct DrillFolder {
     path: PathBuf,
-    lock: Option<File>,
+    lock: Option<Hold>,
 }
 
 impl DrillFolder {
@@ -54,7 +55,7 @@ impl DrillFolder {
             let path = scratch.join(&name);
             DirBuilder::new().mode(0o700).create(&path)?;
             let lock = File::options().create_new(true).write(true).open(path.join(LOCK))?;
-            lock.try_lock()?;
+            let lock = Hold::of(lock)?;
             let text = serde_json::to_string(&Mark { version: VERSION, folder: name }).expect("plain data");
             let mut mark = File::create_new(path.join(MARK))?;
             mark.write_all(text.as_bytes())?;

@@ -6,6 +6,7 @@
 
 use super::folder::{LOCK, MARK, Mark, PREFIX, RUN, VERSION};
 use crate::error::{Doing, Error, Result};
+use hypervisor::Hold;
 use std::fs::{File, Metadata};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
@@ -20,7 +21,7 @@ pub struct Leftover {
     folder: PathBuf,
     /// What lies in it, but for its mark and its lock.
     files: Vec<PathBuf>,
-    _lock: File,
+    _lock: Hold,
 }
 
 /// Deletes what killed drills left in a scratch folder; gives the folders. What cannot be deleted stays, and is told
@@ -58,7 +59,7 @@ fn abandoned(folder: &Path) -> Option<Leftover> {
         .custom_flags(nofollow as i32)
         .open(folder.join(LOCK))
         .ok()?;
-    lock.try_lock().ok()?;
+    let lock = Hold::of(lock).ok()?;
     match Leftover::of(folder, lock) {
         Ok(leftover) => Some(leftover),
         Err(error) => {
@@ -81,7 +82,7 @@ fn is_marked(folder: &Path) -> bool {
 
 impl Leftover {
     /// What is to be deleted with a folder whose lock is ours.
-    pub(super) fn of(folder: &Path, lock: File) -> Result<Self> {
+    pub(super) fn of(folder: &Path, lock: Hold) -> Result<Self> {
         let mut files = Vec::new();
         for path in entries(folder)? {
             let name = path.file_name().expect("an entry has a name");

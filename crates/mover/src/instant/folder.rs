@@ -6,6 +6,7 @@
 use super::journal::NAME;
 use crate::error::{Doing, Error, Result};
 use crate::restore::{file_name, partial, publish};
+use hypervisor::Hold;
 use serde_json::json;
 use std::fs::{DirBuilder, File};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, chown};
@@ -26,7 +27,7 @@ const OPEN_SECONDS: u64 = 30;
 pub(super) struct Folder {
     path: PathBuf,
     owner: (u32, u32),
-    _lock: File,
+    _lock: Hold,
 }
 
 impl Folder {
@@ -62,7 +63,7 @@ impl Folder {
             return Err(Error::Disk(doing(), block::Error::new(block::ErrorKind::Invalid, why)));
         }
         let locked = File::options().create(true).append(true).open(path.join(LOCK)).and_then(|lock| {
-            lock.try_lock()?;
+            let lock = Hold::of(lock)?;
             let about = std::fs::metadata(&path)?;
             Ok((lock, (about.uid(), about.gid())))
         });

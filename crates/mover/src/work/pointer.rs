@@ -2,12 +2,11 @@
 
 use super::failure::{Failed, Result};
 use super::settings::Settings;
+use hypervisor::Hold;
 use model::job::Failure;
-use rustix::fs::{FlockOperation, flock};
-use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{Read, Seek, Write};
+use std::io::{ErrorKind, Read, Seek, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
@@ -20,7 +19,7 @@ const BYTES_MAX: u64 = 64 << 10;
 ///
 /// CRASH: it names a journal that is not there, or nothing: then nothing was begun.
 pub(super) struct Pointer {
-    file: File,
+    file: Hold,
     path: PathBuf,
 }
 
@@ -33,20 +32,20 @@ impl Pointer {
         let path = folder.join(replacement.to_string());
         let opened = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
         let file = opened.map_err(|e| io("open", &path, e))?;
-        match flock(&file, FlockOperation::NonBlockingLockExclusive) {
-            Ok(()) => Ok(Self { file, path }),
-            Err(Errno::WOULDBLOCK) => {
+        match Hold::of(file) {
+            Ok(file) => Ok(Self { file, path }),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 let text = "an earlier attempt is still at it";
                 Err(Failed::new(Failure::Busy, text, "wait until it has ended"))
             }
-            Err(error) => Err(io("lock", &path, error.into()).into()),
+            Err(error) => Err(io("lock", &path, error).into()),
         }
     }
 
     /// The journal it names.
     pub(super) fn journal(&self) -> Option<PathBuf> {
         let mut text = Vec::new();
-        let mut file = &self.file;
+        let mut file: &File = &self.file;
         file.rewind().ok()?;
         file.take(BYTES_MAX).read_to_end(&mut text).ok()?;
         (!text.is_empty()).then(|| PathBuf::from(OsString::from_vec(text)))
@@ -54,7 +53,7 @@ impl Pointer {
 
     /// Has it name a journal that is going to be, durably.
     pub(super) fn point_to(&self, journal: &Path) -> Result<()> {
-        let mut file = &self.file;
+        let mut file: &File = &self.file;
         let written = file
             .set_len(0)
             .and_then(|()| file.rewind())
@@ -67,9 +66,7 @@ impl Pointer {
     /// Removes it: nothing is left of the replacement.
     pub(super) fn remove(self) -> Result<()> {
         match std::fs::remove_file(&self.path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                Err(io("remove", &self.path, error).into())
-            }
+            Err(error) if error.kind() != ErrorKind::NotFound => Err(io("remove", &self.path, error).into()),
             _ => Ok(()),
         }
     }
@@ -88,13 +85,6 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let settings = Settings::below(folder.path().into(), || jiff::Timestamp::UNIX_EPOCH, Uuid::nil);
         let lock = || Pointer::lock(&settings, Uuid::from_u128(7));
-        // A program that another test is just starting holds for a moment what is open here.
-        let freed = || loop {
-            match lock() {
-                Err(busy) if busy.0.failure == Failure::Busy => std::thread::yield_now(),
-                locked => return locked,
-            }
-        };
         let first = lock().expect("nobody has it");
         assert_eq!(first.journal(), None);
         first.point_to(Path::new("/a/longer/name.json")).expect("it is written");
@@ -102,9 +92,9 @@ mod tests {
         let busy = lock().err().expect("it is held");
         assert_eq!(busy.0.failure, Failure::Busy);
         drop(first);
-        let second = freed().expect("it is free");
+        let second = lock().expect("it is free");
         assert_eq!(second.journal(), Some("/b.json".into()));
         second.remove().expect("it goes");
-        assert_eq!(freed().expect("it is made again").journal(), None);
+        assert_eq!(lock().expect("it is made again").journal(), None);
     }
 }
