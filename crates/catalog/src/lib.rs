@@ -33,6 +33,7 @@ mod images;
 mod items;
 mod jobs;
 mod machines;
+mod migrations;
 mod movers;
 mod notes;
 mod open;

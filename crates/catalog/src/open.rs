@@ -1,13 +1,11 @@
 //! Opening the database, whichever it is.
 
+use crate::migrations::migrator;
 use crate::{Error, ErrorKind, Result};
 use sqlx::any::{AnyPoolOptions, install_default_drivers};
-use sqlx::migrate::Migrator;
 use sqlx::{Any, AnyPool, Executor, Transaction};
 use std::path::Path;
 use std::time::Duration;
-
-static MIGRATIONS: Migrator = sqlx::migrate!();
 
 /// SQLite has one writer at a time; readers need few connections.
 const SQLITE_CONNECTIONS: u32 = 4;
@@ -66,7 +64,7 @@ impl Catalog {
         };
         let pool = pool(kind).connect(url).await.map_err(|e| Error::sql("open the catalog", e))?;
         let catalog = Self { pool, kind };
-        let made = MIGRATIONS.run(&catalog.pool).await;
+        let made = migrator().run(&catalog.pool).await;
         made.map_err(|e| Error::sql("bring the catalog's tables up to date", e.into()))?;
         Ok(catalog)
     }
