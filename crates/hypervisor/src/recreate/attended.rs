@@ -94,19 +94,26 @@ fn console(words: &[Word]) -> Option<String> {
 /// `Unsupported` when `setpriv` of util-linux is missing; `Failed` with what QEMU said when it would not start.
 pub async fn start_attended(plan: QemuPlan) -> Result<AttendedQemu> {
     make_folder(&plan.folder)?;
+    let waiting = plan.tpm.is_some().then(|| WaitingTpm(&plan.folder));
     if let Some(tpm) = &plan.tpm {
         start_tpm(tpm, &plan.folder).await?;
     }
-    let started = begin(&plan).await;
-    if started.is_err() && plan.tpm.is_some() {
-        end_tpm(&plan.folder);
-    }
-    let (process, machine) = started?;
+    let (process, machine) = begin(&plan).await?;
+    std::mem::forget(waiting); // it has its QEMU, and ends with that
     Ok(AttendedQemu { machine, process, plan })
 }
 
+/// A TPM that no QEMU has connected to yet, by its machine's folder. Dropped, it is ended.
+struct WaitingTpm<'a>(&'a Path);
+
+impl Drop for WaitingTpm<'_> {
+    fn drop(&mut self) {
+        end_tpm(self.0);
+    }
+}
+
 async fn begin(plan: &QemuPlan) -> Result<(Process, QemuMachine)> {
-    let mut process = spawn(plan).await?;
+    let mut process = spawn(plan)?;
     let deadline = Instant::now() + START_LIMIT;
     loop {
         if let Ok(Some(status)) = process.child.try_wait() {
@@ -124,8 +131,9 @@ async fn begin(plan: &QemuPlan) -> Result<(Process, QemuMachine)> {
     }
 }
 
-/// In a thread of its own, which lives as long as QEMU.
-async fn spawn(plan: &QemuPlan) -> Result<Process> {
+/// In a thread of its own, which lives as long as QEMU. That thread is waited for, the milliseconds that it takes: whoever
+/// went away while it starts QEMU would leave one that nobody kills.
+fn spawn(plan: &QemuPlan) -> Result<Process> {
     let context = || format!("start {}", plan.program);
     let mut words = words::parse(&plan.arguments);
     words.retain(|word| !word.is("daemonize"));
@@ -134,7 +142,7 @@ async fn spawn(plan: &QemuPlan) -> Result<Process> {
     command.args(["--pdeathsig=SIGKILL", "--"]).arg(&plan.program).args(words::write(&words));
     command.current_dir(&plan.folder).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
     let (stop, stopped) = mpsc::sync_channel::<()>(1);
-    let (started, start) = tokio::sync::oneshot::channel();
+    let (started, start) = mpsc::sync_channel(1);
     std::thread::spawn(move || {
         let spawned = command.spawn();
         if started.send(spawned).is_ok() {
@@ -142,7 +150,7 @@ async fn spawn(plan: &QemuPlan) -> Result<Process> {
         }
     });
     let gone = |_| Error::new(ErrorKind::Failed, format!("{}: its thread has ended", context()));
-    let child = start.await.map_err(gone)?.map_err(|e| match e.kind() {
+    let child = start.recv().map_err(gone)?.map_err(|e| match e.kind() {
         std::io::ErrorKind::NotFound => {
             let text = format!("{}: setpriv of util-linux is missing", context());
             Error::caused(ErrorKind::Unsupported, text, e)
@@ -205,17 +213,51 @@ pub async fn end_stray(folder: &Path) -> Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::future::Future;
+    use std::task::{Context, Waker};
 
-    fn recorded(words: &[&str]) -> Vec<String> {
-        let mut plan = QemuPlan {
-            program: "qemu".into(),
+    fn plan(program: &str, folder: &Path, words: &[&str]) -> QemuPlan {
+        QemuPlan {
+            program: program.into(),
             arguments: words.iter().map(|&word| word.to_owned()).collect(),
-            folder: "/run/m".into(),
-            qmp: "/run/m/qmp".into(),
+            folder: folder.to_owned(),
+            qmp: folder.join("qmp"),
             agent: None,
             tpm: None,
             left_out: Vec::new(),
-        };
+        }
+    }
+
+    /// Processes that have the path among their words.
+    fn processes(path: &Path) -> usize {
+        let name = path.display().to_string();
+        let all = std::fs::read_dir("/proc").expect("it is there").flatten();
+        let lines = all.filter_map(|entry| std::fs::read_to_string(entry.path().join("cmdline")).ok());
+        lines.filter(|line| line.contains(&name)).count()
+    }
+
+    #[tokio::test]
+    async fn whoever_goes_away_while_it_starts_leaves_no_machine() {
+        let folder = tempfile::tempdir().expect("a folder");
+        // Stands in for QEMU: its words name the folder, and it never opens a monitor.
+        let file = folder.path().join("file");
+        File::create(&file).expect("made");
+        let program = plan("tail", &folder.path().join("run"), &["-f", &file.display().to_string()]);
+        for _ in 0..20 {
+            let mut starting = Box::pin(start_attended(program.clone()));
+            let polled = starting.as_mut().poll(&mut Context::from_waker(Waker::noop()));
+            assert!(polled.is_pending(), "{polled:?}");
+            drop(starting);
+            // Neither now nor soon.
+            for _ in 0..10 {
+                assert_eq!(processes(folder.path()), 0);
+                sleep(Duration::from_millis(5)).await;
+            }
+        }
+    }
+
+    fn recorded(words: &[&str]) -> Vec<String> {
+        let mut plan = plan("qemu", Path::new("/run/m"), words);
         record_console(&mut plan).expect("a path that is text");
         plan.arguments
     }
