@@ -2,11 +2,12 @@
 
 use super::{Harness, Provider};
 use crate::guest::Guest;
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use async_trait::async_trait;
 use hypervisor::Machine;
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 use testkit::{Agent, GuestImage};
 
@@ -25,7 +26,8 @@ impl Provider for QemuHarness {
                 return Ok(Box::new(machine));
             }
         }
-        Ok(Box::new(self.0.connect().await?))
+        let last = self.0.connect().await;
+        Ok(Box::new(last.with_context(|| format!("{}\nthe monitor did not come", holders(self.folder())))?))
     }
 
     fn records(&self) -> Result<[usize; 2]> {
@@ -65,6 +67,16 @@ impl Harness for QemuHarness {
         ensure!(status["running"] == true, "the machine is {status}");
         Ok(())
     }
+}
+
+/// Who has sockets open, and what the machine's threads are at: what is seen once in months is understood by that or never.
+fn holders(folder: &Path) -> String {
+    let script = r#"ss -xpn; for machine in $(pgrep -f -- "$0"); do
+        tr '\0' ' ' < /proc/$machine/cmdline; echo
+        for thread in /proc/$machine/task/*; do cat $thread/comm $thread/stat $thread/wchan; echo; done
+    done"#;
+    let said = Command::new("sh").args(["-c", script]).arg(folder).output();
+    said.map_or_else(|error| error.to_string(), |said| String::from_utf8_lossy(&said.stdout).into_owned())
 }
 
 #[tokio::test(flavor = "multi_thread")]
