@@ -118,8 +118,10 @@ fn with_missing(path: &str, lines: &str) -> Result<String> {
 }
 
 fn spawn(folder: &Path) -> Result<Child> {
-    // "$1" is our folder, the rest pairs of folders: nothing is read as a command.
-    let script = "f=$1; shift; while [ $# -gt 0 ]; do mount --bind \"$f/$1\" \"$2\" || exit; shift 2; done; \
+    // "$1" is our folder, the rest pairs of folders: nothing is read as a command. Images that other tests have mounted
+    // are given back first: they would stay mounted here, and unfinished, when those unmount and read them.
+    let script = "awk '$1 ~ \"^/dev/loop\" { print $2 }' /proc/self/mounts | xargs -r umount; \
+                  f=$1; shift; while [ $# -gt 0 ]; do mount --bind \"$f/$1\" \"$2\" || exit; shift 2; done; \
                   exec libvirtd -f \"$f/etc/libvirtd.conf\" -p \"$f/run/libvirtd.pid\"";
     let log = File::create(folder.join("libvirtd.log")).context("cannot make libvirt's log")?;
     let mut daemon = Command::new("unshare");

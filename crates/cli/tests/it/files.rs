@@ -44,7 +44,7 @@ fn disk(scene: &Scene) -> Result<std::path::PathBuf> {
         std::fs::write(at.join("etc/\u{1b}[31mred"), "red")?;
         run("chown", &["1234:5678", text(&at.join("etc/hosts"))]).map(|_| ())
     }();
-    run("umount", &[text(&at)])?;
+    testkit::unmount(&at)?;
     filled?;
     let file = std::fs::OpenOptions::new().write(true).open(&disk)?;
     file.write_all_at(&std::fs::read(&boot)?, 1 << 20)?;

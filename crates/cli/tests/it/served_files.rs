@@ -20,7 +20,7 @@ fn mounted<T>(disk: &Path, at: &Path, options: &str, act: impl FnOnce(&Path) -> 
     std::fs::create_dir_all(at)?;
     run(Command::new("mount").args(["-o", &format!("loop,{options}")]).arg(disk).arg(at))?;
     let done = act(at);
-    run(Command::new("umount").arg(at))?;
+    testkit::unmount(at)?;
     done
 }
 

@@ -96,7 +96,7 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        run("umount", &[text(&self.0)]).expect("the test's mount goes away");
+        testkit::unmount(&self.0).expect("the test's mount goes away");
     }
 }
 
