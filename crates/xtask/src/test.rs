@@ -4,7 +4,7 @@ use crate::portal;
 use crate::run::{cargo, cargo_with, has_cargo_command, install};
 use crate::suites;
 use crate::tidy;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow};
 use std::time::Instant;
 
 /// A step's name and what it does.
@@ -16,27 +16,43 @@ pub(crate) fn run(quick: bool) -> Result<()> {
         ("tidy", tidy::run),
         ("lints", || cargo(["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"])),
     ];
-    let whole: &[Step] = &[
-        ("licences and sources", licences),
-        ("documentation", documentation),
-        ("system packages", system_packages),
-        ("the portal", || portal::build().and_then(|()| portal::browser())),
-        ("tests", suites::run),
-    ];
     let small: &[Step] = &[("tests", || {
         cargo([
             "test", "--quiet", "-p", "block", "-p", "model", "-p", "vault", "-p", "nbd", "-p", "mover",
             "--lib",
         ])
     })];
+    let read: &[Step] = &[("licences and sources", licences), ("documentation", documentation)];
+    // Mostly waits for the network: done while the compiler works.
+    let fetched: &[Step] = &[
+        ("system packages", system_packages),
+        ("the portal", || portal::build().and_then(|()| portal::browser())),
+    ];
     let started = Instant::now();
-    for (name, step) in always.iter().chain(if quick { small } else { whole }) {
+    if quick {
+        in_turn(always)?;
+        in_turn(small)?;
+    } else {
+        std::thread::scope(|scope| {
+            let fetching = scope.spawn(|| in_turn(fetched));
+            let read = in_turn(always).and_then(|()| in_turn(read));
+            let fetched = fetching.join().map_err(|_| anyhow!("a step has panicked"))?;
+            read.and(fetched)
+        })?;
+        in_turn(&[("tests", suites::run)])?;
+    }
+    println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
+    Ok(())
+}
+
+/// One step after the other, until one fails.
+fn in_turn(steps: &[Step]) -> Result<()> {
+    for (name, step) in steps {
         let begun = Instant::now();
         println!("== {name}");
         step().with_context(|| format!("{name} failed"))?;
         println!("== {name}: {:.1} s", begun.elapsed().as_secs_f64());
     }
-    println!("== all passed in {:.0} s", started.elapsed().as_secs_f64());
     Ok(())
 }
 
