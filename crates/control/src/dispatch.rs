@@ -129,7 +129,8 @@ impl Control {
             }
             ReportEvent::Failed { error } => {
                 let event = Event::Fail(claim, error.failure, self.draw().as_u64_pair().1);
-                (event, Told { error: Some(document(error)), ..Told::default() })
+                let error = self.with_way_out(&row, error).await;
+                (event, Told { error: Some(document(&error)), ..Told::default() })
             }
             ReportEvent::Released {} => (Event::Release(claim), Told::default()),
             ReportEvent::Cancelled {} => (Event::Cancelled(claim), Told::default()),

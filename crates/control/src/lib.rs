@@ -67,6 +67,7 @@ mod tries;
 mod usage;
 mod vaults;
 mod waiting;
+mod way_out;
 
 pub use adopt::Adopted;
 pub use browse::{FilesPlace, FilesReply, Pieces};

@@ -166,6 +166,16 @@ impl Request {
         }
     }
 
+    /// The point that it reads out of the vault, where it could as well out of the second store.
+    pub(crate) fn reads_of_vault(&self) -> Option<PointId> {
+        match self {
+            Self::Restore { point, from_copy: false, .. }
+            | Self::RestoreInto { point, from_copy: false, .. }
+            | Self::Drill { point, from_copy: false, .. } => Some(*point),
+            _ => None,
+        }
+    }
+
     /// Whether its point is read out of the vault's second store, as if that were the vault.
     pub(crate) fn reads_copy(&self) -> bool {
         match self {

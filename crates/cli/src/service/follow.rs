@@ -219,6 +219,9 @@ fn news(before: Option<&Job>, now: &Job, tells_percent: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if before.map(|job| job.state) != Some(now.state) && !now.state.is_over() {
         lines.extend(waits(now));
+        let hint =
+            now.error.as_ref().filter(|_| now.state == JobState::Waiting).and_then(|e| e.hint.as_ref());
+        lines.extend(hint.map(|hint| format!("  try: {hint}")));
     }
     for (number, step) in now.steps.iter().enumerate() {
         let was = before.and_then(|job| job.steps.get(number)).map(|step| step.state);
@@ -263,6 +266,8 @@ pub(super) fn percent(job: &Job) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use api::JobError;
+    use model::job::Failure;
     use serde_json::json;
 
     fn job(state: &str, steps: [&str; 2], done: u64) -> Job {
@@ -296,6 +301,13 @@ mod tests {
         );
         assert!(news(Some(&further), &job("in_progress", ["done", "in_progress"], 290), true).is_empty());
         assert_eq!(news(Some(&begun), &further, false).len(), 2, "a bar tells how far it is");
+        // It may be hours until the next attempt: what to do is told now.
+        let mut failed = job("waiting", ["pending", "pending"], 0);
+        let (failure, text) = (Failure::Unreachable, "it does not answer".to_owned());
+        failed.error = Some(JobError { failure, text, hint: Some("start it".to_owned()) });
+        let told = news(Some(&further), &failed, true);
+        assert!(told[0].starts_with("Attempt 1 failed: it does not answer; the next"), "{told:?}");
+        assert_eq!(told[1..], ["  try: start it"]);
         // Who comes late is told what was.
         let over = job("completed", ["done", "done"], 1000);
         assert_eq!(news(None, &over, false), ["Take snapshot", "Transfer data to vault"]);

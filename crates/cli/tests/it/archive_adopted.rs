@@ -3,7 +3,7 @@
 //! nobody waits for months.
 
 use crate::archived::{noise, policy};
-use crate::guest::until;
+use crate::guest::{BOOT, until};
 use crate::scene::Scene;
 use crate::service::{Server, text};
 use anyhow::{Context, Result, ensure};
@@ -13,10 +13,14 @@ use jiff::tz::TimeZone;
 use jiff::{Timestamp, ToSpan};
 use model::{Days, JobId, MachineId, Origin, PolicyId, Slot};
 use serde_json::Value;
+use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
+use testkit::{StoreKind, StoreServer};
 use uuid::Uuid;
 use vault::{
-    CHUNK_BYTES, DiskRecord, KeyFile, MachineKey, PointDraft, PointId, Session, SessionId, Store, Vault,
+    CHUNK_BYTES, DiskRecord, KeyFile, MachineKey, PointDraft, PointId, Session, SessionId, Store,
+    StoreAddress, StoreSettings, Vault,
 };
 
 /// Chunks of the disk.
@@ -29,20 +33,38 @@ struct Written {
     points: Vec<(PointId, Vec<u8>)>,
 }
 
+/// Where the vault is, and how this program itself gets at it.
+struct Place {
+    url: String,
+    settings: StoreSettings,
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn archived_points_of_a_vault_whose_catalog_was_lost_are_found_and_restored() -> Result<()> {
-    let mut scene = Scene::without_vault()?;
-    scene.create_vault_in("vault")?;
-    let (folder, key, archive) = (scene.path("vault"), scene.path("vault.key"), scene.path("archive"));
-    let vault = open(&scene).await?;
+    // Two clouds, each with credentials of its own, which nobody notes anywhere.
+    let warm = StoreServer::start(StoreKind::S3, &testkit::to_stderr)?;
+    let cold = StoreServer::start(StoreKind::Azure, &testkit::to_stderr)?;
+    warm.make_store("warm")?;
+    cold.make_store("cold")?;
+    let [mut scene, mut other] = [Scene::without_vault()?, Scene::without_vault()?];
+    for scene in [&mut scene, &mut other] {
+        scene.know_store("", &warm);
+        scene.know_store("ARCHIVE_", &cold);
+    }
+    let settings = warm.variables().into_iter().collect();
+    let place = Place { url: format!("{}/main", warm.url("warm")), settings };
+    let archive = format!("{}/main", cold.url("cold"));
+    let key = scene.path("vault.key");
+    scene.run(["vault", "create", &place.url, "--key-file", text(&key)?])?.succeeded()?;
+    let vault = place.open(&key).await?;
     let written = write(&vault).await?;
 
     // The first server: it has the points, and moves them.
     let first = Server::start(&scene)?;
-    let adopt = ["vault", "adopt", "main", text(&folder)?, "--key-file", text(&key)?];
+    let adopt = ["vault", "adopt", "main", &place.url, "--key-file", text(&key)?];
     scene.ask_program(&adopt)?;
     scene.ask_program(&["resume", "db", "--policy", "years"])?;
-    scene.ask_program(&["vault", "update", "main", "--archive-to", text(&archive)?])?;
+    scene.ask_program(&["vault", "update", "main", "--archive-to", &archive])?;
     let begun = scene.ask_program(&["vault", "archive", "main"])?;
     let job = begun["jobs"][0].as_str().context("a job")?;
     let done = scene.ask_program(&["job", "watch", job])?;
@@ -51,15 +73,20 @@ async fn archived_points_of_a_vault_whose_catalog_was_lost_are_found_and_restore
     let archived = count(&scene, is_archived)?;
     let user_deleted = written.points[0].0.to_string();
     scene.run_program(&["point", "delete", "db", &user_deleted])?.succeeded()?;
-    until("where the archive is to be noted", || Ok(folder.join("notes/vault--itself").is_dir()))?;
+    let noted = async {
+        while !vault.notes().await?.notes.iter().any(|note| note.machine.as_str() == "vault--itself") {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        anyhow::Ok(())
+    };
+    tokio::time::timeout(BOOT, noted).await.context("where the archive is should have been noted")??;
     first.stop()?;
     std::fs::remove_dir_all(scene.path("data"))?;
 
-    // The second, which was told of nothing but the vault and a key.
-    let other = Scene::without_vault()?;
+    // The second, which has the credentials, and was told of nothing but the vault and a key.
     let second = Server::start(&other)?;
     let ran = other.run_program(&adopt)?;
-    ensure!(ran.succeeded()?.contains(text(&archive)?), "{ran:?}");
+    ensure!(ran.succeeded()?.contains(&archive), "{ran:?}");
     ensure!(!ran.stderr.contains("archive"), "nothing of it was lost: {ran:?}");
     ensure!(count(&other, is_archived)? == archived - 1, "one of them is deleted");
     let deleted = other.ask_program(&["point", "list", "db", "--deleted"])?;
@@ -85,7 +112,7 @@ async fn archived_points_of_a_vault_whose_catalog_was_lost_are_found_and_restore
     let before = other.ask_program(&["point", "list", "db"])?;
     other.ask_program(&adopt)?;
     ensure!(other.ask_program(&["point", "list", "db"])? == before);
-    ensure!(open(&scene).await?.verify(&|_| ()).await?.damage.is_empty());
+    ensure!(place.open(&key).await?.verify(&|_| ()).await?.damage.is_empty());
     second.stop()
 }
 
@@ -99,9 +126,12 @@ fn count(scene: &Scene, are: fn(&Value) -> bool) -> Result<usize> {
     Ok(points.as_array().context("a list")?.iter().filter(|point| are(point)).count())
 }
 
-async fn open(scene: &Scene) -> Result<Arc<Vault>> {
-    let key = KeyFile::from_text(&std::fs::read_to_string(scene.path("vault.key"))?)?;
-    Ok(Arc::new(Vault::open(Store::local(&scene.path("vault"))?, &key).await?))
+impl Place {
+    async fn open(&self, key: &Path) -> Result<Arc<Vault>> {
+        let key = KeyFile::from_text(&std::fs::read_to_string(key)?)?;
+        let store = Store::open(&StoreAddress::parse(&self.url)?, &self.settings).await?;
+        Ok(Arc::new(Vault::open(store, &key).await?))
+    }
 }
 
 /// A point of each month's first Sunday, as a mover of a server that is long gone made them.

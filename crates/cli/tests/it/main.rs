@@ -12,6 +12,7 @@ mod bad_input;
 mod bytes;
 mod disks;
 mod drill;
+mod far_stores;
 mod files;
 mod firmware;
 mod frozen;

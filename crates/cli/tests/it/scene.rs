@@ -7,6 +7,7 @@ use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use testkit::StoreServer;
 
 /// Of the package `libfaketime`; the linker finds the folder of the processor's kind.
 const FAKETIME: &str = "/usr/$LIB/faketime/libfaketimeMT.so.1";
@@ -19,6 +20,8 @@ pub(crate) struct Scene {
     clock: Option<PathBuf>,
     /// Programs that the program finds before all others.
     programs: Option<PathBuf>,
+    /// What its environment says of object stores.
+    stores: Vec<(String, String)>,
 }
 
 impl Scene {
@@ -37,7 +40,7 @@ impl Scene {
             std::fs::create_dir(folder.path().join(name))?;
         }
         let vault = folder.path().join("vault");
-        Ok(Self { folder, vault, key: None, clock: None, programs: None })
+        Ok(Self { folder, vault, key: None, clock: None, programs: None, stores: Vec::new() })
     }
 
     /// With a vault in the folder `name` of the scene, which from now on is *the* vault.
@@ -59,6 +62,12 @@ impl Scene {
         std::fs::rename(&part, &clock)?;
         self.clock = Some(clock);
         Ok(())
+    }
+
+    /// From now on the program's environment says this of a store of objects, to whoever asks with the prefix.
+    pub(crate) fn know_store(&mut self, prefix: &str, server: &StoreServer) {
+        let named = server.variables().into_iter().map(|(name, value)| (format!("{prefix}{name}"), value));
+        self.stores.extend(named);
     }
 
     /// From now on the program finds this script where it looks for a program of others.
@@ -113,6 +122,15 @@ impl Scene {
         ] {
             command.env_remove(variable);
         }
+        // Nor any store but the scene's; and a host that runs in a cloud would be given a role.
+        for (name, _) in std::env::vars_os() {
+            if name.to_str().is_some_and(|name| name.contains("AWS_") || name.contains("AZURE_")) {
+                command.env_remove(name);
+            }
+        }
+        command.env("AWS_METADATA_ENDPOINT", "http://127.0.0.1:1");
+        command.env("AZURE_MSI_ENDPOINT", "http://127.0.0.1:1");
+        command.envs(self.stores.iter().map(|(name, value)| (name, value)));
         command.env("HOME", self.folder.path()).env("TMPDIR", self.path("tmp"));
         command.env("STRONGROOM_VAULT", &self.vault);
         if let Some(key) = &self.key {

@@ -4,7 +4,7 @@
 use super::mover::{FakeMover, FakeVault};
 use super::scene::{Scene, at, hours, on_both};
 use api::files::OpenFiles;
-use api::work::Work;
+use api::work::{ReportEvent, Work};
 use api::{
     Code, CopyStore, DiskTarget, Drill, NewRestoreSet, Replace, Restore, RestoreFormat, RestoreInto,
     RestoreTarget, SetLimits, SetMachine, Stop, StopHow, VaultChange, VaultSettings,
@@ -266,6 +266,42 @@ on_both! {
         assert!(hint.contains("hours behind, 1 point waits for a copy"), "{hint}");
         mover.work(&scene.control).await?;
         scene.control.open_files(&asker(), place, wish).await?;
+        Ok(())
+    }
+
+    whoever_waits_for_a_vault_that_cannot_be_read_is_told_of_its_copy(catalog) {
+        let (scene, db, mover) = scene(catalog, copied(|_| ())).await?;
+        nights(&scene, &mover, 2).await?;
+        scene.go_to(scene.hand.now() + hours(24)).await?;
+        let backup = mover.claim(&scene.control).await?.expect("the backup");
+        mover.carry_out(&scene.control, &backup).await?;
+        let points = scene.control.points(scene.vault, db.id, &Paging { after: None, limit: None }).await?.items;
+        let [uncopied, copied] = [points[0].id, points[1].id];
+        let table = [
+            (Failure::Unreachable, "no answer", copied, false, true),
+            (Failure::Corrupt, "other bytes", copied, false, true),
+            (Failure::Invalid, "open the vault /vaults/main: it is not there", copied, false, true),
+            // It is not the vault.
+            (Failure::Invalid, "the folder /r is not empty", copied, false, false),
+            (Failure::NoSpace, "/r is full", copied, false, false),
+            (Failure::Unreachable, "no answer", copied, true, false),
+            (Failure::Unreachable, "no answer", uncopied, false, false),
+        ];
+        for (failure, text, point, from_copy, is_told) in table {
+            let place = PointPlace { vault: scene.vault, item: db.id, point };
+            let wish = Restore {
+                folder: "/r".to_owned(), disks: Vec::new(), format: RestoreFormat::Raw, mover: None, machine: None,
+                from_copy,
+            };
+            let job = scene.control.restore(&actor(), place, wish).await?;
+            let mut order = mover.claim(&scene.control).await?.expect("the restore");
+            while order.job != job {
+                order = mover.claim(&scene.control).await?.expect("the restore");
+            }
+            mover.say(&scene.control, &order, ReportEvent::failed(failure, text)).await?;
+            let hint = scene.control.job(job).await?.error.and_then(|error| error.hint).unwrap_or_default();
+            assert_eq!(hint.contains("--from-copy"), is_told, "{text} {from_copy}: {hint}");
+        }
         Ok(())
     }
 
