@@ -6,7 +6,8 @@ use api::JobError;
 use catalog::{JobRow, VaultRow};
 use model::job::Failure;
 
-const WAY_OUT: &str = "the vault's second store has this point, too: cancel this job, and ask again with --from-copy (`from_copy`)";
+const WAY_OUT: &str = "the vault's second store has this point, too: ask again with --from-copy (`from_copy`), and cancel this \
+                       job if it still waits";
 
 impl Control {
     /// Why an attempt failed, and what to do: also to read the second store instead, where that would do.
